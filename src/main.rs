@@ -1,2 +1,3 @@
-//! x
-fn main(){}
+//! Arguments → command → exit code.
+
+fn main() {}

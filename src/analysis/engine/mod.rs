@@ -1,0 +1,1 @@
+//! ONNX import and inference: the only code that names tract.

@@ -1,0 +1,1 @@
+//! Localise → sliding window → blend → labels on the scan's own grid.

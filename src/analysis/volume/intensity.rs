@@ -1,0 +1,1 @@
+//! HU to network input: clip, subtract, divide.

@@ -1,0 +1,63 @@
+//! Volumes and where they sit in the patient: one type per stage of the data path.
+//!
+//! | type | values | grid |
+//! |---|---|---|
+//! | [`HuVolume`] | Hounsfield units | the scan's own voxels, axes flipped and permuted to RAS |
+//! | [`ModelVolume`] | normalised network input | resampled |
+//! | [`Mask`] | labels 0, 1, 2 | the grid of its `HuVolume` |
+//!
+//! Every array is `[z, y, x]`, C order, with z growing towards the patient's Superior, y Anterior
+//! and x Right, so that the axes of all volumes agree whatever the file's order was.
+
+pub mod geometry;
+pub mod intensity;
+pub mod resample;
+
+use ndarray::Array3;
+
+pub use geometry::Geometry;
+
+/// Hounsfield units on the scan's own grid, `[z, y, x]`, −1024..=3071 (clipped at decoding, and
+/// the clipping is reported by the gate).
+#[derive(Debug, Clone, PartialEq)]
+pub struct HuVolume {
+    /// Voxel values in HU.
+    pub hu: Array3<i16>,
+    /// Where the voxels are, in the RAS-ordered grid and in the file's own.
+    pub geometry: Geometry,
+}
+
+/// A network's input on its own grid, `[z, y, x]`, normalised as the package's manifest says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelVolume {
+    /// Normalised values, no unit.
+    pub values: Array3<f32>,
+    /// Voxel of this grid → voxel of the source `HuVolume`, per axis `[z, y, x]`:
+    /// `source = origin + index * step`.
+    pub origin: [f64; 3],
+    /// See `origin`; in source voxels.
+    pub step: [f64; 3],
+}
+
+/// Label of background in a [`Mask`].
+pub const BACKGROUND: u8 = 0;
+/// Label of liver in a [`Mask`].
+pub const LIVER: u8 = 1;
+/// Label of tumour in a [`Mask`].
+pub const TUMOUR: u8 = 2;
+
+/// Labels on the grid of the `HuVolume` they were made from, `[z, y, x]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    /// [`BACKGROUND`], [`LIVER`] or [`TUMOUR`].
+    pub labels: Array3<u8>,
+}
+
+/// A half-open box of voxels, `[z, y, x]`: `start[a] <= index < end[a]`, never empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VoxelBox {
+    /// First voxel inside.
+    pub start: [usize; 3],
+    /// First voxel outside.
+    pub end: [usize; 3],
+}

@@ -1,0 +1,1 @@
+//! Resampling between the scan's grid and a network's.

@@ -1,0 +1,1 @@
+//! Configuration: TOML text in, checked `Config` out. No file access.

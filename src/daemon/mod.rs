@@ -1,0 +1,1 @@
+//! Wiring: tasks, channels, shutdown.

@@ -1,0 +1,1 @@
+//! Synthetic two-phase studies with known truth.

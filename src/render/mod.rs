@@ -1,0 +1,1 @@
+//! Findings → overview picture and report page.

@@ -1,0 +1,1 @@
+//! Wire format, COSE envelopes, trust store, chain check. Pure.

@@ -1,0 +1,1 @@
+//! The life of one study: `step(state, event, now) -> commands`. Pure.
