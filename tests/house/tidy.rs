@@ -1,0 +1,84 @@
+//! Small facts about the tree that a reader relies on.
+
+use std::fs;
+use std::process::Command;
+
+use crate::source::{root, sources};
+
+/// The customer's top level; dotfiles are free.
+const TOP_LEVEL: &[&str] =
+    &["Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "board", "models", "scripts", "src", "tests"];
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for source in sources() {
+        if source.path != "lib.rs" {
+            assert!(source.text.starts_with("//!"), "src/{} does not open with //!", source.path);
+        }
+    }
+}
+
+#[test]
+fn the_top_level_is_the_customers() {
+    let listed = Command::new("git").arg("ls-files").current_dir(root()).output();
+    let listed = listed.expect("git lists the tracked files");
+    for file in String::from_utf8_lossy(&listed.stdout).lines() {
+        let top = file.split('/').next().expect("split yields one part");
+        assert!(top.starts_with('.') || TOP_LEVEL.contains(&top), "outside the top level: {file}");
+    }
+}
+
+#[test]
+fn no_test_is_skipped_in_silence() {
+    for source in sources() {
+        let ignored = source.text.lines().any(|l| l.trim_start().starts_with("#[ignore"));
+        assert!(!ignored, "src/{} ignores a test", source.path);
+    }
+}
+
+#[test]
+fn decisions_are_numbered_without_gap() {
+    let text = fs::read_to_string(root().join("src/ARCHITECTURE.md")).expect("it is there");
+    let decisions = text.split("## Decisions").nth(1).expect("a Decisions section closes the text");
+    let numbers: Vec<usize> = decisions
+        .lines()
+        .filter_map(|line| line.split_once(". ")?.0.parse().ok())
+        .collect();
+    assert!(!numbers.is_empty());
+    assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>());
+}
+
+/// A promise's row reads `| promise | figure | \`path::to::test\` |`.
+#[test]
+fn every_promise_names_a_test_that_exists() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md is there");
+    let table = readme.split("## Promises").nth(1).expect("README.md has a Promises section");
+    let table = table.split("\n## ").next().expect("split yields one part");
+    let mut all = String::new();
+    for source in sources() {
+        all.push_str(&source.text);
+    }
+    read_tests(&root().join("tests"), &mut all);
+    let rows: Vec<_> = table.lines().filter(|l| l.starts_with("| ") && l.contains('`')).collect();
+    assert!(rows.len() >= 5, "the table has {} rows", rows.len());
+    for row in rows {
+        let cell = row.trim_end_matches('|').rsplit('|').next().expect("a row has a last cell");
+        let names: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test is named in: {row}");
+        for name in names {
+            let function = name.rsplit("::").next().expect("split yields one part");
+            assert!(all.contains(&format!("fn {function}(")), "`{name}` does not exist: {row}");
+        }
+    }
+}
+
+fn read_tests(dir: &std::path::Path, all: &mut String) {
+    for entry in fs::read_dir(dir).expect("tests/ can be listed") {
+        let path = entry.expect("an entry of tests/ can be read").path();
+        if path.is_dir() {
+            read_tests(&path, all);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            all.push_str(&fs::read_to_string(&path).expect("a test file is UTF-8"));
+        }
+    }
+}
