@@ -19,10 +19,14 @@ pub mod seal;
 
 pub mod study;
 
+#[allow(clippy::disallowed_methods, reason = "host touches the machine")]
 pub mod host;
 
+#[allow(clippy::disallowed_methods, reason = "the daemon runs threads and timers")]
 pub mod daemon;
 
+#[allow(clippy::disallowed_methods, reason = "the control room talks to a broker")]
 pub mod control_room;
 
+#[allow(clippy::disallowed_methods, reason = "commands read arguments, files and the clock")]
 pub mod cli;

@@ -1,1 +1,3 @@
 //! Everything that touches the machine.
+
+pub mod worker;

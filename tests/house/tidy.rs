@@ -6,8 +6,17 @@ use std::process::Command;
 use crate::source::{root, sources};
 
 /// The customer's top level; dotfiles are free.
-const TOP_LEVEL: &[&str] =
-    &["Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "board", "models", "scripts", "src", "tests"];
+const TOP_LEVEL: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "LICENSE",
+    "README.md",
+    "board",
+    "models",
+    "scripts",
+    "src",
+    "tests",
+];
 
 #[test]
 fn every_file_says_what_it_is_for() {
@@ -40,10 +49,8 @@ fn no_test_is_skipped_in_silence() {
 fn decisions_are_numbered_without_gap() {
     let text = fs::read_to_string(root().join("src/ARCHITECTURE.md")).expect("it is there");
     let decisions = text.split("## Decisions").nth(1).expect("a Decisions section closes the text");
-    let numbers: Vec<usize> = decisions
-        .lines()
-        .filter_map(|line| line.split_once(". ")?.0.parse().ok())
-        .collect();
+    let numbers: Vec<usize> =
+        decisions.lines().filter_map(|line| line.split_once(". ")?.0.parse().ok()).collect();
     assert!(!numbers.is_empty());
     assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>());
 }
