@@ -1,3 +1,11 @@
 //! Everything that touches the machine.
 
+pub mod files;
+
+pub mod clock;
+
+pub mod journal;
+
+pub mod inbox;
+
 pub mod worker;

@@ -1,0 +1,203 @@
+//! A result as a person reads it on a terminal: status and reasons, lesions, eligibility, both
+//! nomograms term by term, recommendation. Everything printed is in the signed message.
+
+use std::fmt::{self, Display, Formatter, Write};
+
+use crate::seal::wire::{
+    Clinical, IntendedUse, Lesions, Nomogram, Pmn, ResultMessage, Status, StageCode, Term,
+};
+
+/// The banner of everything that is not released for clinical use.
+pub const DEMONSTRATION_BANNER: &str = "DEMONSTRATION - NOT FOR CLINICAL USE";
+
+/// Prints a result over many lines, without a trailing newline.
+pub struct Readable<'a>(pub &'a ResultMessage);
+
+impl Display for Readable<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let result = self.0;
+        if result.intended_use == IntendedUse::Demonstration {
+            writeln!(f, "*** {DEMONSTRATION_BANNER} ***\n")?;
+        }
+        writeln!(f, "Result {}  {}/{} seq {}", result.result_id, result.site, result.device, result.seq)?;
+        writeln!(f, "Status {}: {}", result.status.name(), result.status.sentence())?;
+        for reason in result.reasons.iter() {
+            writeln!(f, "  - {}  {}", reason.code.name(), reason.code.sentence())?;
+            if let Some(detail) = &reason.detail {
+                writeln!(f, "      {detail}")?;
+            }
+        }
+        if let Some(pmn) = &result.pmn {
+            write_risk(f, pmn)?;
+        }
+        if let Some(lesions) = &result.lesions {
+            write_lesions(f, lesions)?;
+        }
+        if let Some(clinical) = &result.clinical {
+            write_clinical(f, clinical)?;
+        }
+        for nomogram in result.nomograms.iter() {
+            write_nomogram(f, nomogram)?;
+        }
+        if result.status == Status::Ok {
+            let recommendation = &result.recommendation;
+            writeln!(f, "\nRecommendation  {}", recommendation.code.name())?;
+            writeln!(f, "  {}", recommendation.wording.sentence())?;
+        }
+        write_run(f, result)
+    }
+}
+
+fn write_risk(f: &mut Formatter<'_>, pmn: &Pmn) -> fmt::Result {
+    let class = if pmn.proliferative { "proliferative" } else { "non-proliferative" };
+    writeln!(
+        f,
+        "\nRisk score      {}  {class} (threshold {})",
+        fixed(pmn.score_e4 as i64, 4),
+        fixed(pmn.threshold_e4 as i64, 4),
+    )?;
+    let [non, pro, ..] = pmn.distances_e6;
+    let (non, pro) = (fixed(non as i64, 6), fixed(pro as i64, 6));
+    writeln!(f, "  squared distance to the prototypes: non-proliferative {non}, proliferative {pro}")
+}
+
+fn write_lesions(f: &mut Formatter<'_>, lesions: &Lesions) -> fmt::Result {
+    writeln!(
+        f,
+        "\nLesions         {}  (liver {} ml, tumour {} ml)",
+        lesions.count,
+        lesions.liver_mm3 / 1000,
+        fixed(lesions.tumour_mm3 as i64 / 100, 1),
+    )?;
+    for (number, lesion) in lesions.list.iter().enumerate() {
+        let [x, y, z] = lesion.centre_um.map(|um| um / 1000);
+        let diameter = fixed(lesion.diameter_um as i64 / 100, 1);
+        let volume = fixed(lesion.volume_mm3 as i64 / 100, 1);
+        writeln!(
+            f,
+            "  {:>2}  diameter {diameter:>6} mm  volume {volume:>7} ml  centre R{x:+} A{y:+} S{z:+} mm",
+            number + 1
+        )?;
+    }
+    Ok(())
+}
+
+fn write_clinical(f: &mut Formatter<'_>, clinical: &Clinical) -> fmt::Result {
+    writeln!(f, "\nEligibility")?;
+    for check in clinical.eligibility.iter() {
+        let value = check.value_e3.map_or_else(|| "-".to_owned(), |v| trimmed(v, 3));
+        let (met, asked) = (check.met.name(), check.criterion.sentence());
+        writeln!(f, "  {met:<7}  {value:>8}  {asked}")?;
+    }
+    match (clinical.albi_e4, clinical.albi_grade) {
+        (Some(albi), Some(grade)) => {
+            writeln!(f, "  ALBI {}, grade {}", fixed(albi, 2 + 2), grade.name())?;
+        }
+        _ => writeln!(f, "  ALBI not computable: needs bilirubin_umol_l and albumin_g_l")?,
+    }
+    match (clinical.child_pugh_points, clinical.child_pugh_class) {
+        (Some(points), Some(class)) => {
+            let class = class.name().to_uppercase();
+            writeln!(f, "  Child-Pugh {points} points, class {class}")
+        }
+        _ => writeln!(
+            f,
+            "  Child-Pugh not computable: needs bilirubin, albumin, INR, ascites, encephalopathy"
+        ),
+    }
+}
+
+fn write_nomogram(f: &mut Formatter<'_>, nomogram: &Nomogram) -> fmt::Result {
+    let treatment = nomogram.treatment.name().to_uppercase();
+    writeln!(f, "\n{treatment} nomogram   {} {}", nomogram.package, nomogram.version)?;
+    writeln!(
+        f,
+        "  {:<20} {:>9} {:<11} {:<9} {:>8} {:>9} {:>7}  {}",
+        "term", "value", "unit", "source", "coeff.", "product", "points", "provenance"
+    )?;
+    for term in nomogram.terms.iter() {
+        write_term(f, term)?;
+    }
+    let number = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |v| fixed(v, 4));
+    writeln!(
+        f,
+        "  linear predictor {}, score {}, cut-off {} ({}): {} risk",
+        number(nomogram.lp_e4),
+        number(nomogram.score_e4),
+        number(nomogram.cutoff_e4),
+        nomogram.cutoff_provenance.name(),
+        nomogram.risk_group.name(),
+    )?;
+    if nomogram.survival.is_empty() {
+        return Ok(());
+    }
+    let mut line = String::new();
+    for point in nomogram.survival.iter() {
+        let percent = fixed(point.probability_e4 as i64 / 10, 1);
+        write!(line, "  {} months {percent} %", point.months)?;
+    }
+    writeln!(f, "  predicted survival (placeholder baseline):{line}")
+}
+
+fn write_term(f: &mut Formatter<'_>, term: &Term) -> fmt::Result {
+    let value = term.value_e4.map_or_else(|| "missing".to_owned(), |v| trimmed(v, 4));
+    let product = term.value_e4.map(|v| (v * term.coefficient_e4) as f64 / 1e8);
+    let product = product.map_or_else(|| "-".to_owned(), |p| format!("{p:.4}"));
+    let points = term.points_e2.map_or_else(|| "-".to_owned(), |p| fixed(p, 2));
+    let (name, unit, source) = (&*term.name, &*term.unit, term.source.name());
+    let (coefficient, provenance) = (fixed(term.coefficient_e4, 4), term.provenance.name());
+    writeln!(
+        f,
+        "  {name:<20} {value:>9} {unit:<11} {source:<9} {coefficient:>8} {product:>9} {points:>7}  \
+         {provenance}"
+    )
+}
+
+fn write_run(f: &mut Formatter<'_>, result: &ResultMessage) -> fmt::Result {
+    writeln!(f)?;
+    for model in result.models.iter() {
+        let digest = &model.manifest_digest.to_string()[..12];
+        writeln!(f, "Model   {} {} ({}, manifest {digest}…)", model.name, model.version, model.intended_use.name())?;
+    }
+    if let Some(engine) = &result.engine {
+        writeln!(f, "Engine  {} on {} ({})", engine.backend, engine.device, engine.precision.name())?;
+    }
+    let stages: Vec<String> = result
+        .timings_ms
+        .iter()
+        .map(|t| {
+            let seconds = t.elapsed_ms as f64 / 1000.0;
+            let name = if t.stage == StageCode::Total { "total" } else { t.stage.name() };
+            format!("{name} {seconds:.1} s")
+        })
+        .collect();
+    write!(f, "Time    {}", stages.join(", "))
+}
+
+/// `value` scaled by ten to the minus `places`, with that many decimals.
+fn fixed(value: i64, places: u32) -> String {
+    let scale = 10i64.pow(places);
+    let sign = if value < 0 { "-" } else { "" };
+    let (whole, part) = ((value / scale).abs(), (value % scale).abs());
+    format!("{sign}{whole}.{part:0width$}", width = places as usize)
+}
+
+/// Like [`fixed`], without zeros at the end.
+fn trimmed(value: i64, places: u32) -> String {
+    fixed(value, places).trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaled_integers_read_as_decimals() {
+        assert_eq!(fixed(-12_345, 4), "-1.2345");
+        assert_eq!(fixed(-5, 4), "-0.0005");
+        assert_eq!(fixed(0, 1), "0.0");
+        assert_eq!(trimmed(60_000, 3), "60");
+        assert_eq!(trimmed(7_350, 3), "7.35");
+        assert_eq!(trimmed(0, 3), "0");
+    }
+}

@@ -1,0 +1,32 @@
+//! The journal: the one truth about what was claimed, tried, signed and delivered.
+//!
+//! Append-only segments of hash-chained records. A record counts once it is fsynced; everything
+//! else (the outbox, `done/`, the next `seq`) is a view that is rebuilt from here.
+//!
+//! ```text
+//! segment  = header  record*
+//! header   = "HCCJRNL1"  epoch (8)  first lsn (8)  chain at start (32)  crc32c (4)
+//! record   = length (4)  type (1)  version (1)  reserved (2)  lsn (8)  time ms (8)
+//!            body (length)  crc32c (4)  chain (32)
+//! chain    = SHA-256(previous chain ‖ everything of this record before its chain)
+//! ```
+//!
+//! All integers are little-endian; bodies are packed CBOR. At opening, a record that is cut off at
+//! the very end of the last segment is a torn write: it was never acknowledged and is truncated.
+//! Anything else that does not hold is damage, and the journal refuses to open until an operator
+//! accepts it; the damaged segments are then set aside and a new epoch begins.
+
+pub mod record;
+
+mod segment;
+
+mod store;
+
+pub mod ledger;
+
+mod thread;
+
+pub use ledger::{JobState, Ledger, ResultEntry};
+pub use record::{JobId, Record};
+pub use store::{Entry, JournalError, Store};
+pub use thread::{Journal, SealContext, SealError};

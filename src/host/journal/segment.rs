@@ -1,0 +1,189 @@
+//! The bytes of a segment: header, records, and the scan that tells a torn end from damage.
+
+use ring::digest::{Context, SHA256};
+
+use super::record::{BadRecord, MAX_BODY, Record};
+
+/// First bytes of every segment.
+pub(super) const MAGIC: &[u8; 8] = b"HCCJRNL1";
+/// Bytes of a segment's header.
+pub(super) const HEADER_BYTES: usize = 8 + 8 + 8 + 32 + 4;
+/// Bytes of a record before its body.
+const HEAD_BYTES: usize = 24;
+/// Bytes of a record after its body.
+const TAIL_BYTES: usize = 4 + 32;
+/// Version of the record layout.
+const VERSION: u8 = 1;
+
+/// The running hash over everything written.
+pub(super) type Chain = [u8; 32];
+
+/// The fixed start of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) epoch: [u8; 8],
+    pub(super) first_lsn: u64,
+    pub(super) chain: Chain,
+}
+
+impl Header {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&self.epoch);
+        bytes.extend_from_slice(&self.first_lsn.to_le_bytes());
+        bytes.extend_from_slice(&self.chain);
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.get(..HEADER_BYTES)?;
+        let (content, crc) = bytes.split_at(HEADER_BYTES - 4);
+        let sound = content.starts_with(MAGIC) && crc == crc32c::crc32c(content).to_le_bytes();
+        sound.then(|| Self {
+            epoch: array(&content[8..16]),
+            first_lsn: u64::from_le_bytes(array(&content[16..24])),
+            chain: array(&content[24..56]),
+        })
+    }
+}
+
+/// A record as it lies in a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) lsn: u64,
+    pub(super) time_ms: u64,
+    pub(super) record: Record,
+    /// Where the record starts and how long it is, header of the segment included.
+    pub(super) offset: u64,
+    pub(super) length: u64,
+}
+
+/// Appends a record's bytes to `out` and returns the chain after it.
+pub(super) fn encode_record(
+    out: &mut Vec<u8>,
+    record: &Record,
+    (lsn, time_ms): (u64, u64),
+    chain: &Chain,
+) -> Result<Chain, BadRecord> {
+    let (number, body) = record.encode()?;
+    let start = out.len();
+    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    out.extend_from_slice(&[number, VERSION, 0, 0]);
+    out.extend_from_slice(&lsn.to_le_bytes());
+    out.extend_from_slice(&time_ms.to_le_bytes());
+    out.extend_from_slice(&body);
+    out.extend_from_slice(&crc32c::crc32c(&out[start..]).to_le_bytes());
+    let chain = next_chain(chain, &out[start..]);
+    out.extend_from_slice(&chain);
+    Ok(chain)
+}
+
+fn next_chain(previous: &Chain, record: &[u8]) -> Chain {
+    let mut context = Context::new(&SHA256);
+    context.update(previous);
+    context.update(record);
+    array(context.finish().as_ref())
+}
+
+/// Why a scan stopped before the end of the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The bytes end inside a record.
+    CutOff,
+    /// A record is there and does not hold.
+    Wrong(&'static str),
+}
+
+/// Everything a segment holds.
+#[derive(Debug)]
+pub(super) struct Scan {
+    pub(super) records: Vec<Stored>,
+    /// Chain and lsn after the last sound record.
+    pub(super) chain: Chain,
+    pub(super) next_lsn: u64,
+    /// Length of the sound part.
+    pub(super) sound: usize,
+    /// What follows the sound part, if anything.
+    pub(super) stop: Option<Stop>,
+}
+
+/// Reads the records of a segment whose header is `header`.
+pub(super) fn scan(bytes: &[u8], header: &Header) -> Scan {
+    let mut scan = Scan {
+        records: Vec::new(),
+        chain: header.chain,
+        next_lsn: header.first_lsn,
+        sound: HEADER_BYTES,
+        stop: None,
+    };
+    while scan.sound < bytes.len() {
+        match read_record(&bytes[scan.sound..], &scan) {
+            Ok((stored, chain)) => {
+                scan.chain = chain;
+                scan.next_lsn += 1;
+                scan.sound += stored.length as usize;
+                scan.records.push(stored);
+            }
+            Err(stop) => {
+                scan.stop = Some(judge(stop, &bytes[scan.sound..]));
+                break;
+            }
+        }
+    }
+    scan
+}
+
+/// Tells a torn write from damage. A write that a power cut tore was never acknowledged: it ends
+/// early, or the file system left zeros where it should be, and nothing sound follows it.
+fn judge(stop: Stop, rest: &[u8]) -> Stop {
+    match stop {
+        Stop::CutOff if sound_record_within(rest) => Stop::Wrong("a record's length is wrong"),
+        Stop::Wrong(_) if rest.iter().all(|byte| *byte == 0) => Stop::CutOff,
+        other => other,
+    }
+}
+
+/// Whether a whole record with a matching checksum starts anywhere after the first byte.
+fn sound_record_within(rest: &[u8]) -> bool {
+    (1..rest.len()).any(|start| {
+        let bytes = &rest[start..];
+        let plausible = bytes.len() >= HEAD_BYTES + TAIL_BYTES && bytes[5..8] == [VERSION, 0, 0];
+        let body_bytes = if plausible { u32::from_le_bytes(array(&bytes[..4])) as usize } else { 0 };
+        let checked = HEAD_BYTES + body_bytes;
+        plausible
+            && body_bytes <= MAX_BODY
+            && bytes.len() >= checked + TAIL_BYTES
+            && bytes[checked..checked + 4] == crc32c::crc32c(&bytes[..checked]).to_le_bytes()
+    })
+}
+
+fn read_record(bytes: &[u8], so_far: &Scan) -> Result<(Stored, Chain), Stop> {
+    let head = bytes.get(..HEAD_BYTES).ok_or(Stop::CutOff)?;
+    let body_bytes = u32::from_le_bytes(array(&head[..4])) as usize;
+    if body_bytes > MAX_BODY {
+        return Err(Stop::Wrong("a record's length is out of range"));
+    }
+    let checked = HEAD_BYTES + body_bytes;
+    let whole = bytes.get(..checked + TAIL_BYTES).ok_or(Stop::CutOff)?;
+    if whole[checked..checked + 4] != crc32c::crc32c(&whole[..checked]).to_le_bytes() {
+        return Err(Stop::Wrong("a record's checksum is wrong"));
+    }
+    let chain = next_chain(&so_far.chain, &whole[..checked + 4]);
+    if whole[checked + 4..] != chain {
+        return Err(Stop::Wrong("a record does not continue the hash chain"));
+    }
+    let lsn = u64::from_le_bytes(array(&head[8..16]));
+    if lsn != so_far.next_lsn || head[5] != VERSION || head[6..8] != [0, 0] {
+        return Err(Stop::Wrong("a record's number or version is wrong"));
+    }
+    let record = Record::decode(head[4], &whole[HEAD_BYTES..checked]).map_err(|e| Stop::Wrong(e.0))?;
+    let time_ms = u64::from_le_bytes(array(&head[16..24]));
+    let (offset, length) = (so_far.sound as u64, whole.len() as u64);
+    Ok((Stored { lsn, time_ms, record, offset, length }, chain))
+}
+
+/// The bytes of a slice whose length the caller knows.
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes.try_into().expect("the caller slices exactly N bytes")
+}
