@@ -159,10 +159,12 @@ impl ChildPugh {
 impl ChildPughClass {
     /// The class of 5..=15 points.
     pub fn of_points(points: u8) -> Self {
-        match points {
-            0..=CLASS_A_MAX => Self::A,
-            ..=CLASS_B_MAX => Self::B,
-            _ => Self::C,
+        if points <= CLASS_A_MAX {
+            Self::A
+        } else if points <= CLASS_B_MAX {
+            Self::B
+        } else {
+            Self::C
         }
     }
 

@@ -222,7 +222,10 @@ impl RawNomogram {
         let sum: f64 = self.terms.iter().map(|term| term.coefficient * term.reference).sum();
         let found = self.survival.lp_mean;
         problems.require((sum - found).abs() <= LP_MEAN_TOLERANCE, || {
-            format!("survival.lp_mean is {found}, expected {sum:.3}, the sum over the terms of coefficient times reference")
+            format!(
+                "survival.lp_mean is {found}, expected {sum:.3}, the sum over the \
+                 terms of coefficient times reference"
+            )
         });
     }
 
@@ -298,7 +301,10 @@ impl RawTerm {
         };
         let plausible = ratio > 0.0 && low > 0.0 && low <= high && high.is_finite();
         problems.require(plausible, || {
-            format!("terms.{name} has hazard ratio {ratio} ({low}-{high}), expected positive numbers in order")
+            format!(
+                "terms.{name} has hazard ratio {ratio} ({low}-{high}), expected positive \
+                 numbers in order"
+            )
         });
         let close = (ratio.ln() - self.coefficient).abs() <= LN_HR_TOLERANCE;
         problems.require(close, || {
@@ -311,7 +317,10 @@ impl RawTerm {
         let supported = (low..=high).contains(&ratio) && !(low..=high).contains(&1.0);
         let doubted = self.doubt.as_ref().is_some_and(|doubt| !doubt.trim().is_empty());
         problems.require(supported || doubted, || {
-            format!("terms.{name}.doubt is missing, expected a sentence: the interval {low}-{high} contains 1 or not the ratio {ratio}")
+            format!(
+                "terms.{name}.doubt is missing, expected a sentence: the interval {low}-{high} \
+                 contains 1 or misses the ratio {ratio}"
+            )
         });
     }
 
@@ -388,7 +397,11 @@ impl RawPublishedCutoff {
             )
         });
         problems.require(self.value.is_finite() && self.value != own, || {
-            format!("score.cutoff is the published {}, which belongs to a score that cannot be reconstructed: expected one of this score", self.value)
+            format!(
+                "score.cutoff is the published {}, which belongs to a score that \
+                 cannot be reconstructed: expected one of this score",
+                self.value
+            )
         });
         problems.require_text("published_cutoff.reason", &self.reason);
     }
