@@ -1,9 +1,19 @@
-//! The clinical layer: eligibility, liver function, nomograms, recommendation. Pure.
+//! The clinical layer: supplied data, eligibility, liver function, nomograms, recommendation. Pure:
+//! bytes and measurements in, values out. It never fills in a missing value and never scores a
+//! patient outside the validity box.
 
-/// What the clinical layer concluded.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ClinicalFindings {}
+pub mod data;
 
-/// Why the clinical layer gives no score.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Reason {}
+pub mod eligibility;
+
+pub mod liver_function;
+
+pub mod nomogram;
+
+pub mod policy;
+
+mod assessment;
+
+pub use assessment::{ClinicalFindings, Finding, Measured, Reason, assess};
+pub use data::{ClinicalData, ClinicalDataError};
+pub use nomogram::{Nomogram, NomogramError, NomogramPair, PackageId};
