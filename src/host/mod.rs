@@ -1,1 +1,4 @@
 //! Everything that touches the machine.
+
+pub mod keys;
+pub mod packages;
