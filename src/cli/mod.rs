@@ -1,1 +1,5 @@
 //! One file per command.
+
+pub mod keys;
+pub mod models;
+pub mod verify;

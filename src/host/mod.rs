@@ -9,3 +9,5 @@ pub mod journal;
 pub mod inbox;
 
 pub mod worker;
+pub mod keys;
+pub mod packages;

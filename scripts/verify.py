@@ -1,0 +1,773 @@
+#!/usr/bin/env python3
+"""Verifies signed messages of hcc-edge; shares no code with the program that makes them.
+
+    verify.py --trust trust.toml result.cose             one file (.cose, or a JSON view)
+    verify.py --trust trust.toml --subscribe BROKER      results as they are published
+    mosquitto_sub -t 'hcc/v1/+/+/result' -F '%t %x' | verify.py --trust trust.toml --lines
+    verify.py --self-test tests/vectors                  the shared test vectors
+
+Exit status: 0 verified, 5 refused (the reason is on standard error), 66 no such file.
+As a module: verify(kind, envelope, trust, topic=None) -> message, or Refused is raised.
+
+Needs Python 3.11 and `cryptography` (requirements-verify.txt); --subscribe also paho-mqtt.
+"""
+
+import argparse
+import base64
+import datetime
+import hashlib
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+MAX_MESSAGE = 16 * 1024
+MAX_DEPTH = 16
+MAX_RESEND = 1000
+PREFIX = "application/vnd.hcc-edge."
+ROLES = {"result": "device", "status": "device", "ack": "consumer", "resend": "consumer"}
+
+
+class Refused(Exception):
+    """A message that does not verify; `verdict` is the step that refused it."""
+
+    def __init__(self, verdict, why):
+        super().__init__(f"{verdict}: {why}")
+        self.verdict = verdict
+
+
+class NotStrict(Exception):
+    """CBOR that is not in its deterministic form, or not what was expected."""
+
+
+# --- CBOR: the subset of RFC 8949 that the messages use, deterministic form only -----------------
+
+
+class Tagged:
+    """A tagged value."""
+
+    def __init__(self, tag, value):
+        self.tag, self.value = tag, value
+
+
+def parse_cbor(data):
+    """The one value that `data` holds, to its last byte."""
+    value, end = _item(data, 0, 0)
+    if end != len(data):
+        raise NotStrict(f"{len(data) - end} bytes too many")
+    return value
+
+
+def _head(data, at):
+    if at >= len(data):
+        raise NotStrict("it ends too early")
+    major, info = data[at] >> 5, data[at] & 31
+    if info < 24:
+        return major, info, at + 1, info
+    if info > 27:
+        raise NotStrict("indefinite length or reserved form")
+    size = 1 << (info - 24)
+    raw = data[at + 1 : at + 1 + size]
+    if len(raw) != size:
+        raise NotStrict("it ends too early")
+    value = int.from_bytes(raw, "big")
+    if major < 7 and value < (24 if size == 1 else 1 << (4 * size)):
+        raise NotStrict("a number is longer than needed")
+    return major, value, at + 1 + size, info
+
+
+def _item(data, at, depth):
+    if depth > MAX_DEPTH:
+        raise NotStrict("nested too deeply")
+    major, value, at, info = _head(data, at)
+    if major == 0:
+        return value, at
+    if major == 1:
+        return -1 - value, at
+    if major in (2, 3):
+        raw = data[at : at + value]
+        if len(raw) != value:
+            raise NotStrict("it ends too early")
+        if major == 2:
+            return bytes(raw), at + value
+        try:
+            return bytes(raw).decode("utf-8"), at + value
+        except UnicodeDecodeError:
+            raise NotStrict("a text is not UTF-8") from None
+    if major == 4:
+        items = []
+        for _ in range(value):
+            item, at = _item(data, at, depth + 1)
+            items.append(item)
+        return items, at
+    if major == 5:
+        return _map(data, at, value, depth)
+    if major == 6:
+        item, at = _item(data, at, depth + 1)
+        return Tagged(value, item), at
+    if info in (20, 21, 22):
+        return {20: False, 21: True, 22: None}[info], at
+    raise NotStrict("a float or an unknown simple value")
+
+
+def _map(data, at, count, depth):
+    pairs, before = {}, None
+    for _ in range(count):
+        start = at
+        key, at = _item(data, at, depth + 1)
+        if isinstance(key, bool) or not isinstance(key, (int, str)):
+            raise NotStrict("a key that is neither number nor text")
+        encoded = bytes(data[start:at])
+        if before is not None and encoded <= before:
+            raise NotStrict("keys are not in order")
+        before = encoded
+        pairs[key], at = _item(data, at, depth + 1)
+    return pairs, at
+
+
+def _bytes_head(raw):
+    size = len(raw)
+    if size < 24:
+        return bytes([0x40 | size])
+    if size < 256:
+        return bytes([0x58, size])
+    if size < 65536:
+        return b"\x59" + size.to_bytes(2, "big")
+    return b"\x5a" + size.to_bytes(4, "big")
+
+
+# --- The messages: field names and types in the order of src/seal/result.cddl --------------------
+# Types: uint, int, bool, slug, textN (at most N bytes), bytesN (exactly N), `null|T`,
+# `A..B T` (a list of A to B), or the name of a map or of a list of codes below.
+
+MAPS = {
+    "result": """
+        v: uint
+        site: slug
+        device: slug
+        epoch: bytes8
+        seq: uint
+        prev: bytes32
+        result_id: bytes16
+        signed_at_ms: uint
+        clock_quality: clock-quality
+        status: study-status
+        reasons: 0..12 reason
+        input_digest: inputs
+        subject: null|bytes32
+        study_digest: bytes32
+        models: 0..6 model-use
+        software: text64
+        engine: null|engine
+        intended_use: intended-use
+        pmn: null|pmn
+        lesions: null|lesions
+        clinical: null|clinical
+        nomograms: 0..2 nomogram
+        recommendation: recommendation
+        gate: 0..32 gate-value
+        timings_ms: 0..10 timing
+        history: bool
+        supersedes: null|bytes16""",
+    "inputs": """
+        rule: completion-rule
+        series: 0..4 input-series""",
+    "input-series": """
+        role: input-role
+        files: uint
+        bytes: uint
+        digest: bytes32""",
+    "reason": """
+        code: reason-code
+        detail: null|text160""",
+    "model-use": """
+        name: slug
+        version: text16
+        task: task
+        manifest_digest: bytes32
+        intended_use: intended-use""",
+    "engine": """
+        backend: text32
+        precision: precision
+        device: text48
+        analysis_version: uint""",
+    "pmn": """
+        score_e4: uint
+        proliferative: bool
+        threshold_e4: uint
+        distances_e6: 6..6 uint
+        haic_good_e4: uint
+        tace_good_e4: uint""",
+    "lesions": """
+        count: uint
+        liver_mm3: uint
+        tumour_mm3: uint
+        list: 0..32 lesion""",
+    "lesion": """
+        diameter_um: uint
+        volume_mm3: uint
+        centre_um: 3..3 int""",
+    "clinical": """
+        eligibility: 0..8 criterion-check
+        albi_e4: null|int
+        albi_grade: null|albi-grade
+        child_pugh_points: null|uint
+        child_pugh_class: null|child-pugh-class
+        supplied: supplied""",
+    "criterion-check": """
+        criterion: criterion
+        value_e3: null|int
+        met: met""",
+    "supplied": """
+        age_years_e3: null|uint
+        sex: null|sex
+        ecog: null|uint
+        hbv: null|bool
+        afp_ng_ml_e3: null|uint
+        ast_u_l_e3: null|uint
+        bilirubin_umol_l_e3: null|uint
+        albumin_g_l_e3: null|uint
+        inr_e3: null|uint
+        ascites: null|ascites
+        encephalopathy: null|encephalopathy
+        pvtt: null|pvtt
+        extrahepatic_spread: null|bool
+        prior_therapy: null|bool
+        second_malignancy: null|bool
+        days_ct_to_treatment: null|int
+        lesion_count: null|uint""",
+    "nomogram": """
+        treatment: treatment
+        package: slug
+        version: text16
+        manifest_digest: bytes32
+        terms: 0..16 term
+        lp_e4: null|int
+        score_e4: null|int
+        cutoff_e4: null|int
+        cutoff_provenance: provenance
+        risk_group: risk-group
+        survival: 0..6 survival""",
+    "term": """
+        name: text32
+        value_e4: null|int
+        unit: text16
+        source: source
+        coefficient_e4: int
+        points_e2: null|int
+        provenance: provenance
+        provenance_text: text80""",
+    "survival": """
+        months: uint
+        probability_e4: uint""",
+    "recommendation": """
+        code: recommendation-code
+        wording: wording""",
+    "gate-value": """
+        code: gate-code
+        value_e3: int""",
+    "timing": """
+        stage: stage-code
+        elapsed_ms: uint""",
+    "status": """
+        v: uint
+        site: slug
+        device: slug
+        epoch: bytes8
+        boot: uint
+        beat: uint
+        signed_at_ms: uint
+        clock_quality: clock-quality
+        state: device-state
+        last_seq: uint
+        last_digest: bytes32
+        backlog: uint
+        sandbox: sandbox
+        software: text64""",
+    "sandbox": """
+        rlimits: bool
+        no_new_privs: bool
+        seccomp: bool
+        landlock_abi: uint""",
+    "ack": """
+        v: uint
+        site: slug
+        device: slug
+        epoch: bytes8
+        seq: uint
+        signed_at_ms: uint""",
+    "resend": """
+        v: uint
+        site: slug
+        device: slug
+        epoch: bytes8
+        from: uint
+        to: uint
+        signed_at_ms: uint""",
+}
+
+CODES = {
+    "study-status": "0=ok 1=abstained 2=unreadable 3=failed",
+    "intended-use": "0=demonstration 1=clinical",
+    "clock-quality": "0=unknown 1=rtc 2=ntp",
+    "task": "0=localisation 1=segmentation 2=classification 3=nomogram",
+    "precision": "0=int8 1=float32 2=mixed",
+    "input-role": "0=portal 1=arterial 2=clinical 3=other",
+    "completion-rule": "0=done_marker 1=quiescence 2=deadline",
+    "sex": "0=female 1=male 2=other",
+    "ascites": "0=none 1=mild 2=severe",
+    "encephalopathy": "0=none 1=mild 2=severe",
+    "pvtt": "0=none 1=vp1 2=vp2 3=vp3 4=vp4",
+    "criterion": """
+        0=age 1=ecog 2=child_pugh 3=diameter 4=prior_therapy 5=second_malignancy
+        6=days_ct_to_treatment 7=both_phases""",
+    "met": "0=no 1=yes 2=unknown",
+    "albi-grade": "1=1 2=2 3=3",
+    "child-pugh-class": "0=a 1=b 2=c",
+    "treatment": "0=tace 1=haic",
+    "source": "0=measured 1=supplied 2=missing",
+    "provenance": "0=published 1=own_fit 2=placeholder",
+    "risk-group": "0=low 1=high 2=indeterminate 3=not_computable",
+    "recommendation-code": "0=none 1=haic_favoured 2=no_significant_difference_shown 3=discuss",
+    "wording": """
+        0=none 1=haic_favoured_1 2=no_significant_difference_1 3=discuss_discordant_1
+        4=discuss_indeterminate_1 5=discuss_not_computable_1""",
+    "stage-code": """
+        0=decode 1=gate 2=localise 3=segment 4=measure 5=classify 6=clinical 7=render 8=total""",
+    "device-state": "0=online 1=stopped 2=offline",
+    "gate-code": """
+        0=slices_portal 1=slices_arterial 2=spacing_x_mm 3=spacing_y_mm 4=spacing_z_mm 5=extent_z_mm
+        6=liver_ml 7=tumour_ml 8=liver_hu_portal 9=liver_hu_arterial 10=tumour_hu_portal
+        11=tumour_hu_arterial 12=liver_sd_hu_portal 13=low_hu_portal 14=high_hu_portal
+        15=low_hu_arterial 16=high_hu_arterial 17=air_fraction 18=phase_overlap 19=phase_similarity
+        20=phase_shift_mm 21=liver_coverage 22=liver_fraction 23=obliquity_deg 24=voxels_million
+        25=spacing_arterial_z_mm 26=implausible_fraction 27=largest_diameter_mm 28=liver_components
+        29=vessel_hu_arterial 30=vessel_hu_portal 31=soft_tissue_fraction""",
+    "reason-code": """
+        0=empty_study 1=incomplete 2=marker_mismatch 3=symlink_refused 4=ambiguous_role
+        5=clinical_invalid 6=arterial_missing 7=portal_missing 8=too_many_files 9=study_invalid
+        20=not_nifti 21=truncated 22=corrupt 23=wrong_datatype 24=not_three_dimensional 25=colour
+        26=not_finite 27=implausible_hu 28=bad_header 29=no_orientation 30=bad_spacing 31=too_large
+        32=spacing_not_supported 33=too_few_slices 34=not_dicom 35=slices_missing
+        50=phases_do_not_match 51=no_liver 52=no_tumour 53=liver_cut_off 54=not_contrast_enhanced
+        55=phases_swapped 70=poison 71=worker_crashed 72=worker_timeout 73=worker_memory 74=internal
+        75=model_refused 100=out_of_range:age 101=out_of_range:ecog 102=out_of_range:child_pugh
+        103=out_of_range:diameter 104=out_of_range:prior_therapy 105=out_of_range:second_malignancy
+        106=out_of_range:days_ct_to_treatment 120=unknown:age 121=unknown:ecog
+        122=unknown:child_pugh 123=unknown:diameter 124=unknown:prior_therapy
+        125=unknown:second_malignancy 126=unknown:days_ct_to_treatment""",
+}
+
+MAPS = {
+    name: [tuple(line.strip().split(": ", 1)) for line in text.strip().splitlines()]
+    for name, text in MAPS.items()
+}
+CODES = {
+    name: {int(number): word for number, word in (pair.split("=", 1) for pair in text.split())}
+    for name, text in CODES.items()
+}
+WORDINGS = {
+    "none": "none",
+    "haic_favoured_1": "haic_favoured",
+    "no_significant_difference_1": "no_significant_difference_shown",
+    "discuss_discordant_1": "discuss",
+    "discuss_indeterminate_1": "discuss",
+    "discuss_not_computable_1": "discuss",
+}
+
+
+def _typed(kind, value, place):
+    """`value` under its names, in the form of the JSON view; NotStrict when it is not a `kind`."""
+
+    def require(holds):
+        if not holds:
+            raise NotStrict(f"{place} is not {kind}")
+
+    if kind.startswith("null|"):
+        return None if value is None else _typed(kind[5:], value, place)
+    if ".." in kind:
+        bounds, inner = kind.split(" ", 1)
+        low, high = map(int, bounds.split(".."))
+        require(isinstance(value, list) and low <= len(value) <= high)
+        return [_typed(inner, item, f"{place}[{at}]") for at, item in enumerate(value)]
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if kind == "uint":
+        require(number and 0 <= value < 1 << 64)
+    elif kind == "int":
+        require(number and -(1 << 63) <= value < 1 << 63)
+    elif kind == "bool":
+        require(isinstance(value, bool))
+    elif kind == "slug":
+        require(isinstance(value, str) and re.fullmatch("[a-z0-9-]{1,32}", value))
+    elif kind.startswith("text"):
+        require(isinstance(value, str) and len(value.encode()) <= int(kind[4:]))
+        require(not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in value))
+    elif kind.startswith("bytes"):
+        require(isinstance(value, bytes) and len(value) == int(kind[5:]))
+        return value.hex()
+    elif kind in CODES:
+        require(number and value in CODES[kind])
+        return CODES[kind][value]
+    else:
+        fields = MAPS[kind]
+        require(isinstance(value, dict) and list(value) == list(range(len(fields))))
+        return {
+            name: _typed(inner, value[key], f"{place}.{name}")
+            for key, (name, inner) in enumerate(fields)
+        }
+    return value
+
+
+# --- The rules at the end of result.cddl ---------------------------------------------------------
+
+
+def _check(kind, message):
+    def require(holds, rule):
+        if not holds:
+            raise Refused("inconsistent", rule)
+
+    require(message["v"] == 1, "the format version is not 1")
+    if kind == "result":
+        _check_result(message, require)
+    elif kind == "status":
+        require((message["state"] == "offline") == (message["beat"] == 0), "beat 0 is the will")
+        empty = message["last_digest"] == "00" * 32
+        require((message["last_seq"] == 0) == empty, "the last digest belongs to the last seq")
+    elif kind == "ack":
+        require(message["seq"] >= 1, "seq counts from 1")
+    else:
+        require(1 <= message["from"] <= message["to"], "the range is empty")
+        require(message["to"] - message["from"] < MAX_RESEND, "too many messages are asked for")
+
+
+def _check_result(message, require):
+    require(message["seq"] >= 1, "seq counts from 1")
+    require((message["seq"] == 1) == (message["prev"] == "00" * 32), "prev is zero only for seq 1")
+    uses = [model["intended_use"] for model in message["models"]]
+    released = bool(uses) and all(use == "clinical" for use in uses)
+    require(released or message["intended_use"] == "demonstration", "clinical use without release")
+    numbers = {word: number for number, word in CODES["input-role"].items()}
+    roles = [numbers[series["role"]] for series in message["input_digest"]["series"]]
+    require(roles == sorted(set(roles)), "input roles are not in order")
+    scored = message["status"] == "ok"
+    recommendation = message["recommendation"]
+    require(scored == (not message["reasons"]), "reasons exactly when there is no score")
+    require(scored == (message["pmn"] is not None), "a risk score exactly when ok")
+    require(scored or not message["nomograms"], "a nomogram although not ok")
+    require(scored == (recommendation["code"] != "none"), "a recommendation exactly when ok")
+    require(not scored or message["lesions"] is not None, "a score without lesions")
+    require(WORDINGS[recommendation["wording"]] == recommendation["code"], "another wording")
+    pmn = message["pmn"] or {}
+    for name in ("score_e4", "threshold_e4", "haic_good_e4", "tace_good_e4"):
+        require(pmn.get(name, 0) <= 10_000, "a probability above 1")
+    if message["lesions"] is not None:
+        listed = [lesion["diameter_um"] for lesion in message["lesions"]["list"]]
+        require(len(listed) <= message["lesions"]["count"], "more lesions listed than counted")
+        require(listed == sorted(listed, reverse=True), "lesions are not largest first")
+    for nomogram in message["nomograms"]:
+        _check_nomogram(nomogram, require)
+    treatments = [nomogram["treatment"] for nomogram in message["nomograms"]]
+    require(treatments in ([], ["tace"], ["haic"], ["tace", "haic"]), "nomograms not in order")
+
+
+def _check_nomogram(nomogram, require):
+    missing = [term["source"] == "missing" for term in nomogram["terms"]]
+    empty = [term["value_e4"] is None for term in nomogram["terms"]]
+    require(missing == empty, "a term has a value exactly when it is not missing")
+    computable = nomogram["risk_group"] != "not_computable"
+    require(not (computable and any(missing)), "computed although a value is missing")
+    for name in ("lp_e4", "score_e4"):
+        require(computable == (nomogram[name] is not None), "a score exactly when computable")
+    require(computable or not nomogram["survival"], "survival without a score")
+    for point in nomogram["survival"]:
+        require(point["probability_e4"] <= 10_000, "a probability above 1")
+
+
+def redo_sums(message):
+    """Redoes every nomogram's sum of coefficient x value; a list of complaints.
+
+    Values and coefficients were rounded to 1e-4 before they were sent, so the sum may differ
+    from the linear predictor by half a unit times every factor, and half a unit of its own.
+    """
+    complaints = []
+    for nomogram in message["nomograms"]:
+        if nomogram["lp_e4"] is None:
+            continue
+        pairs = [(term["value_e4"], term["coefficient_e4"]) for term in nomogram["terms"]]
+        total = sum(value * coefficient for value, coefficient in pairs)
+        slack = sum(abs(value) + abs(coefficient) + 1 for value, coefficient in pairs) / 2 + 10_000
+        if abs(total - nomogram["lp_e4"] * 10_000) > slack:
+            complaints.append(
+                f"{nomogram['treatment']}: the terms add up to {total / 1e8:.4f}, "
+                f"the message says {nomogram['lp_e4'] / 1e4:.4f}"
+            )
+    return complaints
+
+
+# --- Trust store and envelope --------------------------------------------------------------------
+
+
+def _unix_ms(moment):
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime.datetime):
+        moment = datetime.datetime.combine(moment, datetime.time(), datetime.timezone.utc)
+    if moment.tzinfo is None:
+        raise ValueError("a time in the trust store has no offset")
+    return round(moment.timestamp() * 1000)
+
+
+def read_trust(text):
+    """The keys of a trust.toml by their id."""
+    trust = {}
+    for entry in tomllib.loads(text).get("key", []):
+        stored = entry["public_key"]
+        public = bytes.fromhex(stored) if len(stored) == 64 else base64.b64decode(stored)
+        kid = hashlib.sha256(public).digest()[:16]
+        if kid.hex() != entry["kid"].lower():
+            raise ValueError(f"key {entry['kid']} of the trust store: kid and key do not match")
+        if entry["role"] == "device" and not (entry.get("device") and entry.get("site")):
+            raise ValueError(f"key {entry['kid']} of the trust store: no device and site")
+        trust[kid] = {
+            "public": Ed25519PublicKey.from_public_bytes(public),
+            "role": entry["role"],
+            "device": entry.get("device"),
+            "site": entry.get("site"),
+            "not_before": _unix_ms(entry.get("not_before")),
+            "not_after": _unix_ms(entry.get("not_after")),
+        }
+    return trust
+
+
+def open_envelope(data):
+    """Content type, key id, payload, signature and signed bytes of a COSE_Sign1 of the profile."""
+    message = parse_cbor(data)
+    if not isinstance(message, Tagged) or message.tag != 18:
+        raise NotStrict("not tagged as COSE_Sign1")
+    parts = message.value
+    if not isinstance(parts, list) or len(parts) != 4:
+        raise NotStrict("not an array of four")
+    protected, unprotected, payload, signature = parts
+    if unprotected != {} or not isinstance(unprotected, dict):
+        raise NotStrict("the unprotected map is not empty")
+    if not all(isinstance(part, bytes) for part in (protected, payload, signature)):
+        raise NotStrict("a part is not a byte string")
+    header = parse_cbor(protected)
+    if not isinstance(header, dict) or list(header) != [1, 3, 4]:
+        raise NotStrict("the protected headers are not alg, content type, kid")
+    if header[1] not in (-8, -19) or not isinstance(header[3], str):
+        raise NotStrict("algorithm or content type")
+    if not isinstance(header[4], bytes) or len(header[4]) != 16 or len(signature) != 64:
+        raise NotStrict("key id or signature has another length")
+    signed = b"\x84\x6aSignature1"
+    signed += _bytes_head(protected) + protected + b"\x40" + _bytes_head(payload) + payload
+    return header[3], header[4], payload, signature, signed
+
+
+def verify(kind, data, trust, topic=None):
+    """The message of that kind in `data`, under its names; raises Refused.
+
+    `trust` is what read_trust returned; `topic` is (site, device) of where it arrived.
+    """
+    if len(data) > MAX_MESSAGE:
+        raise Refused("too_large", f"{len(data)} bytes, at most {MAX_MESSAGE}")
+    try:
+        content_type, kid, payload, signature, signed = open_envelope(data)
+    except NotStrict as problem:
+        raise Refused("envelope", str(problem)) from None
+    suffix = ".v1+cbor"
+    if content_type != PREFIX + kind + suffix:
+        raise Refused("content_type", f"{content_type}, expected a {kind}")
+    key = trust.get(kid)
+    if key is None:
+        raise Refused("unknown_key", f"key {kid.hex()} is not in the trust store")
+    if key["role"] != ROLES[kind]:
+        raise Refused("wrong_role", f"key {kid.hex()} has the role {key['role']}")
+    try:
+        key["public"].verify(signature, signed)
+    except InvalidSignature:
+        raise Refused("signature", f"not by key {kid.hex()}, or changed") from None
+    try:
+        message = _typed(kind, parse_cbor(payload), kind)
+    except NotStrict as problem:
+        raise Refused("payload", str(problem)) from None
+    _check(kind, message)
+    for name in ("site", "device"):
+        if key[name] is not None and key[name] != message[name]:
+            raise Refused("key_not_bound", f"key {kid.hex()} belongs to another {name}")
+    at = message["signed_at_ms"]
+    early = key["not_before"] is not None and at < key["not_before"]
+    if early or (key["not_after"] is not None and at >= key["not_after"]):
+        raise Refused("key_not_valid", f"key {kid.hex()} was not valid when this was signed")
+    if topic is not None and tuple(topic) != (message["site"], message["device"]):
+        raise Refused("topic", f"from {message['site']}/{message['device']}")
+    return message
+
+
+class Chain:
+    """Order within each (site, device, epoch): new, duplicate, gap, late, fork."""
+
+    def __init__(self):
+        self.epochs = {}
+
+    def observe(self, message, data):
+        """A word for the message's place in its device's history."""
+        digest = hashlib.sha256(data).hexdigest()
+        known = self.epochs.setdefault((message["site"], message["device"], message["epoch"]), {})
+        seq, prev = message["seq"], message["prev"]
+        if seq in known:
+            return "duplicate" if known[seq][0] == digest else f"FORK at {seq}"
+        before, after = known.get(seq - 1), known.get(seq + 1)
+        if (before and before[0] != prev) or (after and after[1] != digest):
+            return f"FORK at {seq}"
+        last = max(known, default=0)
+        known[seq] = (digest, prev)
+        if seq < last:
+            return "late"
+        return "new" if seq == last + 1 else f"GAP: {last + 1} to {seq - 1} missing"
+
+
+# --- Command line --------------------------------------------------------------------------------
+
+
+def describe(message):
+    """What a person reads."""
+    lines = [
+        f"VERIFIED   {message['device']} of {message['site']}, message {message['seq']}",
+        f"USE        {message['intended_use']}",
+        f"STATUS     {message['status']}",
+    ]
+    for reason in message["reasons"]:
+        lines.append(f"           {reason['code']} {reason['detail'] or ''}".rstrip())
+    if message["pmn"]:
+        lines.append(f"SCORE      {message['pmn']['score_e4'] / 1e4:.4f}")
+    advice = message["recommendation"]["code"]
+    lines.append(f"ADVICE     {advice} (preliminary, for the tumour board)")
+    return "\n".join(lines)
+
+
+def _report(message, as_json):
+    sums = redo_sums(message)
+    if as_json:
+        print(json.dumps({"verified": True, "sums": sums or "ok", "result": message}), flush=True)
+    else:
+        print(describe(message))
+        print("SUMS       " + ("; ".join(sums) if sums else "every nomogram adds up"), flush=True)
+    for complaint in sums:
+        print(f"ATTENTION  {complaint}", file=sys.stderr)
+    return 5 if sums else 0
+
+
+def _refuse(problem, as_json):
+    if as_json:
+        print(json.dumps({"verified": False, "reason": str(problem)}), flush=True)
+    print(f"NOT VERIFIED: {problem}", file=sys.stderr)
+    return 5
+
+
+def _one(data, trust, as_json):
+    view = None
+    try:
+        if data.lstrip()[:1] == b"{":
+            view = json.loads(data)
+            data = base64.b64decode(view["cose"], validate=True)
+        message = verify("result", data, trust)
+        if view is not None and view.get("result") != message:
+            raise Refused("view", "the readable part differs from the signed bytes")
+    except (Refused, ValueError, KeyError, TypeError) as problem:
+        return _refuse(problem, as_json)
+    return _report(message, as_json)
+
+
+def _topic(text):
+    parts = text.split("/")
+    return tuple(parts[-3:-1]) if len(parts) >= 5 and parts[-1] == "result" else None
+
+
+def _arrived(topic, data, trust, chain, as_json):
+    try:
+        message = verify("result", data, trust, _topic(topic))
+    except Refused as problem:
+        return _refuse(f"{topic}: {problem}", as_json)
+    place = chain.observe(message, data)
+    print(f"ORDER      {place}", file=sys.stderr)
+    return max(_report(message, as_json), 5 if "FORK" in place else 0)
+
+
+def _lines(trust, as_json):
+    chain, status = Chain(), 0
+    for line in sys.stdin:
+        topic, _, text = line.strip().rpartition(" ")
+        try:
+            status = max(status, _arrived(topic, bytes.fromhex(text), trust, chain, as_json))
+        except ValueError:
+            status = _refuse("a line is not `topic hexadecimal`", as_json)
+    return status
+
+
+def _subscribe(broker, trust, as_json):
+    import paho.mqtt.client as mqtt
+
+    host, _, port = broker.removeprefix("mqtt://").partition(":")
+    chain = Chain()
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    client.on_connect = lambda c, *_: c.subscribe("hcc/v1/+/+/result", qos=1)
+    client.on_message = lambda _c, _u, m: _arrived(m.topic, m.payload, trust, chain, as_json)
+    client.connect(host, int(port or 1883))
+    client.loop_forever()
+
+
+def self_test(folder):
+    """Every shared vector must get its verdict and its message; exit status."""
+    stored = json.loads((Path(folder) / "messages.json").read_text())
+    trust, wrong = read_trust(stored["trust"]), 0
+    for vector in stored["vectors"]:
+        data = bytes.fromhex(vector["envelope"]).ljust(vector.get("pad_to", 0), b"\0")
+        message = None
+        try:
+            message = verify(vector["kind"], data, trust, vector.get("topic"))
+            verdict = "ok"
+        except Refused as problem:
+            verdict = problem.verdict
+        if verdict != vector["verdict"] or message != vector.get("message"):
+            wrong += 1
+            print(f"{vector['name']}: {verdict}, expected {vector['verdict']}", file=sys.stderr)
+        if message and "nomograms" in message and redo_sums(message):
+            wrong += 1
+            print(f"{vector['name']}: {redo_sums(message)}", file=sys.stderr)
+    print(f"{len(stored['vectors'])} vectors, {wrong} wrong")
+    return 5 if wrong or not stored["vectors"] else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", nargs="?", help="signed result or JSON view; - is standard input")
+    parser.add_argument("--trust", help="trust.toml")
+    parser.add_argument("--json", action="store_true", help="one JSON object per message")
+    parser.add_argument("--lines", action="store_true", help="read `topic hexadecimal` lines")
+    parser.add_argument("--subscribe", metavar="HOST[:PORT]", help="listen to a broker")
+    parser.add_argument("--self-test", metavar="FOLDER", help="check the shared test vectors")
+    args = parser.parse_args()
+    if args.self_test:
+        return self_test(args.self_test)
+    if not args.trust or not (args.file or args.lines or args.subscribe):
+        parser.error("--trust and a file, --lines or --subscribe are needed")
+    try:
+        trust = read_trust(Path(args.trust).read_text())
+        if args.subscribe:
+            return _subscribe(args.subscribe, trust, args.json)
+        if args.lines:
+            return _lines(trust, args.json)
+        data = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
+    except FileNotFoundError as problem:
+        print(problem, file=sys.stderr)
+        return 66
+    return _one(data, trust, args.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+//! `hcc-edge models`: signs, verifies and lists model packages.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::verify::{NO_INPUT, OK, VERIFICATION_FAILED};
+use crate::host::{keys, packages};
+use crate::seal::trust::TrustStore;
+use crate::seal::verify::PackageMode;
+use crate::seal::wire::Digest;
+
+/// Arguments of `models`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// State directory of the device.
+    #[arg(long, env = "HCC_EDGE_STATE_DIR", default_value = "/var/lib/hcc-edge")]
+    state_dir: PathBuf,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Write the digests of a package's files into its manifest and sign it.
+    Sign {
+        /// Private key of a models signer, PKCS#8.
+        #[arg(long)]
+        key: PathBuf,
+        /// Folder of the package: <name>/<version>.
+        folder: PathBuf,
+    },
+    /// Verify every package in use.
+    Verify(Where),
+    /// List the packages in use without verifying them.
+    List(Where),
+}
+
+#[derive(Debug, clap::Args)]
+struct Where {
+    /// Folder of packages, searched first.
+    #[arg(long)]
+    models: Option<PathBuf>,
+    /// Trust store; the default is the device's, and the packages' own for demonstration keys.
+    #[arg(long)]
+    trust: Option<PathBuf>,
+    /// Accept only packages that a clinical device accepts.
+    #[arg(long)]
+    clinical: bool,
+}
+
+impl Where {
+    fn mode(&self) -> PackageMode {
+        if self.clinical { PackageMode::Clinical } else { PackageMode::Demonstration }
+    }
+
+    fn roots(&self, state: &Path) -> Vec<PathBuf> {
+        packages::search_order(self.models.as_deref(), Some(state), self.mode())
+    }
+}
+
+/// Runs the command; the result is the exit status.
+pub fn run(args: &Args, json: bool) -> anyhow::Result<u8> {
+    match &args.action {
+        Action::Sign { key, folder } => sign(key, folder, json),
+        Action::Verify(place) => verify(place, &args.state_dir, json),
+        Action::List(place) => list(place, &args.state_dir, json),
+    }
+}
+
+fn sign(key: &Path, folder: &Path, json: bool) -> anyhow::Result<u8> {
+    let signer = keys::load_public_signer(key)?;
+    let files = packages::sign(folder, &signer)?;
+    if json {
+        println!("{}", json!({ "signed": folder, "files": files }));
+    } else {
+        println!("signed {} with {files} files", folder.display());
+    }
+    Ok(OK)
+}
+
+/// The keys that may vouch for packages: a store that is named; otherwise the device's, and in
+/// demonstration mode the demonstration keys that lie beside the packages.
+pub fn trust_for_packages(
+    named: Option<&Path>,
+    state: &Path,
+    roots: &[PathBuf],
+    mode: PackageMode,
+) -> anyhow::Result<TrustStore> {
+    if let Some(path) = named {
+        return keys::load_trust(path)?.with_context(|| format!("no file {}", path.display()));
+    }
+    let own = state.join("keys").join(keys::TRUST_STORE);
+    let mut trust = keys::load_trust(&own)?.unwrap_or_default();
+    if mode == PackageMode::Demonstration {
+        for root in roots {
+            let beside = keys::load_trust(&root.join(keys::TRUST_STORE))?.unwrap_or_default();
+            for key in beside.keys().filter(|key| key.demonstration) {
+                trust.add(key.clone())?;
+            }
+        }
+    }
+    Ok(trust)
+}
+
+fn verify(place: &Where, state: &Path, json: bool) -> anyhow::Result<u8> {
+    let roots = place.roots(state);
+    let trust = trust_for_packages(place.trust.as_deref(), state, &roots, place.mode())?;
+    let folders = packages::installed(&roots)?;
+    let mut refused = 0;
+    let mut report = Vec::new();
+    for folder in &folders {
+        match packages::load(folder, &trust, place.mode()) {
+            Ok(package) => report.push(json!({
+                "folder": folder, "verified": true, "name": package.name, "version": package.version,
+                "task": package.task, "intended_use": package.intended_use,
+                "manifest_digest": Digest::from(package.manifest_digest),
+            })),
+            Err(error) => {
+                refused += 1;
+                let reason = format!("{:#}", anyhow::Error::from(error));
+                report.push(json!({ "folder": folder, "verified": false, "reason": reason }));
+            }
+        }
+    }
+    print(&report, json);
+    Ok(match (refused, folders.is_empty()) {
+        (0, false) => OK,
+        (0, true) => NO_INPUT,
+        _ => VERIFICATION_FAILED,
+    })
+}
+
+fn list(place: &Where, state: &Path, json: bool) -> anyhow::Result<u8> {
+    let folders = packages::installed(&place.roots(state))?;
+    let report: Vec<Value> = folders.iter().map(|folder| json!({ "folder": folder })).collect();
+    print(&report, json);
+    Ok(OK)
+}
+
+fn print(report: &[Value], json: bool) {
+    if json {
+        println!("{}", json!({ "packages": report }));
+        return;
+    }
+    for package in report {
+        let folder = package["folder"].as_str().unwrap_or_default();
+        match (package["verified"].as_bool(), package["reason"].as_str()) {
+            (Some(true), _) => println!("ok       {folder}"),
+            (_, Some(reason)) => println!("refused  {folder}: {reason}"),
+            _ => println!("{folder}"),
+        }
+    }
+}
