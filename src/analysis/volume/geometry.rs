@@ -1,6 +1,12 @@
 //! Where voxels are in the patient: the file's own grid, the RAS-ordered grid, and the way between.
 
-use crate::units::Spacing;
+use ndarray::{Array3, ArrayView3, ArrayViewMut3, Axis};
+use thiserror::Error;
+
+use crate::units::{OutOfRange, Spacing};
+
+/// Rows of a map from a voxel `(a, b, c, 1)` to RAS+ millimetres `(x, y, z)`.
+pub type Affine = [[f64; 4]; 3];
 
 /// The grid of a volume, in file order and in RAS order.
 ///
@@ -38,4 +44,203 @@ pub struct StoredAxis {
     pub file_axis: usize,
     /// True when the array runs against the file's order.
     pub reversed: bool,
+}
+
+/// An affine that is no grid of a scanner.
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+pub enum GeometryError {
+    /// NaN, infinite, or further from the origin than [`MOST_OFFSET_MM`].
+    #[error("not finite or more than 100 m from the origin")]
+    NotFinite,
+    /// A column's length is no accepted spacing.
+    #[error("unusable spacing")]
+    Spacing(#[from] OutOfRange),
+    /// Two axes are not at right angles: a sheared grid (an uncorrected gantry tilt).
+    #[error("axes not at right angles (cosine {cosine:.4})")]
+    Sheared {
+        /// The largest cosine between two axes.
+        cosine: f64,
+    },
+}
+
+/// A scan's origin lies within this distance of the scanner's, in millimetres.
+pub const MOST_OFFSET_MM: f64 = 100_000.0;
+
+/// Two axes are at right angles when the cosine between them is at most this: 0.06°, which moves
+/// the far end of a 500 mm field by half a millimetre and is well above f32 rounding.
+pub const MOST_SHEAR_COSINE: f64 = 1e-3;
+
+impl Geometry {
+    /// The grid of a file with `shape` voxels along `(i, j, k)`, its `affine` from `(i, j, k, 1)`,
+    /// and its 348 header bytes.
+    pub fn from_affine(
+        shape: [usize; 3],
+        affine: &Affine,
+        header: Vec<u8>,
+    ) -> Result<Self, GeometryError> {
+        if affine.iter().flatten().any(|v| !v.is_finite() || v.abs() > MOST_OFFSET_MM) {
+            return Err(GeometryError::NotFinite);
+        }
+        let lengths = column_lengths(affine);
+        Spacing::new(lengths)?;
+        check_right_angles(affine, lengths)?;
+        let axes = nearest_axes(affine, lengths);
+        let spacing = Spacing::new(axes.map(|axis| lengths[axis.file_axis]))?;
+        let voxel_to_world = std::array::from_fn(|row| reordered_row(affine[row], shape, &axes));
+        Ok(Self {
+            shape: axes.map(|axis| shape[axis.file_axis]),
+            spacing,
+            voxel_to_world,
+            stored: StoredGrid { shape, axes, header },
+        })
+    }
+
+    /// RAS+ millimetres `[x, y, z]` of the array position `[z, y, x]`, which may lie between voxels.
+    pub fn to_world(&self, [z, y, x]: [f64; 3]) -> [f64; 3] {
+        self.voxel_to_world.map(|row| row[0] * x + row[1] * y + row[2] * z + row[3])
+    }
+
+    /// Array position `[z, y, x]` of a point in RAS+ millimetres `[x, y, z]`.
+    pub fn to_voxel(&self, world_mm: [f64; 3]) -> [f64; 3] {
+        let m = &self.voxel_to_world;
+        let offset: [f64; 3] = std::array::from_fn(|n| world_mm[n] - m[n][3]);
+        // Cramer's rule; the determinant is the voxel volume, at least 0.2³ mm³.
+        let column = |n: usize| [m[0][n], m[1][n], m[2][n]];
+        let whole = determinant([column(0), column(1), column(2)]);
+        [
+            determinant([column(0), column(1), offset]) / whole,
+            determinant([column(0), offset, column(2)]) / whole,
+            determinant([offset, column(1), column(2)]) / whole,
+        ]
+    }
+
+    /// True when both grids have the same shape and no voxel is further than `tolerance_mm` from
+    /// its namesake. Both maps are affine, so the corners decide.
+    pub fn same_grid(&self, other: &Self, tolerance_mm: f64) -> bool {
+        self.shape == other.shape
+            && self.corners().into_iter().all(|corner| {
+                distance_mm(self.to_world(corner), other.to_world(corner)) <= tolerance_mm
+            })
+    }
+
+    /// The largest angle between an array axis and the patient axis it is named after, in degrees,
+    /// 0..=54.8.
+    pub fn obliquity_degrees(&self) -> f64 {
+        let [sz, sy, sx] = self.spacing.zyx();
+        let m = &self.voxel_to_world;
+        [m[0][0] / sx, m[1][1] / sy, m[2][2] / sz]
+            .map(|cosine| cosine.clamp(-1.0, 1.0).acos().to_degrees())
+            .into_iter()
+            .fold(0.0, f64::max)
+    }
+
+    /// Array positions `[z, y, x]` of the eight outermost voxel centres.
+    pub fn corners(&self) -> [[f64; 3]; 8] {
+        std::array::from_fn(|n| {
+            std::array::from_fn(|axis| {
+                if n >> axis & 1 == 1 { (self.shape[axis] - 1) as f64 } else { 0.0 }
+            })
+        })
+    }
+
+    /// Cubic centimetres in `voxels` voxels.
+    pub fn millilitres(&self, voxels: usize) -> f64 {
+        voxels as f64 * self.spacing.voxel_mm3() / 1000.0
+    }
+}
+
+impl StoredGrid {
+    /// A `[z, y, x]` array seen with the file's axes `(i, j, k)`; nothing is copied.
+    pub fn file_order<'a, T>(&self, array: ArrayView3<'a, T>) -> ArrayView3<'a, T> {
+        let mut view = array;
+        for (axis, stored) in self.axes.iter().enumerate() {
+            if stored.reversed {
+                view.invert_axis(Axis(axis));
+            }
+        }
+        view.permuted_axes(self.array_axes())
+    }
+
+    /// The same for writing.
+    pub fn file_order_mut<'a, T>(&self, array: &'a mut Array3<T>) -> ArrayViewMut3<'a, T> {
+        let mut view = array.view_mut();
+        for (axis, stored) in self.axes.iter().enumerate() {
+            if stored.reversed {
+                view.invert_axis(Axis(axis));
+            }
+        }
+        view.permuted_axes(self.array_axes())
+    }
+
+    /// For each file axis `(i, j, k)`: the array axis it became.
+    fn array_axes(&self) -> [usize; 3] {
+        let mut array_axes = [0; 3];
+        for (axis, stored) in self.axes.iter().enumerate() {
+            array_axes[stored.file_axis] = axis;
+        }
+        array_axes
+    }
+}
+
+/// Lengths of an affine's three columns: the spacings along the file's axes, in millimetres.
+pub fn column_lengths(affine: &Affine) -> [f64; 3] {
+    std::array::from_fn(|n| affine.iter().map(|row| row[n] * row[n]).sum::<f64>().sqrt())
+}
+
+/// Euclidean distance of two points in millimetres.
+pub fn distance_mm(a: [f64; 3], b: [f64; 3]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
+}
+
+fn check_right_angles(affine: &Affine, lengths: [f64; 3]) -> Result<(), GeometryError> {
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        let dot: f64 = affine.iter().map(|row| row[a] * row[b]).sum();
+        let cosine = (dot / (lengths[a] * lengths[b])).abs();
+        if cosine > MOST_SHEAR_COSINE {
+            return Err(GeometryError::Sheared { cosine });
+        }
+    }
+    Ok(())
+}
+
+/// For `[z, y, x]`: the file axis that lies nearest to S, A, R, the three together; a tie (45°) goes
+/// to the first permutation in the list, so the choice is deterministic.
+fn nearest_axes(affine: &Affine, lengths: [f64; 3]) -> [StoredAxis; 3] {
+    const PERMUTATIONS: [[usize; 3]; 6] =
+        [[2, 1, 0], [2, 0, 1], [1, 2, 0], [1, 0, 2], [0, 2, 1], [0, 1, 2]];
+    // Array axis 0 is patient axis 2 (S), axis 1 is A, axis 2 is R.
+    let cosine = |array_axis: usize, file_axis: usize| {
+        affine[2 - array_axis][file_axis] / lengths[file_axis]
+    };
+    let mut best = (f64::MIN, PERMUTATIONS[0]);
+    for permutation in PERMUTATIONS {
+        let alignment: f64 = (0..3).map(|axis| cosine(axis, permutation[axis]).abs()).sum();
+        if alignment > best.0 + 1e-9 {
+            best = (alignment, permutation);
+        }
+    }
+    std::array::from_fn(|axis| {
+        let file_axis = best.1[axis];
+        StoredAxis { file_axis, reversed: cosine(axis, file_axis) < 0.0 }
+    })
+}
+
+/// One row of the affine, from `(i, j, k, 1)` to `(x, y, z, 1)` of the reordered grid.
+fn reordered_row(row: [f64; 4], shape: [usize; 3], axes: &[StoredAxis; 3]) -> [f64; 4] {
+    let mut reordered = [0.0, 0.0, 0.0, row[3]];
+    for (axis, stored) in axes.iter().enumerate() {
+        let step = row[stored.file_axis];
+        if stored.reversed {
+            reordered[2 - axis] = -step;
+            reordered[3] += step * (shape[stored.file_axis] - 1) as f64;
+        } else {
+            reordered[2 - axis] = step;
+        }
+    }
+    reordered
+}
+
+fn determinant([a, b, c]: [[f64; 3]; 3]) -> f64 {
+    a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0])
+        + a[2] * (b[0] * c[1] - b[1] * c[0])
 }
