@@ -138,14 +138,12 @@ pub fn analyse<N: Networks>(
     let (portal, arterial) =
         course.time(Stage::Gate, |_| admit(&mut draft.gate, portal, arterial, settings.threads));
 
-    let mask = if draft.gate.admits(ImageName::Portal) {
-        find_tumour(&portal, networks, &mut course)?
-    } else {
-        empty_mask(&portal)
-    };
-
-    let lesions = course.time(Stage::Measure, |_| measure(&mask, &portal.geometry))?;
-    draft.measured(lesions, &portal, arterial.as_ref(), &mask);
+    let mut mask = empty_mask(&portal);
+    if draft.gate.admits(ImageName::Portal) {
+        mask = find_tumour(&portal, networks, &mut course, mask)?;
+        let lesions = course.time(Stage::Measure, |_| measure(&mask, &portal.geometry))?;
+        draft.measured(lesions, &portal, arterial.as_ref(), &mask);
+    }
 
     let arterial = arterial.map(|phase| phase.volume);
     let mut heat_map = None;
@@ -194,18 +192,19 @@ fn admit(
     (portal.volume, arterial)
 }
 
-/// Localise, then segment within the box, then keep one liver.
+/// Localise, then segment within the box, then keep one liver; `empty` where there is none.
 fn find_tumour<N: Networks>(
     portal: &HuVolume,
     networks: &N,
     course: &mut Course<'_>,
+    empty: Mask,
 ) -> Result<Mask, AnalysisError<N::Error>> {
     let failed = |stage| move |source| AnalysisError::Network { stage, source };
     let liver = course
         .time(Stage::Localise, |_| networks.locate_liver(portal))
         .map_err(failed(Stage::Localise))?;
     let Some(liver) = liver else {
-        return Ok(empty_mask(portal));
+        return Ok(empty);
     };
     let mut mask = course
         .time(Stage::Segment, |observer| {
@@ -329,3 +328,7 @@ impl Draft {
         Analysis { findings, images }
     }
 }
+
+#[cfg(test)]
+#[path = "analyse_tests.rs"]
+mod tests;

@@ -345,3 +345,144 @@ fn covered_percent(mask: &Mask, arterial: &OntoGrid) -> Option<f64> {
     }
     (voxels > 0).then(|| 100.0 * covered as f64 / voxels as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+    use crate::analysis::decode::fixture::FileSpec;
+    use crate::analysis::lesions::measure;
+    use crate::analysis::volume::TUMOUR;
+    use crate::analysis::volume::resample::onto_grid;
+
+    const PORTAL: ImageName = ImageName::Portal;
+
+    fn volume(spacing: [f64; 3], hu: impl Fn([usize; 3]) -> i16) -> HuVolume {
+        let spec = FileSpec::ras([50, 40, 30], spacing);
+        let geometry = Geometry::from_affine(spec.shape, &spec.affine, spec.header()).unwrap();
+        HuVolume { hu: Array3::from_shape_fn([30, 40, 50], |(z, y, x)| hu([z, y, x])), geometry }
+    }
+
+    const UNCLIPPED: Intake = Intake {
+        lowest_hu: -1000.0,
+        highest_hu: 400.0,
+        clipped_low: 600,
+        clipped_high: 0,
+        slope_was_zero: false,
+    };
+
+    fn image_reasons(volume: &HuVolume) -> Vec<GateReason> {
+        let mut report = GateReport::default();
+        report.add_image(PORTAL, volume, &UNCLIPPED);
+        assert_eq!(report.admits(PORTAL), report.reasons().is_empty());
+        assert!(report.admits(ImageName::Arterial));
+        report.reasons()
+    }
+
+    #[test]
+    fn spacing_is_limited_on_both_axes() {
+        let soft = |spacing| volume(spacing, |_| 40);
+        assert_eq!(image_reasons(&soft([4.0, 4.0, 10.0])), []);
+        assert_eq!(image_reasons(&soft([4.01, 1.0, 1.0])), [GateReason::SpacingNotSupported]);
+        assert_eq!(image_reasons(&soft([1.0, 4.01, 1.0])), [GateReason::SpacingNotSupported]);
+    }
+
+    #[test]
+    fn an_image_without_soft_tissue_is_no_abdomen() {
+        // 60,000 voxels; 3 % are 1,800.
+        let some = |count: usize| {
+            volume([1.0; 3], move |[z, y, x]| if (z * 40 + y) * 50 + x < count { 300 } else { 301 })
+        };
+        assert_eq!(image_reasons(&some(1800)), []);
+        assert_eq!(image_reasons(&some(1799)), [GateReason::ImplausibleHu]);
+        let mut report = GateReport::default();
+        report.add_image(PORTAL, &some(6000), &UNCLIPPED);
+        assert_eq!(report.get(Quantity::SoftTissue(PORTAL)), Some(10.0));
+        assert_eq!(report.get(Quantity::Clipped(PORTAL)), Some(1.0));
+        assert_eq!(report.get(Quantity::Obliquity(PORTAL)), Some(0.0));
+        assert_eq!(report.get(Quantity::LiverVolume), None);
+    }
+
+    #[test]
+    fn vessels_are_found_in_the_middle_and_bone_is_not() {
+        // A vessel of 280 HU through the middle, bone beside it, a brighter speck off the middle.
+        let scan = volume([1.0; 3], |[_, y, x]| match (y, x) {
+            (18..22, 24..27) => 280,
+            (14, 20..30) => 900,
+            (2, 2) => 500,
+            _ => 40,
+        });
+        assert_eq!(vessel_hu(&scan), Some(280));
+        assert_eq!(vessel_hu(&volume([1.0; 3], |_| -1000)), None);
+    }
+
+    #[test]
+    fn the_same_phase_twice_is_told_from_a_noisy_pair() {
+        let portal = volume([1.0; 3], |[_, _, x]| 40 + x as i16);
+        let reasons = |arterial: HuVolume| {
+            let mut report = GateReport::default();
+            report.add_phases(&portal, &onto_grid(arterial, &portal.geometry, 1));
+            report.reasons()
+        };
+        assert_eq!(reasons(portal.clone()), [GateReason::PhaseUnclear]);
+        let other = volume([1.0; 3], |[_, _, x]| 40 + x as i16 + (x % 2) as i16);
+        assert_eq!(reasons(other), []);
+    }
+
+    /// Masks of a liver on slices `from..to`, and what the gate says of them. Voxels of 36 mm³, so
+    /// that a full slice of 2,000 voxels is 180 cm² and 72 ml.
+    fn liver_reasons(liver: impl Fn([usize; 3]) -> u8) -> Vec<GateReason> {
+        let scan = volume([3.0, 3.0, 4.0], |_| 60);
+        let labels = Array3::from_shape_fn([30, 40, 50], |(z, y, x)| liver([z, y, x]));
+        let mask = Mask { labels };
+        let mut report = GateReport::default();
+        let lesions = measure(&mask, &scan.geometry).unwrap();
+        report.add_liver(&scan, &mask, &lesions);
+        report.add_arterial_liver(&onto_grid(scan.clone(), &scan.geometry, 1), &mask);
+        report.reasons()
+    }
+
+    #[test]
+    fn liver_size_tumour_and_cut_are_judged() {
+        let tumour = |[_, y, x]: [usize; 3]| y < 5 && x < 5;
+        let block = |at: [usize; 3]| if tumour(at) { TUMOUR } else { LIVER };
+        let slices = |from: usize, to: usize| {
+            move |at: [usize; 3]| if (from..to).contains(&at[0]) { block(at) } else { BACKGROUND }
+        };
+        assert_eq!(liver_reasons(slices(5, 15)), []);
+        assert_eq!(liver_reasons(slices(5, 9)), [GateReason::NoLiver], "288 ml");
+        assert_eq!(liver_reasons(|_| BACKGROUND), [GateReason::NoLiver]);
+        assert_eq!(liver_reasons(slices(0, 9)), [GateReason::LiverCutOff]);
+        assert_eq!(liver_reasons(slices(20, 30)), [GateReason::LiverCutOff]);
+        // 222 voxels of 9 mm² in the first slice are 19.98 cm²; 223 are a cut.
+        let grazed = |voxels: usize| {
+            move |at: [usize; 3]| match at[0] {
+                0 if at[1] * 50 + at[2] < voxels => LIVER,
+                1..10 => block(at),
+                _ => BACKGROUND,
+            }
+        };
+        assert_eq!(liver_reasons(grazed(222)), []);
+        assert_eq!(liver_reasons(grazed(223)), [GateReason::LiverCutOff]);
+        let healthy = |at: [usize; 3]| if (5..15).contains(&at[0]) { LIVER } else { BACKGROUND };
+        assert_eq!(liver_reasons(healthy), [GateReason::NoTumour]);
+    }
+
+    #[test]
+    fn liver_outside_the_arterial_image_counts() {
+        let portal = volume([3.0, 3.0, 4.0], |_| 60);
+        let mut arterial = volume([3.0, 3.0, 4.0], |_| 80);
+        // The arterial image starts 40 mm, ten slices, higher.
+        arterial.geometry.voxel_to_world[2][3] += 40.0;
+        let phase = onto_grid(arterial, &portal.geometry, 1);
+        let mask = |from: usize| Mask {
+            labels: Array3::from_shape_fn([30, 40, 50], |(z, ..)| {
+                u8::from((from..20).contains(&z))
+            }),
+        };
+        assert_eq!(covered_percent(&mask(10), &phase), Some(100.0));
+        assert_eq!(covered_percent(&mask(0), &phase), Some(50.0));
+        assert_eq!(covered_percent(&mask(20), &phase), None);
+    }
+}
