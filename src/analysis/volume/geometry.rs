@@ -124,7 +124,7 @@ impl Geometry {
     }
 
     /// The largest angle between an array axis and the patient axis it is named after, in degrees,
-    /// 0..=54.8.
+    /// 0..90.
     pub fn obliquity_degrees(&self) -> f64 {
         let [sz, sy, sx] = self.spacing.zyx();
         let m = &self.voxel_to_world;
@@ -243,4 +243,91 @@ fn reordered_row(row: [f64; 4], shape: [usize; 3], axes: &[StoredAxis; 3]) -> [f
 fn determinant([a, b, c]: [[f64; 3]; 3]) -> f64 {
     a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0])
         + a[2] * (b[0] * c[1] - b[1] * c[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn plain() -> Geometry {
+        let affine = [[1.0, 0.0, 0.0, 5.0], [0.0, 1.0, 0.0, 6.0], [0.0, 0.0, 2.0, 7.0]];
+        Geometry::from_affine([20, 21, 22], &affine, vec![0; 348]).unwrap()
+    }
+
+    /// Rotation about a unit axis, Rodrigues' formula, times spacings.
+    fn turned(axis: [f64; 3], angle: f64, mm: [f64; 3]) -> Affine {
+        let length = axis.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let [x, y, z] = axis.map(|v| v / length);
+        let (s, c) = angle.sin_cos();
+        let t = 1.0 - c;
+        let rotation = [
+            [t * x * x + c, t * x * y - s * z, t * x * z + s * y],
+            [t * x * y + s * z, t * y * y + c, t * y * z - s * x],
+            [t * x * z - s * y, t * y * z + s * x, t * z * z + c],
+        ];
+        rotation.map(|row| [row[0] * mm[0], row[1] * mm[1], row[2] * mm[2], 10.0])
+    }
+
+    #[test]
+    fn the_same_grid_is_the_same_within_a_tolerance() {
+        let mut moved = plain();
+        moved.voxel_to_world[2][3] += 0.5;
+        assert!(plain().same_grid(&moved, 0.5 + 1e-9) && !plain().same_grid(&moved, 0.5 - 1e-9));
+        // A slightly longer voxel adds up to the far corner: 21 slices of 0.01 mm.
+        let mut longer = plain();
+        longer.voxel_to_world[2][2] += 0.01;
+        assert!(plain().same_grid(&longer, 0.2101) && !plain().same_grid(&longer, 0.2099));
+        let mut shorter = plain();
+        shorter.shape[0] -= 1;
+        assert!(!plain().same_grid(&shorter, 1000.0));
+    }
+
+    #[test]
+    fn right_angles_offsets_and_spacings_are_limited() {
+        let build = |change: fn(&mut Affine)| {
+            let mut affine = plain().voxel_to_world;
+            change(&mut affine);
+            Geometry::from_affine([20, 21, 22], &affine, Vec::new())
+        };
+        assert!(build(|a| a[0][1] = 0.9e-3).is_ok());
+        assert!(matches!(build(|a| a[0][1] = 1.1e-3), Err(GeometryError::Sheared { .. })));
+        assert!(build(|a| a[0][3] = MOST_OFFSET_MM).is_ok());
+        assert_eq!(build(|a| a[0][3] = MOST_OFFSET_MM * 1.01), Err(GeometryError::NotFinite));
+        assert_eq!(build(|a| a[1][1] = f64::NAN), Err(GeometryError::NotFinite));
+        assert!(matches!(build(|a| a[1][1] = 0.0), Err(GeometryError::Spacing(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_turn_keeps_places_and_faces_the_patient(
+            axis in [-1.0f64..1.0, -1.0f64..1.0, 0.1f64..1.0],
+            angle in -3.2f64..3.2,
+            mirrored: bool,
+            at in [0usize..20, 0usize..21, 0usize..22],
+        ) {
+            let mut affine = turned(axis, angle, [0.7, 0.9, 2.5]);
+            if mirrored {
+                affine.iter_mut().for_each(|row| row[0] = -row[0]);
+            }
+            let geometry = Geometry::from_affine([20, 21, 22], &affine, vec![0; 348]).unwrap();
+            // Each axis leans to its own side of the patient, by less than a right angle.
+            for n in 0..3 {
+                prop_assert!(geometry.voxel_to_world[n][n] > 0.0);
+            }
+            prop_assert!(geometry.obliquity_degrees() < 90.0);
+            // A mark in the file's voxel `at` is found in the array where the affine says it is.
+            let mut array = Array3::zeros(geometry.shape);
+            geometry.stored.file_order_mut(&mut array)[at] = 1u8;
+            prop_assert_eq!(geometry.stored.file_order(array.view())[at], 1);
+            let marked = array.indexed_iter().find(|(_, v)| **v == 1).map(|(index, _)| index);
+            let (z, y, x) = marked.unwrap();
+            let position = [z, y, x].map(|n| n as f64);
+            let world = affine
+                .map(|r| r[0] * at[0] as f64 + r[1] * at[1] as f64 + r[2] * at[2] as f64 + r[3]);
+            prop_assert!(distance_mm(geometry.to_world(position), world) < 1e-9);
+            prop_assert!(distance_mm(geometry.to_voxel(world), position) < 1e-9);
+        }
+    }
 }

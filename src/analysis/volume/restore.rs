@@ -108,3 +108,59 @@ fn mask_header(input: &[u8]) -> Result<[u8; 348], RestoreError> {
 
 /// Who wrote the file.
 const WRITER: &[u8] = b"hcc-edge";
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+    use crate::analysis::decode::fixture::FileSpec;
+
+    fn grid(big_endian: bool) -> Geometry {
+        let spec = FileSpec { big_endian, ..FileSpec::ras([18, 17, 16], [0.7, 0.8, 2.0]) };
+        let mut header = spec.header();
+        // Every byte of every free text field filled with somebody's name.
+        for (start, end) in [(4, 38), (148, 252), (328, 344)] {
+            header[start..end].fill(b'N');
+        }
+        Geometry::from_affine(spec.shape, &spec.affine, header).unwrap()
+    }
+
+    #[test]
+    fn position_is_kept_and_text_is_not() {
+        for big_endian in [false, true] {
+            let geometry = grid(big_endian);
+            let mask = Array3::from_elem(geometry.shape, 2u8);
+            let file = write_nifti(mask.view(), &geometry, Vec::new()).unwrap();
+            let input = &geometry.stored.header;
+            for (start, end) in KEPT {
+                assert_eq!(file[start..end], input[start..end], "bytes {start}..{end}");
+            }
+            assert!(!file[..352].contains(&b'N'));
+            assert_eq!(&file[148..160], b"hcc-edge\0\0\0\0");
+            assert_eq!((file.len(), file[352]), (352 + 18 * 17 * 16, 2));
+        }
+    }
+
+    #[test]
+    fn the_same_mask_gives_the_same_bytes() {
+        let geometry = grid(false);
+        let mask = Array3::from_shape_fn(geometry.shape, |(z, y, x)| ((z + y + x) % 3) as u8);
+        let packed = to_nifti_gz(mask.view(), &geometry).unwrap();
+        assert_eq!(packed, to_nifti_gz(mask.view(), &geometry).unwrap());
+        // RFC 1952: flags and time are zero, so neither a name nor a moment is stored.
+        assert_eq!(packed[3..8], [0; 5]);
+    }
+
+    #[test]
+    fn other_shapes_and_headers_are_refused() {
+        let mut geometry = grid(false);
+        let other = Array3::zeros([16, 17, 17]);
+        let error = to_nifti_gz(other.view(), &geometry).unwrap_err();
+        assert!(matches!(error, RestoreError::Shape { .. }));
+        geometry.stored.header.pop();
+        let mask = Array3::zeros(geometry.shape);
+        let error = to_nifti_gz(mask.view(), &geometry).unwrap_err();
+        assert!(matches!(error, RestoreError::Header { found: 347 }));
+    }
+}
