@@ -230,10 +230,14 @@ fn trilinear(hu: &Array3<i16>, at: [f64; 3]) -> Option<i16> {
         part[axis] = (clamped - low[axis] as f64) as f32;
     }
     let between = |a: f32, b: f32, part: f32| a + (b - a) * part;
-    let voxel = |z: usize, y: usize, x: usize| f32::from(hu[[z, y, x]]);
-    let row = |z, y| between(voxel(z, y, low[2]), voxel(z, y, high[2]), part[2]);
+    let row = |z: usize, y: usize| {
+        let voxels = hu.slice(s![z, y, ..]);
+        between(f32::from(voxels[low[2]]), f32::from(voxels[high[2]]), part[2])
+    };
     let plane = |z| between(row(z, low[1]), row(z, high[1]), part[1]);
-    Some(between(plane(low[0]), plane(high[0]), part[0]).round() as i16)
+    let value = between(plane(low[0]), plane(high[0]), part[0]);
+    // Half away from zero, without a call into libm for every voxel.
+    Some((value + 0.5f32.copysign(value)) as i16)
 }
 
 /// True when an array position lies in the field of view: within half a voxel of its voxel centres.
