@@ -26,6 +26,8 @@ pub enum Reason {
     Gate(super::gate::GateReason),
     /// The clinical layer refuses: outside the validity box, or a criterion is unknown.
     Clinical(ClinicalReason),
+    /// `clinical.json` cannot be used: what is wrong with it. Nothing in it was used.
+    ClinicalFile(String),
 }
 
 /// What one study's analysis concluded.

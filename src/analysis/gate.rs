@@ -1,9 +1,488 @@
-//! Is this really a two-phase liver CT? Reasons, not guesses.
+//! Is this really a two-phase liver CT? Reasons, not guesses: every quantity is measured, kept with
+//! what is accepted, and refused by name. Limits are this product's choices unless a source stands
+//! beside them.
 
-/// What the gate measured.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GateReport {}
+use ndarray::{Axis, Zip, s};
+
+use super::decode::{ImageName, nifti::Intake};
+use super::lesions::Lesions;
+use super::volume::resample::{OntoGrid, coverage, inside};
+use super::volume::{BACKGROUND, Geometry, HuVolume, LIVER, Mask};
 
 /// Why the gate refuses.
-#[derive(Debug, Clone, PartialEq)]
-pub enum GateReason {}
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateReason {
+    /// There is no portal venous image.
+    PortalMissing,
+    /// There is no arterial image: masks and lesions, but no score.
+    ArterialMissing,
+    /// The phases lie on different parts of the body, or the arterial one misses liver.
+    PhasesDoNotMatch,
+    /// Both phases are the same image.
+    PhaseUnclear,
+    /// Too little of the image has the density of soft tissue.
+    ImplausibleHu,
+    /// No liver of a usable size.
+    NoLiver,
+    /// The liver goes on beyond the first or last slice.
+    LiverCutOff,
+    /// No tumour of a listed size.
+    NoTumour,
+    /// Voxels too long for the networks.
+    SpacingNotSupported,
+}
+
+/// A quantity the gate measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantity {
+    /// Distance of slices.
+    SliceSpacing(ImageName),
+    /// The longer side of a voxel within its slice.
+    InPlaneSpacing(ImageName),
+    /// Largest angle between the grid and the patient's axes; reported only.
+    Obliquity(ImageName),
+    /// Voxels clipped at −1024 or 3071 HU; reported only, because padding is common.
+    Clipped(ImageName),
+    /// Voxels of −200..=300 HU.
+    SoftTissue(ImageName),
+    /// The larger of the parts of one phase's field of view that the other covers.
+    PhaseOverlap,
+    /// Mean absolute difference of the phases over soft tissue.
+    PhaseDifference,
+    /// Liver including tumour.
+    LiverVolume,
+    /// Liver in the first (most inferior) slice.
+    LiverInFirstSlice,
+    /// Liver in the last (most superior) slice.
+    LiverInLastSlice,
+    /// Liver voxels within the arterial field of view.
+    LiverCovered,
+    /// Mean HU of liver without tumour; reported only.
+    LiverHu(ImageName),
+    /// 99.9th percentile of HU within the middle third, below 700 HU: contrast in the great
+    /// vessels, for a reader to judge the timing by; reported only.
+    VesselHu(ImageName),
+    /// Lesions of at least the listed size.
+    LesionCount,
+}
+
+/// One measured value and the range accepted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measurement {
+    /// What was measured.
+    pub quantity: Quantity,
+    /// The value, in [`Quantity::unit`].
+    pub value: f64,
+    /// Lowest and highest value accepted; `None` when the value is reported only.
+    pub accepted: Option<(f64, f64)>,
+}
+
+/// What the gate measured, in the order measured.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct GateReport {
+    /// Each quantity at most once.
+    pub measurements: Vec<Measurement>,
+}
+
+/// Slice distance up to which the networks are used, millimetres: thick abdominal series have 8 mm.
+pub const MOST_SLICE_SPACING_MM: f64 = 10.0;
+/// In-plane voxel size up to which the networks are used, millimetres.
+pub const MOST_IN_PLANE_SPACING_MM: f64 = 4.0;
+/// Least part of an image that is soft tissue, percent. An abdomen fills a fifth of its field of
+/// view and more; noise and phantoms of water and air do not reach this.
+pub const LEAST_SOFT_TISSUE_PERCENT: f64 = 3.0;
+/// Least overlap of the phases, percent of the smaller field of view: an arterial series of the
+/// upper abdomen beside a portal series down to the pelvis is usual.
+pub const LEAST_PHASE_OVERLAP_PERCENT: f64 = 50.0;
+/// Least mean difference of two phases, HU: two scans differ by noise alone by several HU, the same
+/// scan sent twice by nothing.
+pub const LEAST_PHASE_DIFFERENCE_HU: f64 = 0.5;
+/// Least liver volume, millilitres: below the remnants that extended hepatectomy leaves.
+pub const LEAST_LIVER_ML: f64 = 300.0;
+/// Most liver in the first or last slice, square centimetres: a grazed dome, not a cut.
+pub const MOST_LIVER_CUT_CM2: f64 = 20.0;
+/// Least part of the liver within the arterial field of view, percent.
+pub const LEAST_LIVER_COVERED_PERCENT: f64 = 99.0;
+/// HU of soft tissue, enhanced or not, and fat's upper half.
+pub const SOFT_TISSUE_HU: std::ops::RangeInclusive<i16> = -200..=300;
+/// Contrast in vessels stays below this; above are bone and metal.
+const MOST_VESSEL_HU: i16 = 700;
+
+impl Quantity {
+    /// Name for reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SliceSpacing(_) => "slice spacing",
+            Self::InPlaneSpacing(_) => "in-plane spacing",
+            Self::Obliquity(_) => "obliquity",
+            Self::Clipped(_) => "clipped voxels",
+            Self::SoftTissue(_) => "soft tissue",
+            Self::PhaseOverlap => "overlap of the phases",
+            Self::PhaseDifference => "mean difference of the phases",
+            Self::LiverVolume => "liver volume",
+            Self::LiverInFirstSlice => "liver in the lowest slice",
+            Self::LiverInLastSlice => "liver in the highest slice",
+            Self::LiverCovered => "liver within the arterial image",
+            Self::LiverHu(_) => "mean liver density",
+            Self::VesselHu(_) => "brightest vessels",
+            Self::LesionCount => "lesions",
+        }
+    }
+
+    /// The image measured, when it is one of two.
+    pub fn image(self) -> Option<ImageName> {
+        match self {
+            Self::SliceSpacing(image)
+            | Self::InPlaneSpacing(image)
+            | Self::Obliquity(image)
+            | Self::Clipped(image)
+            | Self::SoftTissue(image)
+            | Self::LiverHu(image)
+            | Self::VesselHu(image) => Some(image),
+            Self::PhaseOverlap
+            | Self::PhaseDifference
+            | Self::LiverVolume
+            | Self::LiverInFirstSlice
+            | Self::LiverInLastSlice
+            | Self::LiverCovered
+            | Self::LesionCount => None,
+        }
+    }
+
+    /// Unit of the value.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::SliceSpacing(_) | Self::InPlaneSpacing(_) => "mm",
+            Self::Obliquity(_) => "degrees",
+            Self::Clipped(_) | Self::SoftTissue(_) | Self::PhaseOverlap | Self::LiverCovered => "%",
+            Self::PhaseDifference | Self::LiverHu(_) | Self::VesselHu(_) => "HU",
+            Self::LiverVolume => "ml",
+            Self::LiverInFirstSlice | Self::LiverInLastSlice => "cm2",
+            Self::LesionCount => "",
+        }
+    }
+
+    /// What is accepted.
+    fn accepted(self) -> Option<(f64, f64)> {
+        let at_least = |low| Some((low, f64::INFINITY));
+        let at_most = |high| Some((0.0, high));
+        match self {
+            Self::SliceSpacing(_) => at_most(MOST_SLICE_SPACING_MM),
+            Self::InPlaneSpacing(_) => at_most(MOST_IN_PLANE_SPACING_MM),
+            Self::SoftTissue(_) => at_least(LEAST_SOFT_TISSUE_PERCENT),
+            Self::PhaseOverlap => at_least(LEAST_PHASE_OVERLAP_PERCENT),
+            Self::PhaseDifference => at_least(LEAST_PHASE_DIFFERENCE_HU),
+            Self::LiverVolume => at_least(LEAST_LIVER_ML),
+            Self::LiverInFirstSlice | Self::LiverInLastSlice => at_most(MOST_LIVER_CUT_CM2),
+            Self::LiverCovered => at_least(LEAST_LIVER_COVERED_PERCENT),
+            Self::LesionCount => at_least(1.0),
+            Self::Obliquity(_) | Self::Clipped(_) | Self::LiverHu(_) | Self::VesselHu(_) => None,
+        }
+    }
+
+    /// What a refusal is called; `None` for quantities that are reported only.
+    fn reason(self) -> Option<GateReason> {
+        match self {
+            Self::SliceSpacing(_) | Self::InPlaneSpacing(_) => {
+                Some(GateReason::SpacingNotSupported)
+            }
+            Self::SoftTissue(_) => Some(GateReason::ImplausibleHu),
+            Self::PhaseOverlap | Self::LiverCovered => Some(GateReason::PhasesDoNotMatch),
+            Self::PhaseDifference => Some(GateReason::PhaseUnclear),
+            Self::LiverVolume => Some(GateReason::NoLiver),
+            Self::LiverInFirstSlice | Self::LiverInLastSlice => Some(GateReason::LiverCutOff),
+            Self::LesionCount => Some(GateReason::NoTumour),
+            Self::Obliquity(_) | Self::Clipped(_) | Self::LiverHu(_) | Self::VesselHu(_) => None,
+        }
+    }
+}
+
+impl Measurement {
+    /// True when the value is reported only or lies in the range.
+    pub fn passed(&self) -> bool {
+        self.accepted.is_none_or(|(low, high)| (low..=high).contains(&self.value))
+    }
+}
+
+impl GateReport {
+    /// The value of a quantity, when it was measured.
+    pub fn get(&self, quantity: Quantity) -> Option<f64> {
+        self.measurements.iter().find(|m| m.quantity == quantity).map(|m| m.value)
+    }
+
+    /// Why the gate refuses, in the order measured, each reason once. A missing phase is no
+    /// measurement: the analysis adds it.
+    pub fn reasons(&self) -> Vec<GateReason> {
+        let mut reasons = Vec::new();
+        for measurement in self.measurements.iter().filter(|m| !m.passed()) {
+            if let Some(reason) = measurement.quantity.reason()
+                && !reasons.contains(&reason)
+            {
+                reasons.push(reason);
+            }
+        }
+        reasons
+    }
+
+    /// True when nothing measured on this image alone speaks against using it.
+    pub fn admits(&self, image: ImageName) -> bool {
+        self.measurements.iter().all(|m| m.quantity.image() != Some(image) || m.passed())
+    }
+
+    /// Measures one image by itself.
+    pub fn add_image(&mut self, image: ImageName, volume: &HuVolume, intake: &Intake) {
+        let [z, y, x] = volume.geometry.spacing.zyx();
+        self.add(Quantity::SliceSpacing(image), z);
+        self.add(Quantity::InPlaneSpacing(image), y.max(x));
+        self.add(Quantity::Obliquity(image), volume.geometry.obliquity_degrees());
+        let clipped = intake.clipped_low + intake.clipped_high;
+        let voxels = volume.hu.len() as f64;
+        self.add(Quantity::Clipped(image), 100.0 * clipped as f64 / voxels);
+        let soft = volume.hu.iter().filter(|hu| SOFT_TISSUE_HU.contains(*hu)).count();
+        self.add(Quantity::SoftTissue(image), 100.0 * soft as f64 / voxels);
+        if let Some(hu) = vessel_hu(volume) {
+            self.add(Quantity::VesselHu(image), f64::from(hu));
+        }
+    }
+
+    /// Measures how the two phases lie to each other and whether they differ. `arterial` is on the
+    /// portal grid.
+    pub fn add_phases(&mut self, portal: &HuVolume, arterial: &OntoGrid) {
+        let (target, from) = (&portal.geometry, &arterial.from);
+        let overlap = coverage(target, from).max(coverage(from, target));
+        self.add(Quantity::PhaseOverlap, 100.0 * overlap);
+        let (mut voxels, mut difference) = (0u64, 0u64);
+        Zip::from(&portal.hu).and(&arterial.volume.hu).for_each(|portal, arterial| {
+            if SOFT_TISSUE_HU.contains(portal) && SOFT_TISSUE_HU.contains(arterial) {
+                voxels += 1;
+                difference += u64::from(portal.abs_diff(*arterial));
+            }
+        });
+        if voxels > 0 {
+            self.add(Quantity::PhaseDifference, difference as f64 / voxels as f64);
+        }
+    }
+
+    /// Measures the segmented liver; `lesions` were measured on the same mask.
+    pub fn add_liver(&mut self, portal: &HuVolume, mask: &Mask, lesions: &Lesions) {
+        let liver_ml = lesions.liver_mm3 / 1000.0;
+        self.add(Quantity::LiverVolume, liver_ml);
+        if liver_ml < LEAST_LIVER_ML {
+            // No liver: what else could be said of it would only hide that.
+            return;
+        }
+        self.add(Quantity::LiverInFirstSlice, slice_area_cm2(mask, &portal.geometry, 0));
+        let last = portal.geometry.shape[0] - 1;
+        self.add(Quantity::LiverInLastSlice, slice_area_cm2(mask, &portal.geometry, last));
+        self.add(Quantity::LesionCount, lesions.count as f64);
+        self.add_liver_hu(ImageName::Portal, portal, mask);
+    }
+
+    /// Measures the liver in the arterial phase, which lies on the mask's grid.
+    pub fn add_arterial_liver(&mut self, arterial: &OntoGrid, mask: &Mask) {
+        if let Some(percent) = covered_percent(mask, arterial) {
+            self.add(Quantity::LiverCovered, percent);
+        }
+        self.add_liver_hu(ImageName::Arterial, &arterial.volume, mask);
+    }
+
+    fn add_liver_hu(&mut self, image: ImageName, volume: &HuVolume, mask: &Mask) {
+        let (mut voxels, mut sum) = (0u64, 0i64);
+        Zip::from(&volume.hu).and(&mask.labels).for_each(|&hu, &label| {
+            if label == LIVER {
+                voxels += 1;
+                sum += i64::from(hu);
+            }
+        });
+        if voxels > 0 {
+            self.add(Quantity::LiverHu(image), sum as f64 / voxels as f64);
+        }
+    }
+
+    fn add(&mut self, quantity: Quantity, value: f64) {
+        self.measurements.push(Measurement { quantity, value, accepted: quantity.accepted() });
+    }
+}
+
+/// 99.9th percentile of HU above water and below bone in the middle third of the field of view;
+/// `None` when nothing there is that dense.
+fn vessel_hu(volume: &HuVolume) -> Option<i16> {
+    let [_, ny, nx] = volume.geometry.shape;
+    let middle = volume.hu.slice(s![.., ny / 3..2 * ny / 3, nx / 3..2 * nx / 3]);
+    let mut histogram = vec![0u64; MOST_VESSEL_HU as usize + 1];
+    for &hu in middle {
+        if (0..=MOST_VESSEL_HU).contains(&hu) {
+            histogram[hu as usize] += 1;
+        }
+    }
+    let above = histogram.iter().sum::<u64>() / 1000;
+    let mut seen = 0;
+    let brightest = histogram.iter().enumerate().rev().find(|(_, count)| {
+        seen += **count;
+        seen > above
+    });
+    brightest.map(|(hu, _)| hu as i16)
+}
+
+/// Liver and tumour in one slice, square centimetres.
+fn slice_area_cm2(mask: &Mask, geometry: &Geometry, z: usize) -> f64 {
+    let [_, y_mm, x_mm] = geometry.spacing.zyx();
+    let slice = mask.labels.index_axis(Axis(0), z);
+    slice.iter().filter(|label| **label != BACKGROUND).count() as f64 * y_mm * x_mm / 100.0
+}
+
+/// Liver voxels within the arterial field of view, percent; `None` without liver.
+fn covered_percent(mask: &Mask, arterial: &OntoGrid) -> Option<f64> {
+    let (mut voxels, mut covered) = (0u64, 0u64);
+    for ((z, y, x), &label) in mask.labels.indexed_iter() {
+        if label != BACKGROUND {
+            let world = arterial.volume.geometry.to_world([z as f64, y as f64, x as f64]);
+            voxels += 1;
+            covered += u64::from(
+                arterial.same_grid || inside(arterial.from.shape, arterial.from.to_voxel(world)),
+            );
+        }
+    }
+    (voxels > 0).then(|| 100.0 * covered as f64 / voxels as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+    use crate::analysis::decode::fixture::FileSpec;
+    use crate::analysis::lesions::measure;
+    use crate::analysis::volume::TUMOUR;
+    use crate::analysis::volume::resample::onto_grid;
+
+    const PORTAL: ImageName = ImageName::Portal;
+
+    fn volume(spacing: [f64; 3], hu: impl Fn([usize; 3]) -> i16) -> HuVolume {
+        let spec = FileSpec::ras([50, 40, 30], spacing);
+        let geometry = Geometry::from_affine(spec.shape, &spec.affine, spec.header()).unwrap();
+        HuVolume { hu: Array3::from_shape_fn([30, 40, 50], |(z, y, x)| hu([z, y, x])), geometry }
+    }
+
+    const UNCLIPPED: Intake = Intake {
+        lowest_hu: -1000.0,
+        highest_hu: 400.0,
+        clipped_low: 600,
+        clipped_high: 0,
+        slope_was_zero: false,
+    };
+
+    fn image_reasons(volume: &HuVolume) -> Vec<GateReason> {
+        let mut report = GateReport::default();
+        report.add_image(PORTAL, volume, &UNCLIPPED);
+        assert_eq!(report.admits(PORTAL), report.reasons().is_empty());
+        assert!(report.admits(ImageName::Arterial));
+        report.reasons()
+    }
+
+    #[test]
+    fn spacing_is_limited_on_both_axes() {
+        let soft = |spacing| volume(spacing, |_| 40);
+        assert_eq!(image_reasons(&soft([4.0, 4.0, 10.0])), []);
+        assert_eq!(image_reasons(&soft([4.01, 1.0, 1.0])), [GateReason::SpacingNotSupported]);
+        assert_eq!(image_reasons(&soft([1.0, 4.01, 1.0])), [GateReason::SpacingNotSupported]);
+    }
+
+    #[test]
+    fn an_image_without_soft_tissue_is_no_abdomen() {
+        // 60,000 voxels; 3 % are 1,800.
+        let some = |count: usize| {
+            volume([1.0; 3], move |[z, y, x]| if (z * 40 + y) * 50 + x < count { 300 } else { 301 })
+        };
+        assert_eq!(image_reasons(&some(1800)), []);
+        assert_eq!(image_reasons(&some(1799)), [GateReason::ImplausibleHu]);
+        let mut report = GateReport::default();
+        report.add_image(PORTAL, &some(6000), &UNCLIPPED);
+        assert_eq!(report.get(Quantity::SoftTissue(PORTAL)), Some(10.0));
+        assert_eq!(report.get(Quantity::Clipped(PORTAL)), Some(1.0));
+        assert_eq!(report.get(Quantity::Obliquity(PORTAL)), Some(0.0));
+        assert_eq!(report.get(Quantity::LiverVolume), None);
+    }
+
+    #[test]
+    fn vessels_are_found_in_the_middle_and_bone_is_not() {
+        // A vessel of 280 HU through the middle, bone beside it, a brighter speck off the middle.
+        let scan = volume([1.0; 3], |[_, y, x]| match (y, x) {
+            (18..22, 24..27) => 280,
+            (14, 20..30) => 900,
+            (2, 2) => 500,
+            _ => 40,
+        });
+        assert_eq!(vessel_hu(&scan), Some(280));
+        assert_eq!(vessel_hu(&volume([1.0; 3], |_| -1000)), None);
+    }
+
+    #[test]
+    fn the_same_phase_twice_is_told_from_a_noisy_pair() {
+        let portal = volume([1.0; 3], |[_, _, x]| 40 + x as i16);
+        let reasons = |arterial: HuVolume| {
+            let mut report = GateReport::default();
+            report.add_phases(&portal, &onto_grid(arterial, &portal.geometry, 1));
+            report.reasons()
+        };
+        assert_eq!(reasons(portal.clone()), [GateReason::PhaseUnclear]);
+        let other = volume([1.0; 3], |[_, _, x]| 40 + x as i16 + (x % 2) as i16);
+        assert_eq!(reasons(other), []);
+    }
+
+    /// Masks of a liver on slices `from..to`, and what the gate says of them. Voxels of 36 mm³, so
+    /// that a full slice of 2,000 voxels is 180 cm² and 72 ml.
+    fn liver_reasons(liver: impl Fn([usize; 3]) -> u8) -> Vec<GateReason> {
+        let scan = volume([3.0, 3.0, 4.0], |_| 60);
+        let labels = Array3::from_shape_fn([30, 40, 50], |(z, y, x)| liver([z, y, x]));
+        let mask = Mask { labels };
+        let mut report = GateReport::default();
+        let lesions = measure(&mask, &scan.geometry).unwrap();
+        report.add_liver(&scan, &mask, &lesions);
+        report.add_arterial_liver(&onto_grid(scan.clone(), &scan.geometry, 1), &mask);
+        report.reasons()
+    }
+
+    #[test]
+    fn liver_size_tumour_and_cut_are_judged() {
+        let tumour = |[_, y, x]: [usize; 3]| y < 5 && x < 5;
+        let block = |at: [usize; 3]| if tumour(at) { TUMOUR } else { LIVER };
+        let slices = |from: usize, to: usize| {
+            move |at: [usize; 3]| if (from..to).contains(&at[0]) { block(at) } else { BACKGROUND }
+        };
+        assert_eq!(liver_reasons(slices(5, 15)), []);
+        assert_eq!(liver_reasons(slices(5, 9)), [GateReason::NoLiver], "288 ml");
+        assert_eq!(liver_reasons(|_| BACKGROUND), [GateReason::NoLiver]);
+        assert_eq!(liver_reasons(slices(0, 9)), [GateReason::LiverCutOff]);
+        assert_eq!(liver_reasons(slices(20, 30)), [GateReason::LiverCutOff]);
+        // 222 voxels of 9 mm² in the first slice are 19.98 cm²; 223 are a cut.
+        let grazed = |voxels: usize| {
+            move |at: [usize; 3]| match at[0] {
+                0 if at[1] * 50 + at[2] < voxels => LIVER,
+                1..10 => block(at),
+                _ => BACKGROUND,
+            }
+        };
+        assert_eq!(liver_reasons(grazed(222)), []);
+        assert_eq!(liver_reasons(grazed(223)), [GateReason::LiverCutOff]);
+        let healthy = |at: [usize; 3]| if (5..15).contains(&at[0]) { LIVER } else { BACKGROUND };
+        assert_eq!(liver_reasons(healthy), [GateReason::NoTumour]);
+    }
+
+    #[test]
+    fn liver_outside_the_arterial_image_counts() {
+        let portal = volume([3.0, 3.0, 4.0], |_| 60);
+        let mut arterial = volume([3.0, 3.0, 4.0], |_| 80);
+        // The arterial image starts 40 mm, ten slices, higher.
+        arterial.geometry.voxel_to_world[2][3] += 40.0;
+        let phase = onto_grid(arterial, &portal.geometry, 1);
+        let mask = |from: usize| Mask {
+            labels: Array3::from_shape_fn([30, 40, 50], |(z, ..)| {
+                u8::from((from..20).contains(&z))
+            }),
+        };
+        assert_eq!(covered_percent(&mask(10), &phase), Some(100.0));
+        assert_eq!(covered_percent(&mask(0), &phase), Some(50.0));
+        assert_eq!(covered_percent(&mask(20), &phase), None);
+    }
+}

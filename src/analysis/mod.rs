@@ -15,3 +15,9 @@ pub mod lesions;
 pub mod pmn;
 
 pub mod findings;
+
+mod analyse;
+
+pub use analyse::{
+    Analysis, AnalysisError, Clinic, Measured, Networks, Observer, Settings, StudyInput, analyse,
+};

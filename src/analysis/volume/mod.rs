@@ -11,7 +11,10 @@
 
 pub mod geometry;
 pub mod intensity;
+pub mod kernel;
 pub mod resample;
+pub mod restore;
+pub mod runs;
 
 use ndarray::Array3;
 

@@ -1,1 +1,268 @@
-//! Resampling between the scan's grid and a network's.
+//! Resampling between the scan's grid and a network's, and of one phase onto the other's grid.
+//!
+//! nnU-Net's rules: new size = round(size · old spacing / new spacing), cubic for images and linear
+//! for logits, sample centres as in [`kernel`](super::kernel); when voxels are more than three
+//! times longer than wide, the long axis is taken nearest and the others first (Isensee 2021, Nat
+//! Methods 18:203, supplement). Work goes slice by slice, so that the scan is never held in f32.
+
+use std::thread;
+
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
+
+use super::geometry::Geometry;
+use super::intensity::Intensity;
+use super::kernel::{AxisKernel, Order};
+use super::{HuVolume, ModelVolume, VoxelBox};
+use crate::analysis::decode::limits::LOWEST_HU;
+use crate::units::Spacing;
+
+/// Voxels this many times longer than wide make the long axis a stack of slices (nnU-Net's
+/// anisotropy threshold).
+pub const ANISOTROPY_THRESHOLD: f64 = 3.0;
+
+/// Two grids count as the same when no voxel is further from its namesake than this.
+pub const SAME_GRID_TOLERANCE_MM: f64 = 0.01;
+
+/// Cuts `region` out of `volume`, normalises it and resamples it to `target` spacing, cubic.
+pub fn to_model(
+    volume: &HuVolume,
+    region: VoxelBox,
+    target: Spacing,
+    intensity: &Intensity,
+    threads: usize,
+) -> ModelVolume {
+    let source = volume.geometry.spacing;
+    let size: [usize; 3] = std::array::from_fn(|axis| region.end[axis] - region.start[axis]);
+    let shape = resampled_shape(size, source, target);
+    let orders = orders(source, target, Order::Cubic);
+    let kernels = std::array::from_fn(|a| AxisKernel::new(size[a], shape[a], orders[a]));
+    let [z, y, x] = std::array::from_fn(|axis| region.start[axis]..region.end[axis]);
+    let hu = volume.hu.slice(s![z, y, x]);
+    let values = apply(hu, &kernels, threads, |hu| intensity.normalise(hu));
+    let step: [f64; 3] = std::array::from_fn(|axis| size[axis] as f64 / shape[axis] as f64);
+    let origin = std::array::from_fn(|a| region.start[a] as f64 + 0.5 * step[a] - 0.5);
+    ModelVolume { values, origin, step }
+}
+
+/// Voxels along `[z, y, x]` after resampling, at least one.
+pub fn resampled_shape(shape: [usize; 3], source: Spacing, target: Spacing) -> [usize; 3] {
+    let (source, target) = (source.zyx(), target.zyx());
+    std::array::from_fn(|axis| {
+        let size = shape[axis] as f64 * source[axis] / target[axis];
+        // Halves to even, as numpy rounds.
+        (size.round_ties_even() as usize).max(1)
+    })
+}
+
+/// The order along each axis: `in_plane` everywhere, or nearest along the one long axis of the
+/// source grid, or else of the target grid. Two equally long axes are no stack of slices.
+pub fn orders(source: Spacing, target: Spacing, in_plane: Order) -> [Order; 3] {
+    let mut orders = [in_plane; 3];
+    if let Some(axis) = stacked_axis(source).or_else(|| stacked_axis(target)).flatten() {
+        orders[axis] = Order::Nearest;
+    }
+    orders
+}
+
+/// `None`: nearly isotropic. `Some(None)`: anisotropic without a single longest axis.
+fn stacked_axis(spacing: Spacing) -> Option<Option<usize>> {
+    let mm = spacing.zyx();
+    let longest = mm.into_iter().fold(f64::MIN, f64::max);
+    let shortest = mm.into_iter().fold(f64::MAX, f64::min);
+    if longest / shortest <= ANISOTROPY_THRESHOLD {
+        return None;
+    }
+    let mut axes = (0..3).filter(|&axis| mm[axis] == longest);
+    Some(axes.next().filter(|_| axes.next().is_none()))
+}
+
+/// Resamples one class's logits or probabilities `[z, y, x]` from a network's grid to the slices
+/// `rows` of a grid of `shape` voxels: a slab at a time, so that no class is ever held whole.
+pub fn logits_slab(
+    logits: ArrayView3<'_, f32>,
+    shape: [usize; 3],
+    orders: [Order; 3],
+    rows: std::ops::Range<usize>,
+) -> Array3<f32> {
+    let input: [usize; 3] = logits.dim().into();
+    let kernels: [AxisKernel; 3] =
+        std::array::from_fn(|a| AxisKernel::new(input[a], shape[a], orders[a]));
+    let mut slab = Array3::zeros([rows.len(), shape[1], shape[2]]);
+    let mut plane = Array2::zeros([input[1], input[2]]);
+    for (mut out, z) in slab.axis_iter_mut(Axis(0)).zip(rows) {
+        let (first, weights) = kernels[0].taps(z);
+        plane.fill(0.0);
+        for (k, &weight) in weights.iter().enumerate() {
+            plane.scaled_add(weight, &logits.index_axis(Axis(0), first + k));
+        }
+        in_plane(plane.view(), &kernels, &mut out, |value| value);
+    }
+    slab
+}
+
+/// Applies the kernels along y and x slice by slice, then along z, on `threads` threads. What one
+/// slice gives does not depend on how the slices were shared out.
+fn apply<T: Copy + Sync>(
+    input: ArrayView3<'_, T>,
+    kernels: &[AxisKernel; 3],
+    threads: usize,
+    load: impl Fn(T) -> f32 + Sync,
+) -> Array3<f32> {
+    let depth = input.dim().0;
+    let mut planes = Array3::<f32>::zeros([depth, kernels[1].len(), kernels[2].len()]);
+    in_slabs(&mut planes, threads, |z, mut plane| {
+        in_plane(input.index_axis(Axis(0), z), kernels, &mut plane, &load);
+    });
+    if (0..kernels[0].len()).all(|z| kernels[0].taps(z) == (z, &[1.0][..]))
+        && depth == kernels[0].len()
+    {
+        return planes;
+    }
+    let mut out = Array3::<f32>::zeros([kernels[0].len(), kernels[1].len(), kernels[2].len()]);
+    in_slabs(&mut out, threads, |z, mut plane| {
+        let (first, weights) = kernels[0].taps(z);
+        for (k, &weight) in weights.iter().enumerate() {
+            plane.scaled_add(weight, &planes.index_axis(Axis(0), first + k));
+        }
+    });
+    out
+}
+
+/// Calls `fill(z, plane)` for every plane of `out`, shared out over `threads` threads.
+fn in_slabs<T: Send>(
+    out: &mut Array3<T>,
+    threads: usize,
+    fill: impl Fn(usize, ArrayViewMut2<'_, T>) + Sync,
+) {
+    let per_thread = out.dim().0.div_ceil(threads.max(1)).max(1);
+    let fill = &fill;
+    thread::scope(|scope| {
+        for (n, mut slab) in out.axis_chunks_iter_mut(Axis(0), per_thread).enumerate() {
+            scope.spawn(move || {
+                for (k, plane) in slab.axis_iter_mut(Axis(0)).enumerate() {
+                    fill(n * per_thread + k, plane);
+                }
+            });
+        }
+    });
+}
+
+/// One slice: rows are summed first, because whole rows add fast, then samples within a row.
+fn in_plane<T: Copy>(
+    input: ArrayView2<'_, T>,
+    kernels: &[AxisKernel; 3],
+    out: &mut ArrayViewMut2<'_, f32>,
+    load: impl Fn(T) -> f32,
+) {
+    let loaded = input.mapv(load);
+    let mut row = vec![0.0f32; loaded.dim().1];
+    for (y, mut out) in out.axis_iter_mut(Axis(0)).enumerate() {
+        let (first, weights) = kernels[1].taps(y);
+        row.fill(0.0);
+        for (k, &weight) in weights.iter().enumerate() {
+            let source = loaded.row(first + k);
+            for (sum, &value) in row.iter_mut().zip(source) {
+                *sum += weight * value;
+            }
+        }
+        for (x, out) in out.iter_mut().enumerate() {
+            let (first, weights) = kernels[2].taps(x);
+            *out = weights.iter().zip(&row[first..]).map(|(w, v)| w * v).sum();
+        }
+    }
+}
+
+/// One phase on the other phase's grid, and how much of it there is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OntoGrid {
+    /// HU on the target's grid; −1024 where the moving image has no voxels.
+    pub volume: HuVolume,
+    /// The grid the voxels came from.
+    pub from: Geometry,
+    /// True when both grids were the same and nothing was interpolated.
+    pub same_grid: bool,
+}
+
+/// Resamples `moving` to the grid of `target` by patient coordinates, linear. Equal grids hand the
+/// volume through without a copy. No registration: a patient who breathed differently stays so.
+pub fn onto_grid(moving: HuVolume, target: &Geometry, threads: usize) -> OntoGrid {
+    if moving.geometry.same_grid(target, SAME_GRID_TOLERANCE_MM) {
+        let from = moving.geometry;
+        let volume = HuVolume { hu: moving.hu, geometry: target.clone() };
+        return OntoGrid { volume, from, same_grid: true };
+    }
+    let mut hu = Array3::from_elem(target.shape, LOWEST_HU);
+    let source = &moving;
+    in_slabs(&mut hu, threads, |z, mut plane| {
+        for (y, mut row) in plane.axis_iter_mut(Axis(0)).enumerate() {
+            // Along a row the source position moves by the same step: two transforms a row.
+            let position =
+                |x: f64| source.geometry.to_voxel(target.to_world([z as f64, y as f64, x]));
+            let (start, next) = (position(0.0), position(1.0));
+            let step: [f64; 3] = std::array::from_fn(|axis| next[axis] - start[axis]);
+            for (x, out) in row.iter_mut().enumerate() {
+                let at = std::array::from_fn(|axis| start[axis] + step[axis] * x as f64);
+                if let Some(value) = trilinear(&source.hu, at) {
+                    *out = value;
+                }
+            }
+        }
+    });
+    let volume = HuVolume { hu, geometry: target.clone() };
+    OntoGrid { volume, from: moving.geometry, same_grid: false }
+}
+
+/// The value between eight voxels; `None` further than half a voxel outside, the edge repeated up
+/// to there.
+fn trilinear(hu: &Array3<i16>, at: [f64; 3]) -> Option<i16> {
+    let shape: [usize; 3] = hu.dim().into();
+    if !inside(shape, at) {
+        return None;
+    }
+    let mut low = [0; 3];
+    let mut high = [0; 3];
+    let mut part = [0.0f32; 3];
+    for axis in 0..3 {
+        let last = shape[axis] - 1;
+        let clamped = at[axis].clamp(0.0, last as f64);
+        low[axis] = clamped as usize;
+        high[axis] = (low[axis] + 1).min(last);
+        part[axis] = (clamped - low[axis] as f64) as f32;
+    }
+    let between = |a: f32, b: f32, part: f32| a + (b - a) * part;
+    let row = |z: usize, y: usize| {
+        let voxels = hu.slice(s![z, y, ..]);
+        between(f32::from(voxels[low[2]]), f32::from(voxels[high[2]]), part[2])
+    };
+    let plane = |z| between(row(z, low[1]), row(z, high[1]), part[1]);
+    let value = between(plane(low[0]), plane(high[0]), part[0]);
+    // Half away from zero, without a call into libm for every voxel.
+    Some((value + 0.5f32.copysign(value)) as i16)
+}
+
+/// True when an array position lies in the field of view: within half a voxel of its voxel centres.
+pub fn inside(shape: [usize; 3], at: [f64; 3]) -> bool {
+    at.iter().zip(shape).all(|(&at, n)| (-0.5..=n as f64 - 0.5).contains(&at))
+}
+
+/// The part of `target`'s field of view that `other` covers, 0..=1, sampled on a 17 × 17 × 17
+/// lattice from corner to corner.
+pub fn coverage(target: &Geometry, other: &Geometry) -> f64 {
+    const LATTICE: usize = 17;
+    let at =
+        |axis: usize, n: usize| (target.shape[axis] - 1) as f64 * n as f64 / (LATTICE - 1) as f64;
+    let mut covered = 0;
+    for z in 0..LATTICE {
+        for y in 0..LATTICE {
+            for x in 0..LATTICE {
+                let world = target.to_world([at(0, z), at(1, y), at(2, x)]);
+                covered += usize::from(inside(other.shape, other.to_voxel(world)));
+            }
+        }
+    }
+    covered as f64 / LATTICE.pow(3) as f64
+}
+
+#[cfg(test)]
+#[path = "resample_tests.rs"]
+mod tests;

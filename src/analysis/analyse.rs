@@ -1,0 +1,334 @@
+//! The analysis of one study, top to bottom: decode, gate, localise, segment, measure, classify,
+//! assess. Pure: files come as bytes, time from the observer, networks through [`Networks`].
+//!
+//! What ends without a score keeps everything that was found up to there: a missing arterial phase
+//! still gives a mask, lesions and pictures.
+
+use super::decode::limits::Limits;
+use super::decode::{DecodeError, Decoded, ImageName, decode};
+use super::findings::{Findings, Images, Outcome, Reason, Stage, StageTiming};
+use super::gate::{GateReason, GateReport};
+use super::lesions::{LesionError, Lesions, keep_largest_liver, measure};
+use super::pmn::{HeatMap, Risk};
+use super::volume::resample::{OntoGrid, onto_grid};
+use super::volume::{BACKGROUND, HuVolume, Mask, VoxelBox};
+use crate::clinical::ClinicalFindings;
+use crate::units::{Millimetres, Millis, Probability};
+
+use ndarray::Array3;
+use thiserror::Error;
+
+/// The two image files of one study, as stored. They are taken by value, so that each is freed as
+/// soon as it is decoded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StudyInput {
+    /// The late arterial phase.
+    pub arterial: Option<Vec<u8>>,
+    /// The portal venous phase.
+    pub portal: Option<Vec<u8>>,
+}
+
+/// What the site sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Bounds on each image file.
+    pub limits: Limits,
+    /// Threads for resampling, at least 1.
+    pub threads: usize,
+}
+
+/// The networks in use.
+pub trait Networks {
+    /// Why a network gave no answer.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// A box that holds the liver, at low resolution; `None` when there is none.
+    fn locate_liver(&self, portal: &HuVolume) -> Result<Option<VoxelBox>, Self::Error>;
+
+    /// Liver and tumour within the box, on the portal grid. `progress` takes percent.
+    fn segment(
+        &self,
+        portal: &HuVolume,
+        liver: VoxelBox,
+        progress: &mut dyn FnMut(u8),
+    ) -> Result<Mask, Self::Error>;
+
+    /// Risk and explanation; both volumes and the mask lie on the portal grid.
+    fn classify(
+        &self,
+        arterial: &HuVolume,
+        portal: &HuVolume,
+        mask: &Mask,
+    ) -> Result<(Risk, HeatMap), Self::Error>;
+}
+
+/// The clinical layer, with this patient's data and the nomograms in use.
+pub trait Clinic {
+    /// Eligibility and, when a risk was measured and the patient is eligible, the nomograms; with
+    /// the reasons against a score: [`Reason::Clinical`] or [`Reason::ClinicalFile`].
+    fn assess(&self, measured: &Measured) -> (ClinicalFindings, Vec<Reason>);
+}
+
+/// What the image says to the clinical layer.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Measured {
+    /// Largest axial diameter of any lesion.
+    pub largest_diameter: Option<Millimetres>,
+    /// Number of lesions found.
+    pub lesion_count: Option<u32>,
+    /// The PMN's risk score and whether it calls the tumour proliferative.
+    pub risk: Option<(Probability, bool)>,
+}
+
+/// Who watches: the only source of time here.
+pub trait Observer {
+    /// The time now, for durations only.
+    fn now(&mut self) -> Millis;
+
+    /// A stage is so far.
+    fn stage(&mut self, stage: Stage, percent: u8);
+}
+
+/// What came out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Analysis {
+    /// Everything concluded.
+    pub findings: Findings,
+    /// The volumes behind it; `None` when no portal image was read.
+    pub images: Option<Images>,
+}
+
+/// The analysis itself failed: no fault of the study's that has a name.
+#[derive(Debug, Error)]
+pub enum AnalysisError<E: std::error::Error + 'static> {
+    /// A network gave no answer.
+    #[error("running a network at stage {stage:?} failed")]
+    Network {
+        /// Where.
+        stage: Stage,
+        /// Why.
+        source: E,
+    },
+    /// The mask could not be measured.
+    #[error("measuring the mask failed")]
+    Measure(#[from] LesionError),
+}
+
+/// Analyses one study.
+pub fn analyse<N: Networks>(
+    study: StudyInput,
+    networks: &N,
+    clinic: &dyn Clinic,
+    settings: &Settings,
+    observer: &mut dyn Observer,
+) -> Result<Analysis, AnalysisError<N::Error>> {
+    let mut course = Course { observer, timings: Vec::new() };
+    let mut draft = Draft::default();
+
+    let (arterial, portal) =
+        match course.time(Stage::Decode, |_| decode_both(study, &settings.limits)) {
+            Ok(images) => images,
+            Err(reasons) => return Ok(unreadable(reasons, clinic, course.timings)),
+        };
+    draft.missing(arterial.is_some(), portal.is_some());
+    let Some(portal) = portal else {
+        return Ok(draft.conclude(None, clinic, course));
+    };
+
+    let (portal, arterial) =
+        course.time(Stage::Gate, |_| admit(&mut draft.gate, portal, arterial, settings.threads));
+
+    let mut mask = empty_mask(&portal);
+    if draft.gate.admits(ImageName::Portal) {
+        mask = find_tumour(&portal, networks, &mut course, mask)?;
+        let lesions = course.time(Stage::Measure, |_| measure(&mask, &portal.geometry))?;
+        draft.measured(lesions, &portal, arterial.as_ref(), &mask);
+    }
+
+    let arterial = arterial.map(|phase| phase.volume);
+    let mut heat_map = None;
+    if let Some(arterial) = arterial.as_ref().filter(|_| draft.allows_score(clinic)) {
+        let (risk, explanation) = course
+            .time(Stage::Classify, |_| networks.classify(arterial, &portal, &mask))
+            .map_err(|source| AnalysisError::Network { stage: Stage::Classify, source })?;
+        draft.risk = Some(risk);
+        heat_map = Some(explanation);
+    }
+
+    Ok(draft.conclude(Some(Images { portal, arterial, mask, heat_map }), clinic, course))
+}
+
+/// Decodes what there is; every file that cannot be read is named.
+fn decode_both(
+    study: StudyInput,
+    limits: &Limits,
+) -> Result<(Option<Decoded>, Option<Decoded>), Vec<DecodeError>> {
+    let read = |image, bytes: Option<Vec<u8>>| {
+        // The file's bytes are dropped here, before the next file is unpacked.
+        bytes.map(|bytes| decode(image, &bytes, limits)).transpose()
+    };
+    let arterial = read(ImageName::Arterial, study.arterial);
+    let portal = read(ImageName::Portal, study.portal);
+    match (arterial, portal) {
+        (Ok(arterial), Ok(portal)) => Ok((arterial, portal)),
+        (arterial, portal) => Err(arterial.err().into_iter().chain(portal.err()).collect()),
+    }
+}
+
+/// Measures each image and the pair, and brings the arterial phase onto the portal grid.
+fn admit(
+    gate: &mut GateReport,
+    portal: Decoded,
+    arterial: Option<Decoded>,
+    threads: usize,
+) -> (HuVolume, Option<OntoGrid>) {
+    gate.add_image(ImageName::Portal, &portal.volume, &portal.intake);
+    let arterial = arterial.map(|arterial| {
+        gate.add_image(ImageName::Arterial, &arterial.volume, &arterial.intake);
+        let phase = onto_grid(arterial.volume, &portal.volume.geometry, threads);
+        gate.add_phases(&portal.volume, &phase);
+        phase
+    });
+    (portal.volume, arterial)
+}
+
+/// Localise, then segment within the box, then keep one liver; `empty` where there is none.
+fn find_tumour<N: Networks>(
+    portal: &HuVolume,
+    networks: &N,
+    course: &mut Course<'_>,
+    empty: Mask,
+) -> Result<Mask, AnalysisError<N::Error>> {
+    let failed = |stage| move |source| AnalysisError::Network { stage, source };
+    let liver = course
+        .time(Stage::Localise, |_| networks.locate_liver(portal))
+        .map_err(failed(Stage::Localise))?;
+    let Some(liver) = liver else {
+        return Ok(empty);
+    };
+    let mut mask = course
+        .time(Stage::Segment, |observer| {
+            let mut progress = |percent| observer.stage(Stage::Segment, percent);
+            networks.segment(portal, liver, &mut progress)
+        })
+        .map_err(failed(Stage::Segment))?;
+    keep_largest_liver(&mut mask);
+    Ok(mask)
+}
+
+fn empty_mask(portal: &HuVolume) -> Mask {
+    Mask { labels: Array3::from_elem(portal.geometry.shape, BACKGROUND) }
+}
+
+fn unreadable(
+    errors: Vec<DecodeError>,
+    clinic: &dyn Clinic,
+    timings: Vec<StageTiming>,
+) -> Analysis {
+    let (clinical, _) = clinic.assess(&Measured::default());
+    let findings = Findings {
+        outcome: Outcome::Unreadable,
+        reasons: errors.into_iter().map(Reason::Image).collect(),
+        gate: None,
+        lesions: None,
+        risk: None,
+        clinical,
+        timings,
+    };
+    Analysis { findings, images: None }
+}
+
+/// The observer and the time each stage took.
+struct Course<'a> {
+    observer: &'a mut dyn Observer,
+    timings: Vec<StageTiming>,
+}
+
+impl Course<'_> {
+    fn time<T>(&mut self, stage: Stage, work: impl FnOnce(&mut dyn Observer) -> T) -> T {
+        self.observer.stage(stage, 0);
+        let start = self.observer.now();
+        let done = work(self.observer);
+        let Millis(end) = self.observer.now();
+        let elapsed = Millis(end.saturating_sub(start.0));
+        self.timings.push(StageTiming { stage, elapsed });
+        self.observer.stage(stage, 100);
+        done
+    }
+}
+
+/// Findings in the making.
+#[derive(Default)]
+struct Draft {
+    missing: Vec<GateReason>,
+    gate: GateReport,
+    lesions: Option<Lesions>,
+    risk: Option<Risk>,
+}
+
+impl Draft {
+    fn missing(&mut self, arterial: bool, portal: bool) {
+        let missing =
+            [(portal, GateReason::PortalMissing), (arterial, GateReason::ArterialMissing)];
+        self.missing.extend(missing.iter().filter(|(there, _)| !there).map(|(_, reason)| reason));
+    }
+
+    fn measured(
+        &mut self,
+        lesions: Lesions,
+        portal: &HuVolume,
+        arterial: Option<&OntoGrid>,
+        mask: &Mask,
+    ) {
+        self.gate.add_liver(portal, mask, &lesions);
+        if let Some(arterial) = arterial {
+            self.gate.add_arterial_liver(arterial, mask);
+        }
+        self.lesions = Some(lesions);
+    }
+
+    /// True when neither the images nor the patient's data speak against a score.
+    fn allows_score(&self, clinic: &dyn Clinic) -> bool {
+        self.gate_reasons().is_empty() && clinic.assess(&self.for_clinic()).1.is_empty()
+    }
+
+    fn gate_reasons(&self) -> Vec<GateReason> {
+        self.missing.iter().copied().chain(self.gate.reasons()).collect()
+    }
+
+    fn for_clinic(&self) -> Measured {
+        let lesions = self.lesions.as_ref().filter(|lesions| lesions.count > 0);
+        Measured {
+            largest_diameter: lesions.and_then(|l| l.lesions.first()).map(|l| l.diameter),
+            lesion_count: lesions.map(|l| u32::try_from(l.count).unwrap_or(u32::MAX)),
+            risk: self.risk.as_ref().map(|risk| (risk.score, risk.proliferative)),
+        }
+    }
+
+    fn conclude(
+        self,
+        images: Option<Images>,
+        clinic: &dyn Clinic,
+        mut course: Course<'_>,
+    ) -> Analysis {
+        let measured = self.for_clinic();
+        let (clinical, against) = course.time(Stage::Clinical, |_| clinic.assess(&measured));
+        let gate = self.gate_reasons().into_iter().map(Reason::Gate);
+        let reasons: Vec<Reason> = gate.chain(against).collect();
+        let outcome = if reasons.is_empty() { Outcome::Ok } else { Outcome::Abstained };
+        let findings = Findings {
+            outcome,
+            reasons,
+            gate: images.is_some().then_some(self.gate),
+            lesions: self.lesions,
+            risk: self.risk,
+            clinical,
+            timings: course.timings,
+        };
+        Analysis { findings, images }
+    }
+}
+
+#[cfg(test)]
+#[path = "analyse_tests.rs"]
+mod tests;

@@ -1,0 +1,332 @@
+//! The rules of the analysis on a small two-phase phantom with known truth. The networks here read
+//! the truth off the phantom's densities, so that what is tested is everything around them.
+
+use std::cell::Cell;
+
+use super::*;
+use crate::analysis::decode::fixture::{FileSpec, gzip};
+use crate::analysis::gate::Quantity;
+use crate::analysis::volume::{LIVER, TUMOUR};
+
+/// Densities in HU, in the portal and in the arterial phase.
+const LIVER_HU: [i16; 2] = [110, 70];
+const TUMOUR_HU: [i16; 2] = [85, 120];
+const SPINE_HU: i16 = 400;
+const BODY_HU: [i16; 2] = [40, 35];
+
+/// Where things are, in RAS+ millimetres; the fixture's grid starts at (-30, -20, -10).
+#[derive(Clone, Copy)]
+struct Phantom {
+    liver: Option<[f64; 3]>,
+    tumour_radius: f64,
+}
+
+const PHANTOM: Phantom = Phantom { liver: Some([110.0, 90.0, 90.0]), tumour_radius: 30.0 };
+
+impl Phantom {
+    /// HU in a phase: 0 portal, 1 arterial.
+    fn hu(&self, phase: usize, world: [f64; 3]) -> i16 {
+        let distance = |centre: [f64; 3], radii: [f64; 3]| -> f64 {
+            (0..3).map(|n| ((world[n] - centre[n]) / radii[n]).powi(2)).sum::<f64>().sqrt()
+        };
+        if distance([82.0, 78.0, 0.0], [105.0, 90.0, 1e6]) > 1.0 {
+            return -1000;
+        }
+        if distance([82.0, 12.0, 0.0], [15.0, 15.0, 1e6]) <= 1.0 {
+            return SPINE_HU;
+        }
+        match self.liver {
+            Some(liver) if distance(liver, [self.tumour_radius.max(0.1); 3]) <= 1.0 => {
+                TUMOUR_HU[phase]
+            }
+            Some(liver) if distance(liver, [60.0, 50.0, 50.0]) <= 1.0 => LIVER_HU[phase],
+            _ => BODY_HU[phase],
+        }
+    }
+
+    fn file(&self, phase: usize, spec: &FileSpec) -> Vec<u8> {
+        gzip(&spec.file(|ijk| self.hu(phase, spec.world(ijk))))
+    }
+}
+
+fn grid() -> FileSpec {
+    FileSpec::ras([64, 56, 40], [3.5, 3.5, 5.0])
+}
+
+fn study(phantom: Phantom) -> StudyInput {
+    let portal = Some(phantom.file(0, &grid()));
+    StudyInput { arterial: Some(phantom.file(1, &grid())), portal }
+}
+
+#[derive(Debug, PartialEq, Error)]
+#[error("out of order")]
+struct OutOfOrder;
+
+/// Reads the labels off the portal densities.
+#[derive(Default)]
+struct Densities {
+    classified: Cell<usize>,
+    broken: bool,
+}
+
+fn label(hu: i16) -> u8 {
+    if hu == LIVER_HU[0] {
+        LIVER
+    } else if hu == TUMOUR_HU[0] {
+        TUMOUR
+    } else {
+        BACKGROUND
+    }
+}
+
+impl Networks for Densities {
+    type Error = OutOfOrder;
+
+    fn locate_liver(&self, portal: &HuVolume) -> Result<Option<VoxelBox>, OutOfOrder> {
+        let seen = portal.hu.iter().any(|&hu| label(hu) != BACKGROUND);
+        Ok(seen.then_some(VoxelBox { start: [0; 3], end: portal.geometry.shape }))
+    }
+
+    fn segment(
+        &self,
+        portal: &HuVolume,
+        _: VoxelBox,
+        progress: &mut dyn FnMut(u8),
+    ) -> Result<Mask, OutOfOrder> {
+        progress(50);
+        if self.broken { Err(OutOfOrder) } else { Ok(Mask { labels: portal.hu.mapv(label) }) }
+    }
+
+    fn classify(
+        &self,
+        arterial: &HuVolume,
+        portal: &HuVolume,
+        mask: &Mask,
+    ) -> Result<(Risk, HeatMap), OutOfOrder> {
+        assert_eq!(arterial.geometry, portal.geometry);
+        assert_eq!(arterial.hu.dim(), mask.labels.dim());
+        self.classified.set(self.classified.get() + 1);
+        let p = |value| Probability::new(value).unwrap();
+        let risk = Risk {
+            score: p(0.75),
+            proliferative: true,
+            threshold: p(0.5),
+            distances: [0.0; 6],
+            haic_good: p(0.5),
+            tace_good: p(0.5),
+        };
+        Ok((risk, HeatMap { similarity: mask.labels.mapv(|label| label * 100) }))
+    }
+}
+
+/// A clinic that has nothing to say but, perhaps, that its file is damaged.
+struct Ward {
+    objection: Option<&'static str>,
+}
+
+const ELIGIBLE: Ward = Ward { objection: None };
+
+impl Clinic for Ward {
+    fn assess(&self, _: &Measured) -> (ClinicalFindings, Vec<Reason>) {
+        let reasons = self.objection.iter().map(|why| Reason::ClinicalFile((*why).to_owned()));
+        (ClinicalFindings {}, reasons.collect())
+    }
+}
+
+/// A clock that ticks 7 ms a look.
+#[derive(Default)]
+struct Watch {
+    now: u64,
+    seen: Vec<(Stage, u8)>,
+}
+
+impl Observer for Watch {
+    fn now(&mut self) -> Millis {
+        self.now += 7;
+        Millis(self.now)
+    }
+
+    fn stage(&mut self, stage: Stage, percent: u8) {
+        self.seen.push((stage, percent));
+    }
+}
+
+const SETTINGS: Settings = Settings { limits: Limits::STANDARD, threads: 2 };
+
+fn run(study: StudyInput) -> Analysis {
+    let networks = Densities::default();
+    let analysis = analyse(study, &networks, &ELIGIBLE, &SETTINGS, &mut Watch::default()).unwrap();
+    let findings = &analysis.findings;
+    // What holds of every analysis, however it ended.
+    assert_eq!(findings.reasons.is_empty(), findings.outcome == Outcome::Ok);
+    assert_eq!(findings.risk.is_some(), findings.outcome == Outcome::Ok);
+    assert_eq!(networks.classified.get(), usize::from(findings.outcome == Outcome::Ok));
+    analysis
+}
+
+#[track_caller]
+fn abstains(study: StudyInput, expected: &[GateReason]) -> Analysis {
+    let analysis = run(study);
+    assert_eq!(analysis.findings.outcome, Outcome::Abstained);
+    let expected: Vec<Reason> = expected.iter().map(|&reason| Reason::Gate(reason)).collect();
+    assert_eq!(analysis.findings.reasons, expected, "{:?}", analysis.findings.gate);
+    analysis
+}
+
+#[track_caller]
+fn assert_tumour_found(analysis: &Analysis) {
+    let lesions = analysis.findings.lesions.as_ref().unwrap();
+    assert_eq!(lesions.count, 1);
+    let diameter = lesions.lesions[0].diameter.get();
+    assert!((diameter - 60.0).abs() < 3.5, "{diameter} mm");
+    let [x, y, z] = lesions.lesions[0].centre_mm;
+    assert!((x - 110.0).abs() < 1.0 && (y - 90.0).abs() < 1.0 && (z - 90.0).abs() < 1.0);
+    let mask = &analysis.images.as_ref().unwrap().mask;
+    assert!(mask.labels.iter().any(|&label| label == TUMOUR));
+}
+
+#[test]
+fn two_phases_give_a_score() {
+    let mut watch = Watch::default();
+    let networks = Densities::default();
+    let analysis = analyse(study(PHANTOM), &networks, &ELIGIBLE, &SETTINGS, &mut watch).unwrap();
+    assert_eq!(analysis.findings.outcome, Outcome::Ok, "{:?}", analysis.findings.reasons);
+    assert_tumour_found(&analysis);
+    assert!(analysis.images.unwrap().heat_map.is_some());
+    let stages: Vec<Stage> = analysis.findings.timings.iter().map(|t| t.stage).collect();
+    let all = [
+        Stage::Decode,
+        Stage::Gate,
+        Stage::Localise,
+        Stage::Segment,
+        Stage::Measure,
+        Stage::Classify,
+        Stage::Clinical,
+    ];
+    assert_eq!(stages, all);
+    assert!(analysis.findings.timings.iter().all(|t| t.elapsed == Millis(7)));
+    assert!(watch.seen.contains(&(Stage::Segment, 50)));
+    let gate = analysis.findings.gate.unwrap();
+    let liver_ml = gate.get(Quantity::LiverVolume).unwrap();
+    let truth = 4.0 / 3.0 * std::f64::consts::PI * 60.0 * 50.0 * 50.0 / 1000.0;
+    assert!((liver_ml / truth - 1.0).abs() < 0.03, "{liver_ml} ml");
+    for (image, hu) in [(ImageName::Portal, 110.0), (ImageName::Arterial, 70.0)] {
+        assert_eq!(gate.get(Quantity::LiverHu(image)), Some(hu));
+    }
+}
+
+#[test]
+fn without_an_arterial_phase_there_are_lesions_and_no_score() {
+    let study = StudyInput { arterial: None, ..study(PHANTOM) };
+    let analysis = abstains(study, &[GateReason::ArterialMissing]);
+    assert_tumour_found(&analysis);
+    assert_eq!(analysis.images.unwrap().arterial, None);
+}
+
+#[test]
+fn without_a_portal_phase_there_is_nothing_to_segment() {
+    let study = StudyInput { portal: None, ..study(PHANTOM) };
+    let analysis = abstains(study, &[GateReason::PortalMissing]);
+    assert!(analysis.images.is_none() && analysis.findings.lesions.is_none());
+    abstains(StudyInput::default(), &[GateReason::PortalMissing, GateReason::ArterialMissing]);
+}
+
+#[test]
+fn every_unreadable_file_is_named() {
+    let mut damaged = study(PHANTOM);
+    let length = damaged.arterial.as_ref().map_or(0, Vec::len);
+    damaged.arterial.as_mut().unwrap().truncate(length / 2);
+    damaged.portal = Some(b"hello".to_vec());
+    let analysis = run(damaged);
+    assert_eq!(analysis.findings.outcome, Outcome::Unreadable);
+    let [Reason::Image(first), Reason::Image(second)] = &analysis.findings.reasons[..] else {
+        panic!("{:?}", analysis.findings.reasons);
+    };
+    assert!(matches!(first, DecodeError::Truncated { image: ImageName::Arterial, .. }));
+    assert!(matches!(second, DecodeError::NotNifti { image: ImageName::Portal, .. }));
+    assert!(analysis.images.is_none());
+}
+
+#[test]
+fn no_liver_and_no_tumour_are_told_apart() {
+    let empty = Phantom { liver: None, ..PHANTOM };
+    let analysis = abstains(study(empty), &[GateReason::NoLiver]);
+    let images = analysis.images.unwrap();
+    assert!(images.mask.labels.iter().all(|&label| label == BACKGROUND));
+    abstains(study(Phantom { tumour_radius: 0.0, ..PHANTOM }), &[GateReason::NoTumour]);
+}
+
+#[test]
+fn a_liver_that_goes_on_beyond_the_scan_is_cut_off() {
+    for z in [0.0, 180.0] {
+        let cut = Phantom { liver: Some([110.0, 90.0, z]), tumour_radius: 25.0 };
+        abstains(study(cut), &[GateReason::LiverCutOff]);
+    }
+}
+
+#[test]
+fn phases_must_show_the_same_body_twice() {
+    let mut elsewhere = grid();
+    elsewhere.affine[2][3] += 300.0;
+    let mut far = study(PHANTOM);
+    far.arterial = Some(PHANTOM.file(1, &elsewhere));
+    abstains(far, &[GateReason::PhasesDoNotMatch]);
+    // Enough overlap, but the liver's lower part is missing.
+    elsewhere.affine[2][3] = -10.0 + 90.0;
+    let mut partly = study(PHANTOM);
+    partly.arterial = Some(PHANTOM.file(1, &elsewhere));
+    let analysis = abstains(partly, &[GateReason::PhasesDoNotMatch]);
+    let gate = analysis.findings.gate.as_ref().unwrap();
+    assert!(gate.get(Quantity::PhaseOverlap).unwrap() > 50.0);
+    assert!(gate.get(Quantity::LiverCovered).unwrap() < 80.0);
+    assert_tumour_found(&analysis);
+    let twice = study(PHANTOM);
+    let twice = StudyInput { arterial: twice.portal.clone(), ..twice };
+    abstains(twice, &[GateReason::PhaseUnclear]);
+}
+
+#[test]
+fn an_arterial_phase_on_another_grid_is_brought_over() {
+    // Coarser, sagittal, mirrored, and a little larger than the portal grid.
+    let mut spec = FileSpec::ras([46, 50, 62], [5.0, 4.0, 4.0]);
+    spec.affine = [[0.0, 0.0, -4.0, 206.0], [4.0, 0.0, 0.0, -22.0], [0.0, 5.0, 0.0, -22.0]];
+    let mut mixed = study(PHANTOM);
+    mixed.arterial = Some(PHANTOM.file(1, &FileSpec { shape: [50, 46, 62], ..spec }));
+    let analysis = run(mixed);
+    assert_eq!(analysis.findings.outcome, Outcome::Ok, "{:?}", analysis.findings.reasons);
+    let gate = analysis.findings.gate.unwrap();
+    let liver_hu = gate.get(Quantity::LiverHu(ImageName::Arterial)).unwrap();
+    // Edges mix with the body (35 HU) and the tumour (120 HU).
+    assert!((liver_hu - 70.0).abs() < 5.0, "{liver_hu} HU");
+}
+
+#[test]
+fn voxels_too_long_for_the_networks_stop_before_them() {
+    let coarse = FileSpec::ras([50, 44, 40], [4.2, 4.2, 5.0]);
+    let study = StudyInput { arterial: None, portal: Some(PHANTOM.file(0, &coarse)) };
+    let networks = Densities { broken: true, ..Densities::default() };
+    let analysis = analyse(study, &networks, &ELIGIBLE, &SETTINGS, &mut Watch::default()).unwrap();
+    let reasons = &analysis.findings.reasons;
+    assert!(reasons.contains(&Reason::Gate(GateReason::SpacingNotSupported)), "{reasons:?}");
+    assert!(!reasons.contains(&Reason::Gate(GateReason::NoLiver)), "nobody looked: {reasons:?}");
+}
+
+#[test]
+fn what_the_clinic_objects_to_gets_no_score() {
+    let networks = Densities::default();
+    let ward = Ward { objection: Some("line 3: unknown key") };
+    let analysis =
+        analyse(study(PHANTOM), &networks, &ward, &SETTINGS, &mut Watch::default()).unwrap();
+    assert_eq!(analysis.findings.outcome, Outcome::Abstained);
+    assert_eq!(analysis.findings.reasons, [Reason::ClinicalFile("line 3: unknown key".to_owned())]);
+    assert_eq!((analysis.findings.risk.as_ref(), networks.classified.get()), (None, 0));
+    assert_tumour_found(&analysis);
+}
+
+#[test]
+fn a_network_that_fails_is_an_error_and_no_finding() {
+    let networks = Densities { broken: true, ..Densities::default() };
+    let error = analyse(study(PHANTOM), &networks, &ELIGIBLE, &SETTINGS, &mut Watch::default())
+        .expect_err("a broken network must not look like a finding");
+    assert!(matches!(error, AnalysisError::Network { stage: Stage::Segment, source: OutOfOrder }));
+}
