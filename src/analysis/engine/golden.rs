@@ -58,3 +58,84 @@ fn max_abs_error(found: &ArrayD<f32>, stored: &ArrayD<f32>) -> f32 {
         if error.is_nan() || error > worst { error } else { worst }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::analysis::engine::fixture::{pmn_package, unet_package};
+
+    #[test]
+    fn a_true_pair_passes() {
+        let package = unet_package(&[(0.0, 0.5), (2.0, -1.0), (1.0, 0.25)], 2.0);
+        let report = self_test(&package).unwrap();
+        assert!(report.max_abs_error <= 1e-6, "{report:?}");
+        self_test(&pmn_package(12, 3, &[0.5; 12])).unwrap();
+    }
+
+    #[test]
+    fn a_mismatch_refuses() {
+        let mut package = unet_package(&[(0.0, 0.5), (2.0, -1.0)], 2.0);
+        let output = package.files.get_mut("golden/output.f32").unwrap();
+        output[4..8].copy_from_slice(&0.502f32.to_le_bytes());
+        assert!(matches!(
+            self_test(&package),
+            Err(EngineError::GoldenMismatch { max_abs_error, .. }) if max_abs_error > 0.0015
+        ));
+        let output = package.files.get_mut("golden/output.f32").unwrap();
+        output[4..8].copy_from_slice(&f32::NAN.to_le_bytes());
+        assert!(matches!(self_test(&package), Err(EngineError::GoldenMismatch { .. })));
+    }
+
+    #[test]
+    fn an_output_of_another_shape_refuses() {
+        let mut package = unet_package(&[(0.0, 0.5), (2.0, -1.0)], 2.0);
+        let three = crate::analysis::engine::fixture::pointwise_onnx(&[(0.0, 0.0); 3]);
+        package.files.insert("model.onnx".into(), three);
+        let error = self_test(&package).unwrap_err();
+        assert!(
+            matches!(&error, EngineError::OutputShape { found, .. } if found == &[1, 3, 2, 2, 2])
+        );
+    }
+
+    /// Every network that ships answers here as it did where it was made.
+    #[test]
+    fn the_packages_that_ship_pass_on_this_machine() {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let packages = folders(&models).iter().flat_map(|name| folders(name)).collect::<Vec<_>>();
+        let mut tested = 0;
+        for folder in packages.iter().filter(|folder| folder.join("model.onnx").is_file()) {
+            let text = std::fs::read_to_string(folder.join("manifest.toml")).unwrap();
+            let package = Package::new(&text, [0; 32], files(folder)).unwrap();
+            let report = self_test(&package).unwrap();
+            println!("{}: {report:?}", package.manifest.name);
+            tested += 1;
+        }
+        if packages.is_empty() {
+            println!("skipped: no packages under models/");
+        } else {
+            assert!(tested > 0, "no package under models/ has a network");
+        }
+    }
+
+    fn folders(path: &Path) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
+    }
+
+    fn files(package: &Path) -> BTreeMap<String, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        for folder in [package.to_path_buf(), package.join("golden")] {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    let name = path.strip_prefix(package).unwrap().to_str().unwrap().to_string();
+                    found.insert(name, std::fs::read(&path).unwrap());
+                }
+            }
+        }
+        found
+    }
+}

@@ -207,3 +207,125 @@ impl Manifest {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::engine::fixture::{pmn_manifest, unet_manifest};
+
+    fn problems(text: &str) -> Vec<String> {
+        match Manifest::from_toml(text) {
+            Err(ManifestError::Invalid(problems)) => problems.into_iter().map(|p| p.key).collect(),
+            other => panic!("expected problems, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn reads_every_task() {
+        let unet = Manifest::from_toml(&unet_manifest(3, 2.0)).unwrap();
+        let Task::Segmentation(spec, spacing) = &unet.task else { panic!("{:?}", unet.task) };
+        assert_eq!(spacing.zyx(), [2.0; 3]);
+        assert_eq!(spec.input.patch, [8; 3]);
+        assert_eq!(spec.input.normalise(-2000.0), -5.0);
+        assert_eq!(spec.classes, ["background", "liver", "tumour"]);
+        assert!(matches!(
+            Manifest::from_toml(&unet_manifest(2, 4.0)).unwrap().task,
+            Task::Localisation(..)
+        ));
+        let pmn = Manifest::from_toml(&pmn_manifest(12, 3)).unwrap();
+        let Task::Classification(_, prototypes) = &pmn.task else { panic!("{:?}", pmn.task) };
+        assert_eq!((prototypes.gamma, prototypes.token_grid), (0.5, [3; 3]));
+        let nomogram = "schema = 1\nname = \"haic\"\nversion = \"1.0.0\"\ntask = \"nomogram\"\n\
+                        intended_use = \"clinical\"\nlicence = \"MIT\"\nengine_floor = \"0.0.1\"\n\
+                        peak_ram_mib = 1\n[files]\nx = \"00\"\n";
+        assert_eq!(Manifest::from_toml(nomogram).unwrap().network(), None);
+    }
+
+    #[test]
+    fn tells_all_that_is_wrong_at_once() {
+        let text = unet_manifest(3, 2.0)
+            .replace("name = \"liver-tumour\"", "name = \"Liver Tumour\"")
+            .replace("schema = 1", "schema = 2")
+            .replace("engine_floor = \"0.1.0\"", "engine_floor = \"999.0.0\"")
+            .replace("peak_ram_mib = 64\n", "")
+            .replace("[-500.0, 500.0]", "[500.0, -500.0]")
+            .replace("sd = 100.0", "sd = 0.0")
+            .replace("patch = [8, 8, 8]", "patch = [8, 8, 7]")
+            .replace("[2.0, 2.0, 2.0]", "[2.0, 2.0]")
+            .replace("tolerance = 0.001", "tolerance = nan")
+            .replace("\"zyx\"", "\"xyz\"");
+        assert_eq!(
+            problems(&text),
+            [
+                "schema",
+                "name",
+                "engine_floor",
+                "peak_ram_mib",
+                "input.axis_order",
+                "input.hu_clip",
+                "input.sd",
+                "input.patch",
+                "golden.tolerance",
+                "input.spacing_mm",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_empty_manifest_lacks_every_head_key() {
+        let keys = problems("");
+        for key in ["schema", "name", "version", "task", "intended_use", "licence", "engine_floor"]
+        {
+            assert!(keys.iter().any(|found| found == key), "{key} in {keys:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_grid_divides_the_cube() {
+        assert_eq!(problems(&pmn_manifest(16, 3)), ["prototypes.token_grid"]);
+        let text = pmn_manifest(12, 3).replace("patch = [12, 12, 12]", "patch = [12, 12, 24]");
+        assert_eq!(problems(&text), ["input.patch"]);
+    }
+
+    #[test]
+    fn a_task_takes_only_its_own_keys_and_names() {
+        let text = pmn_manifest(12, 3).replace("axis_order", "spacing_mm = [1.0]\naxis_order");
+        assert_eq!(problems(&text), ["input.spacing_mm"]);
+        let text = unet_manifest(3, 2.0).replace("\"liver\", \"tumour\"", "\"tumour\", \"liver\"");
+        assert_eq!(problems(&text), ["output.classes"]);
+        let text =
+            pmn_manifest(12, 3).replace("\"arterial\", \"portal\"", "\"portal\", \"arterial\"");
+        assert_eq!(problems(&text), ["input.phases"]);
+    }
+
+    #[test]
+    fn unknown_keys_and_overlong_text_are_refused() {
+        let text = unet_manifest(3, 2.0).replace("sd = 100.0", "sd = 100.0\nsdd = 1.0");
+        let error = Manifest::from_toml(&text).unwrap_err();
+        assert!(
+            matches!(&error, ManifestError::Syntax(source) if source.to_string().contains("sdd"))
+        );
+        let comment = |len: usize| format!("#{}", "x".repeat(len - 1));
+        let longest = Manifest::from_toml(&comment(MAX_MANIFEST_BYTES)).unwrap_err();
+        assert!(matches!(longest, ManifestError::Invalid(_)));
+        let too_long = Manifest::from_toml(&comment(MAX_MANIFEST_BYTES + 1)).unwrap_err();
+        assert!(matches!(too_long, ManifestError::TooLong { found } if found == 65_537));
+    }
+
+    #[test]
+    fn limits_hold_on_both_sides() {
+        let with_patch = |side: i64| {
+            let text = unet_manifest(2, 2.0);
+            Manifest::from_toml(&text.replace("[8, 8, 8]", &format!("[{side}, {side}, {side}]")))
+        };
+        assert!(with_patch(8).is_ok() && with_patch(256).is_ok());
+        assert!(with_patch(7).is_err() && with_patch(257).is_err());
+        let with_shape = |z: i64| {
+            let shape = format!("input_shape = [1, 1, {z}, 64, 64]");
+            let text = unet_manifest(2, 2.0);
+            Manifest::from_toml(&text.replace("input_shape = [1, 1, 2, 2, 2]", &shape))
+        };
+        assert!(with_shape(4096).is_ok());
+        assert!(with_shape(4097).is_err());
+    }
+}

@@ -287,3 +287,158 @@ fn panicked(package: &str, step: &'static str, panic: &(dyn std::any::Any + Send
         .unwrap_or_else(|| "no message".into());
     EngineError::Panicked { package: package.into(), step, message }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array5, IxDyn};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::analysis::engine::fixture::{pmn_package, pointwise_onnx, unet_package};
+    use crate::analysis::engine::package::MODEL_FILE;
+
+    const CLASSES: [(f32, f32); 3] = [(0.0, 0.5), (2.0, -1.0), (-1.0, 0.25)];
+
+    fn image(side: usize) -> ArrayD<f32> {
+        let values = |(_, _, z, y, x): (usize, usize, usize, usize, usize)| {
+            (z * 100 + y * 10 + x) as f32 / 64.0 - 1.0
+        };
+        Array5::from_shape_fn([1, 1, side, side, side], values).into_dyn()
+    }
+
+    #[test]
+    fn computes_what_the_model_says() {
+        let package = unet_package(&CLASSES, 2.0);
+        let network = Network::load(&package, &[1, 1, 5, 5, 5]).unwrap();
+        assert_eq!(network.output_shapes(), [vec![1, 3, 5, 5, 5]]);
+        let outputs = network.run(image(5).view()).unwrap();
+        for (at, &value) in outputs[0].indexed_iter() {
+            let (slope, offset) = CLASSES[at[1]];
+            let expected = slope * image(5)[[0, 0, at[2], at[3], at[4]]] + offset;
+            assert!((value - expected).abs() < 1e-5, "{at:?}: {value} for {expected}");
+        }
+    }
+
+    #[test]
+    fn outputs_come_in_the_manifests_order() {
+        let mut weights = [0.0; 12];
+        weights[..6].copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let network = Network::load(&pmn_package(12, 3, &weights), &[1, 2, 12, 12, 12]).unwrap();
+        assert_eq!(network.output_shapes(), [vec![1, 6], vec![1, 27, 2]]);
+        let outputs = network.run(ArrayD::ones(IxDyn(&[1, 2, 12, 12, 12])).view()).unwrap();
+        let distances: Vec<f32> = outputs[0].iter().copied().collect();
+        assert_eq!(distances, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let package = unet_package(&CLASSES, 2.0);
+        let collect = |threads: usize| {
+            let network = Network::load(&package, &[1, 1, 3, 3, 3]).unwrap().with_threads(threads);
+            let mut taken = Vec::new();
+            let input = |index: usize| image(3) + index as f32;
+            network.run_each(7, input, |index, outputs| taken.push((index, outputs))).unwrap();
+            taken
+        };
+        let alone = collect(1);
+        assert_eq!(alone.len(), 7);
+        assert_eq!(alone, collect(2));
+        assert_eq!(alone, collect(64));
+    }
+
+    #[test]
+    fn says_what_really_computes() {
+        let package = unet_package(&CLASSES, 2.0);
+        let network = Network::load(&package, &[1, 1, 2, 2, 2]).unwrap().with_threads(2);
+        let engine = network.engine();
+        assert_eq!((engine.backend, engine.device, engine.threads), ("tract", "cpu", 2));
+        assert_eq!(engine.precision, "int8-qdq (executed in f32)");
+        assert_eq!(network.with_threads(MAX_THREADS + 1).engine().threads, MAX_THREADS);
+    }
+
+    #[test]
+    fn wrong_shapes_are_errors() {
+        let package = unet_package(&CLASSES, 2.0);
+        let network = Network::load(&package, &[1, 1, 4, 4, 4]).unwrap();
+        assert!(matches!(network.run(image(5).view()), Err(EngineError::InputShape { .. })));
+        assert!(network.expect_output(0, "logits", &[1, 3, 4, 4, 4]).is_ok());
+        assert!(network.expect_output(0, "logits", &[1, 2, 4, 4, 4]).is_err());
+        assert!(network.expect_output(1, "logits", &[1, 3, 4, 4, 4]).is_err());
+        assert!(Network::load(&package, &[1, 2, 4, 4, 4]).is_err());
+        assert!(Network::load(&package, &[1, 1, 4, 4]).is_err());
+    }
+
+    #[test]
+    fn a_tensor_has_a_largest_size() {
+        let package = unet_package(&CLASSES, 2.0);
+        // Three classes: the logits pass the limit, the image does not.
+        let load = |z: usize| Network::load(&package, &[1, 1, z, 4096, 4096]);
+        assert!(load(5).is_ok());
+        assert!(matches!(
+            load(6),
+            Err(EngineError::TooLarge { shape, .. }) if shape == [1, 3, 6, 4096, 4096]
+        ));
+        assert!(matches!(load(17), Err(EngineError::TooLarge { .. })));
+        assert!(matches!(load(0), Err(EngineError::TooLarge { .. })));
+        assert!(matches!(load(usize::MAX), Err(EngineError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn outputs_that_are_not_finite_are_errors() {
+        let package = unet_package(&CLASSES, 2.0);
+        let network = Network::load(&package, &[1, 1, 2, 2, 2]).unwrap();
+        let mut input = image(2);
+        input[[0, 0, 1, 1, 1]] = f32::NAN;
+        assert!(matches!(network.run(input.view()), Err(EngineError::NotFinite { .. })));
+    }
+
+    #[test]
+    fn a_panic_of_the_backend_is_an_error() {
+        let result = unwinding("p", "loading", || -> u8 { panic!("number {}", 7) });
+        let Err(EngineError::Panicked { message, .. }) = result else { panic!("{result:?}") };
+        assert_eq!(message, "number 7");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+        /// Loads and runs damaged models: an error or an answer of the right shape, never a panic.
+        #[test]
+        fn damaged_models_never_panic(
+            pooled in any::<bool>(),
+            hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let (mut package, shape) = if pooled {
+                (pmn_package(12, 3, &[0.5; 12]), vec![1, 2, 12, 12, 12])
+            } else {
+                (unet_package(&CLASSES, 2.0), vec![1, 1, 4, 4, 4])
+            };
+            let model = package.files.get_mut(MODEL_FILE).unwrap();
+            for (place, byte) in hits {
+                let place = place.index(model.len());
+                model[place] = byte;
+            }
+            if let Some(cut) = cut {
+                let len = cut.index(model.len());
+                model.truncate(len);
+            }
+            if let Ok(network) = Network::load(&package, &shape)
+                && let Ok(outputs) = network.run(ArrayD::ones(IxDyn(&shape)).view())
+            {
+                let shapes: Vec<Vec<usize>> =
+                    outputs.iter().map(|output| output.shape().to_vec()).collect();
+                prop_assert_eq!(&shapes[..], network.output_shapes());
+            }
+        }
+    }
+
+    #[test]
+    fn text_instead_of_a_model_is_an_error() {
+        let mut package = unet_package(&CLASSES, 2.0);
+        for bytes in [&b""[..], b"not a model at all", &pointwise_onnx(&CLASSES)[..20]] {
+            package.files.insert(MODEL_FILE.into(), bytes.to_vec());
+            assert!(Network::load(&package, &[1, 1, 4, 4, 4]).is_err());
+        }
+    }
+}

@@ -124,3 +124,40 @@ impl Package {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::engine::fixture::{unet_manifest, unet_package};
+
+    #[test]
+    fn every_named_file_must_be_there_with_its_size() {
+        let whole = unet_package(&[(0.0, 0.0), (1.0, 0.0)], 4.0);
+        let text = unet_manifest(2, 4.0);
+        for name in ["model.onnx", "golden/input.f32", "golden/output.f32"] {
+            let mut files = whole.files.clone();
+            files.remove(name);
+            let error = Package::new(&text, [0; 32], files).unwrap_err();
+            assert!(matches!(error, PackageError::MissingFile { file, .. } if file == name));
+        }
+        let mut files = whole.files.clone();
+        files.insert("golden/input.f32".into(), vec![0; 31]);
+        let error = Package::new(&text, [0; 32], files).unwrap_err();
+        assert!(matches!(error, PackageError::GoldenSize { found: 31, expected: 32, .. }));
+    }
+
+    #[test]
+    fn a_model_has_a_largest_size() {
+        let whole = unet_package(&[(0.0, 0.0), (1.0, 0.0)], 4.0);
+        let with_model = |bytes: usize| {
+            let mut files = whole.files.clone();
+            files.insert(MODEL_FILE.into(), vec![0; bytes]);
+            Package::new(&unet_manifest(2, 4.0), [0; 32], files)
+        };
+        assert!(with_model(MAX_MODEL_BYTES).is_ok());
+        assert!(matches!(
+            with_model(MAX_MODEL_BYTES + 1),
+            Err(PackageError::ModelTooLarge { found, .. }) if found == MAX_MODEL_BYTES + 1
+        ));
+    }
+}
