@@ -276,3 +276,173 @@ fn trilinear(values: &Array3<f32>, [z, y, x]: [&Between; 3]) -> f32 {
     let plane = |z| y.mix(row(z, y.low), row(z, y.high));
     z.mix(plane(z.low), plane(z.high))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::analysis::engine::fixture::{pmn_package, unet_package};
+    use crate::analysis::segment::phantom_scan::scan;
+    use crate::analysis::volume::{LIVER, TUMOUR};
+
+    const SHAPE: [usize; 3] = [16, 40, 44];
+    const SPACING: [f64; 3] = [2.0, 1.0, 1.0];
+    /// 22 × 22 × 22 mm: with the margin a cube of 24 mm, 2 mm a sample on a 12³ grid.
+    const BODY: VoxelBox = VoxelBox { start: [2, 5, 7], end: [13, 27, 29] };
+
+    fn mask() -> Mask {
+        let labels = scan(SHAPE, SPACING, 0, &[(BODY, 1)]).hu.mapv(|value| value as u8);
+        Mask { labels }
+    }
+
+    /// Distances are the means of the two channels, times `weights`.
+    fn classifier(weights: &[f32; 12]) -> Classifier {
+        Classifier::load(&pmn_package(12, 3, weights)).unwrap()
+    }
+
+    #[test]
+    fn the_cube_fits_the_labelled_box() {
+        let portal = scan(SHAPE, SPACING, 0, &[]);
+        let cube = classifier(&[0.0; 12]).cube(&portal, BODY);
+        for (axis, line) in cube.iter().enumerate() {
+            assert_eq!(line.len, 12);
+            assert!((line.step * SPACING[axis] - 2.0).abs() < 1e-12);
+            let low_edge = (line.origin - line.step / 2.0 + 0.5) * SPACING[axis];
+            let expected = BODY.start[axis] as f64 * SPACING[axis] - CUBE_MARGIN_MM;
+            assert!((low_edge - expected).abs() < 1e-9, "axis {axis}: {low_edge}");
+        }
+    }
+
+    #[test]
+    fn what_lies_outside_the_mask_is_zero() {
+        let portal = scan(SHAPE, SPACING, 60, &[]);
+        let arterial = scan(SHAPE, SPACING, 20, &[]);
+        let classifier = classifier(&[0.0; 12]);
+        let cube = classifier.cube(&portal, BODY);
+        let phases = Phases { arterial: &arterial, portal: &portal };
+        let input = classifier.input(phases, &mask(), cube);
+        let mut inside = 0;
+        for ((_, channel, ..), &value) in input.indexed_iter() {
+            let normalised = [0.6, 0.8][channel];
+            assert!(value == 0.0 || (value - normalised).abs() < 1e-6, "{value}");
+            inside += usize::from(value != 0.0);
+        }
+        // 24 mm of cube, 22 mm of body: all but the outermost samples, whose nearest voxel decides.
+        assert!((2 * 10 * 10 * 10..=2 * 12 * 12 * 12).contains(&inside), "{inside}");
+    }
+
+    #[test]
+    fn scores_by_the_prototype_distances() {
+        let portal = scan(SHAPE, SPACING, 100, &[]);
+        let arterial = scan(SHAPE, SPACING, 0, &[]);
+        let weights = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0, 1.0, 3.0, 3.0, 1.0, 9.0];
+        let phases = Phases { arterial: &arterial, portal: &portal };
+        let (risk, _) = classifier(&weights).classify(phases, &mask()).unwrap();
+        let share = risk.distances[1];
+        assert!((0.5..=1.0).contains(&share), "{:?}", risk.distances);
+        let expected = |first: f32, second: f32| {
+            let [first, second] = [first, second].map(|d| f64::from(-0.5 * d * share).exp());
+            second / (first + second)
+        };
+        assert!((risk.score.get() - expected(4.0, 1.0)).abs() < 1e-6);
+        assert_eq!(risk.haic_good.get(), 0.5);
+        assert!((risk.tace_good.get() - expected(1.0, 9.0)).abs() < 1e-6);
+        assert!(risk.proliferative);
+    }
+
+    #[test]
+    fn the_heat_map_follows_the_tokens_and_stays_in_the_mask() {
+        // Portal only: distance to the proliferative prototype falls towards +x, so that heat rises.
+        let portal = HuVolume {
+            hu: Array3::from_shape_fn(SHAPE, |(_, _, x)| 100 - 8 * (x as i16 - 7)),
+            ..scan(SHAPE, SPACING, 0, &[])
+        };
+        let arterial = scan(SHAPE, SPACING, 0, &[]);
+        let mut mask = mask();
+        mask.labels[[6, 12, 20]] = TUMOUR;
+        mask.labels[[6, 12, 21]] = BACKGROUND;
+        let phases = Phases { arterial: &arterial, portal: &portal };
+        let (_, heat) = classifier(&[1.0; 12]).classify(phases, &mask).unwrap();
+        for (at, &label) in mask.labels.indexed_iter() {
+            assert_eq!(label == BACKGROUND, heat.similarity[at] == 0, "{at:?}");
+        }
+        let row: Vec<u8> = (7..29).map(|x| heat.similarity[[7, 16, x]]).collect();
+        assert!(row.is_sorted() && row[21] > row[0] + 10, "{row:?}");
+    }
+
+    proptest! {
+        /// Corners of every voxel in f64, token centres at (i + ½) · S / t − ½ samples.
+        #[test]
+        fn upsampling_equals_the_definition(values in prop::collection::vec(0.0f32..1.0, 27)) {
+            let tokens = Array3::from_shape_vec([3, 3, 3], values).unwrap();
+            let classifier = classifier(&[0.0; 12]);
+            let cube = classifier.cube(&scan(SHAPE, SPACING, 0, &[]), BODY);
+            let heat = classifier.heat_map(&tokens, cube, (&mask(), BODY));
+            for at in [[2, 5, 7], [12, 26, 28], [7, 16, 18], [5, 11, 24]] {
+                let mut expected = 0.0;
+                for ((z, y, x), &value) in tokens.indexed_iter() {
+                    let mut weight = 1.0;
+                    for (axis, token) in [z, y, x].into_iter().enumerate() {
+                        let sample = (at[axis] as f64 - cube[axis].origin) / cube[axis].step;
+                        let position = ((sample + 0.5) / 4.0 - 0.5).clamp(0.0, 2.0);
+                        weight *= (1.0 - (position - token as f64).abs()).max(0.0);
+                    }
+                    expected += weight * f64::from(value);
+                }
+                let found = f64::from(heat.similarity[at]) / 255.0;
+                prop_assert!((found - expected).abs() <= 0.5 / 255.0 + 1e-5);
+            }
+        }
+
+        #[test]
+        fn two_probabilities_sum_to_one(
+            gamma in 1e-6f64..1e3,
+            first in 0.0f32..1e30,
+            second in 0.0f32..1e30,
+        ) {
+            let forth = second_of_two(gamma, first, second);
+            let back = second_of_two(gamma, second, first);
+            prop_assert!((forth + back - 1.0).abs() < 1e-12);
+            prop_assert!((0.0..=1.0).contains(&forth));
+            prop_assert_eq!(forth > 0.5, back < 0.5);
+        }
+    }
+
+    #[test]
+    fn the_softmax_is_the_plain_one_where_that_can_be_computed() {
+        for (first, second) in [(0.0f32, 0.0f32), (3.0, 1.0), (0.25, 7.5), (100.0, 101.0)] {
+            let [a, b] = [first, second].map(|distance| (-0.3 * f64::from(distance)).exp());
+            assert!((second_of_two(0.3, first, second) - b / (a + b)).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn a_threshold_is_reached_at_its_own_value() {
+        let even = classifier(&[0.0; 12]).risk(&[2.0; 6]).unwrap();
+        assert_eq!((even.score.get(), even.threshold.get(), even.proliferative), (0.5, 0.5, true));
+        let below = classifier(&[0.0; 12]).risk(&[2.0, 2.01, 2.0, 2.0, 2.0, 2.0]).unwrap();
+        assert!(!below.proliferative);
+    }
+
+    #[test]
+    fn what_cannot_be_scored_is_an_error() {
+        let portal = scan(SHAPE, SPACING, 60, &[]);
+        let other = scan([16, 40, 43], SPACING, 60, &[]);
+        let classifier = classifier(&[-1.0; 12]);
+        let classify = |arterial: &HuVolume, mask: &Mask| {
+            classifier.classify(Phases { arterial, portal: &portal }, mask)
+        };
+        assert!(matches!(
+            classify(&other, &mask()),
+            Err(PmnError::Grid { what: "arterial phase", .. })
+        ));
+        let empty = Mask { labels: Array3::zeros(SHAPE) };
+        assert!(matches!(classify(&portal, &empty), Err(PmnError::EmptyMask)));
+        let wrong = Mask { labels: Array3::from_elem([16, 40, 43], LIVER) };
+        assert!(matches!(classify(&portal, &wrong), Err(PmnError::Grid { what: "mask", .. })));
+        assert!(matches!(classify(&portal, &mask()), Err(PmnError::Distances { .. })));
+        let unet = unet_package(&[(0.0, 0.0), (1.0, 0.0)], 4.0);
+        assert!(matches!(Classifier::load(&unet), Err(PmnError::WrongTask { .. })));
+    }
+}

@@ -128,7 +128,9 @@ impl Check {
 
     fn network(&mut self, raw: &RawManifest, form: &Form) -> Option<NetworkSpec> {
         let input = self.need("input", &raw.input).and_then(|input| self.input(input, form));
-        self.need("output", &raw.output).map(|output| self.output(output, form));
+        if let Some(output) = self.need("output", &raw.output) {
+            self.output(output, form);
+        }
         let quantisation = match &raw.quantisation {
             Some(quantisation) => Some(self.quantisation(quantisation)?),
             None => None,

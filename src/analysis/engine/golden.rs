@@ -31,7 +31,7 @@ pub fn self_test(package: &Package) -> Result<GoldenReport, EngineError> {
     for (found, expected) in outputs.iter().zip(&golden.outputs) {
         let stored = tensor(package.file(&expected.file)?, &expected.shape);
         let max_abs_error = max_abs_error(found, &stored);
-        if !(max_abs_error <= golden.tolerance) {
+        if max_abs_error.is_nan() || max_abs_error > golden.tolerance {
             return Err(EngineError::GoldenMismatch {
                 package: package.manifest.name.clone(),
                 output: expected.name.clone(),

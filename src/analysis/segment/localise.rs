@@ -160,3 +160,86 @@ fn neighbours(at: [usize; 3], axis: usize, len: usize) -> [Option<[usize; 3]>; 2
     let after = (at[axis] + 1 < len).then(|| moved(at[axis] + 1));
     [before, after]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::engine::fixture::unet_package;
+    use crate::analysis::segment::phantom_scan::scan;
+
+    /// Liver where HU / 100 is above 0.5.
+    fn package() -> Package {
+        unet_package(&[(0.0, 0.0), (1.0, -0.5)], 4.0)
+    }
+
+    const LIVER: VoxelBox = VoxelBox { start: [10, 20, 30], end: [40, 60, 90] };
+    const SPLEEN: VoxelBox = VoxelBox { start: [5, 80, 100], end: [15, 90, 110] };
+
+    #[test]
+    fn finds_the_largest_piece_with_its_margin() {
+        let portal = scan([50, 100, 120], [3.0, 2.0, 2.0], -100, &[(LIVER, 110), (SPLEEN, 110)]);
+        let package = package();
+        let mut last = None;
+        let located = Localiser::new(&package, 2)
+            .unwrap()
+            .locate(&portal, &mut |progress| last = Some(progress))
+            .unwrap();
+        let region = located.region.unwrap();
+        let spacing = [3.0, 2.0, 2.0];
+        for (axis, spacing) in spacing.into_iter().enumerate() {
+            let margin = MARGIN_MM / spacing;
+            let start = (LIVER.start[axis] as f64 - margin).max(0.0);
+            let end = (LIVER.end[axis] as f64 + margin).min(portal.geometry.shape[axis] as f64);
+            // Within a coarse voxel.
+            let slack = 4.0 / spacing + 1.0;
+            assert!((region.start[axis] as f64 - start).abs() <= slack, "{region:?}");
+            assert!((region.end[axis] as f64 - end).abs() <= slack, "{region:?}");
+        }
+        let true_mm3 = 30.0 * 40.0 * 60.0 * 12.0;
+        assert!((located.liver_mm3 / true_mm3 - 1.0).abs() < 0.15, "{}", located.liver_mm3);
+        assert_eq!(last, Some(Progress { done: 1, total: 1 }));
+    }
+
+    #[test]
+    fn what_is_too_small_is_no_liver() {
+        let package = package();
+        let localiser = Localiser::new(&package, 1).unwrap();
+        // The scan's voxels are the localiser's: nothing is resampled.
+        let block = |x: usize| {
+            let region = VoxelBox { start: [2; 3], end: [12, 12, 2 + x] };
+            let portal = scan([20, 20, 32], [4.0; 3], -100, &[(region, 300)]);
+            localiser.locate(&portal, &mut |_| ()).unwrap()
+        };
+        // 10 · 10 · 15 · 64 mm³ = 96,000; one column more is 102,400.
+        assert_eq!((block(15).liver_mm3, block(15).region), (96_000.0, None));
+        assert_eq!(block(16).liver_mm3, 102_400.0);
+        assert!(block(16).region.is_some());
+        let empty = scan([20, 20, 32], [4.0; 3], -100, &[]);
+        let located = localiser.locate(&empty, &mut |_| ()).unwrap();
+        assert_eq!((located.region, located.liver_mm3), (None, 0.0));
+    }
+
+    #[test]
+    fn large_scans_go_through_windows() {
+        assert_eq!(one_look([128, 128, 128]), Some([128; 3]));
+        assert_eq!(one_look([75, 96, 90]), Some([80, 96, 96]));
+        assert_eq!(one_look([129, 128, 128]), None);
+    }
+
+    #[test]
+    fn takes_no_other_package() {
+        let package = unet_package(&[(0.0, 0.0), (1.0, 0.0), (2.0, 0.0)], 2.0);
+        assert!(matches!(Localiser::new(&package, 1), Err(SegmentError::WrongTask { .. })));
+    }
+
+    #[test]
+    fn components_touch_through_faces_only() {
+        let mut mask = Array3::from_elem([3, 3, 4], false);
+        for at in [[0, 0, 0], [1, 1, 0], [1, 1, 1], [2, 1, 1], [0, 0, 3], [0, 1, 3]] {
+            mask[at] = true;
+        }
+        let expected = VoxelBox { start: [1, 1, 0], end: [3, 2, 2] };
+        assert_eq!(largest_component(mask), Some((3, expected)));
+        assert_eq!(largest_component(Array3::from_elem([2, 2, 2], false)), None);
+    }
+}

@@ -14,6 +14,9 @@ pub(in crate::analysis) mod restore;
 
 pub(in crate::analysis) mod sampling;
 
+#[cfg(test)]
+pub(in crate::analysis) mod phantom_scan;
+
 pub use localise::Localiser;
 pub use segmenter::Segmenter;
 

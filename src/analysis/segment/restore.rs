@@ -79,3 +79,80 @@ impl Between {
         low + (high - low) * self.fraction
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array4;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All eight corners of every voxel, in f64, then the arg-max over all classes.
+    fn reference(
+        evidence: &Array4<f32>,
+        placement: Placement,
+        (region, shape): (VoxelBox, [usize; 3]),
+    ) -> Array3<Option<u8>> {
+        Array3::from_shape_fn(shape, |(z, y, x)| {
+            let at = [z, y, x];
+            if (0..3).any(|a| at[a] < region.start[a] || at[a] >= region.end[a]) {
+                return Some(BACKGROUND);
+            }
+            let mut logits = vec![0.0f64; 1];
+            for class in evidence.outer_iter() {
+                let mut sum = 0.0;
+                for corner in 0..8usize {
+                    let (mut weight, mut index) = (1.0, [0; 3]);
+                    for axis in 0..3 {
+                        let last = class.shape()[axis] as f64 - 1.0;
+                        let p = (at[axis] as f64 - placement.origin[axis]) / placement.step[axis];
+                        let p = p.clamp(0.0, last);
+                        let high = corner >> axis & 1 == 1;
+                        weight *= if high { p.fract() } else { 1.0 - p.fract() };
+                        index[axis] = (p.floor() as usize + usize::from(high)).min(last as usize);
+                    }
+                    sum += weight * f64::from(class[index]);
+                }
+                logits.push(sum);
+            }
+            let best = logits.iter().copied().fold(f64::MIN, f64::max);
+            let close = logits.iter().filter(|&&logit| best - logit < 1e-4).count();
+            let label = logits.iter().position(|&logit| logit == best).unwrap() as u8;
+            (close == 1).then_some(label)
+        })
+    }
+
+    proptest! {
+        /// Voxels where two classes come within rounding of each other are not compared.
+        #[test]
+        fn equals_the_definition(
+            values in prop::collection::vec(-4.0f32..4.0, 2 * 4 * 3 * 5),
+            origin in [-1.0..3.0, -1.0..3.0, -1.0..3.0],
+            step in [0.3..2.5, 0.3..2.5, 0.3..2.5],
+            start in [0usize..4, 0usize..4, 0usize..4],
+        ) {
+            let evidence = Array4::from_shape_vec([2, 4, 3, 5], values).unwrap();
+            let region = VoxelBox { start, end: [7, 6, 8] };
+            let (placement, shape) = (Placement { origin, step }, [8, 7, 8]);
+            let mask = labels(evidence.view(), placement, region, shape);
+            let expected = reference(&evidence, placement, (region, shape));
+            let mut compared = 0;
+            for (at, expected) in expected.indexed_iter() {
+                if let Some(expected) = expected {
+                    prop_assert_eq!(mask.labels[at], *expected, "at {:?}", at);
+                    compared += 1;
+                }
+            }
+            prop_assert!(compared > 400);
+        }
+    }
+
+    #[test]
+    fn ties_go_to_the_lower_label() {
+        let evidence = Array4::from_shape_fn([2, 1, 1, 3], |(_, _, _, x)| x as f32 - 1.0);
+        let region = VoxelBox { start: [0; 3], end: [1, 1, 3] };
+        let placement = Placement { origin: [0.0; 3], step: [1.0; 3] };
+        let mask = labels(evidence.view(), placement, region, [1, 1, 3]);
+        assert_eq!(mask.labels.into_raw_vec_and_offset().0, [0, 0, 1]);
+    }
+}

@@ -119,3 +119,76 @@ fn taps(line: Line, len: usize) -> Vec<Tap> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition: every voxel within the triangle's reach, weighed and divided by the sum.
+    fn reference(voxels: &Array3<i16>, lines: [Line; 3], at: [usize; 3]) -> f64 {
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for ((z, y, x), &value) in voxels.indexed_iter() {
+            let weight: f64 = [z, y, x]
+                .into_iter()
+                .enumerate()
+                .map(|(axis, voxel)| {
+                    let line = lines[axis];
+                    let last = voxels.shape()[axis] as f64 - 1.0;
+                    let centre = line.origin + at[axis] as f64 * line.step;
+                    let triangle =
+                        |c: f64| (1.0 - (voxel as f64 - c).abs() / line.step.max(1.0)).max(0.0);
+                    // A position so far outside that no voxel is in reach takes the border voxel.
+                    let beyond =
+                        centre + line.step.max(1.0) <= 0.0 || centre - line.step.max(1.0) >= last;
+                    if beyond {
+                        f64::from(centre.clamp(0.0, last) == voxel as f64)
+                    } else {
+                        triangle(centre)
+                    }
+                })
+                .product();
+            sum += weight * f64::from(value);
+            weights += weight;
+        }
+        sum / weights
+    }
+
+    fn line() -> impl Strategy<Value = Line> {
+        (-3.0..8.0, 0.2..4.0, 1usize..5).prop_map(|(origin, step, len)| Line { origin, step, len })
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_definition(
+            seed in any::<u64>(),
+            lines in [line(), line(), line()],
+        ) {
+            let voxels = Array3::from_shape_fn([5, 4, 6], |(z, y, x)| {
+                ((seed >> ((z * 7 + y * 3 + x) % 50)) % 2000) as i16 - 1000
+            });
+            let found = sample(voxels.view(), lines, f32::from);
+            for ((z, y, x), &value) in found.indexed_iter() {
+                let expected = reference(&voxels, lines, [z, y, x]);
+                prop_assert!((f64::from(value) - expected).abs() < 0.01, "{value} for {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_ramp_stays_a_ramp_and_noise_is_averaged() {
+        let ramp = Array3::from_shape_fn([4, 4, 40], |(_, _, x)| 10 * x as i16);
+        let one = Line { origin: 0.0, step: 1.0, len: 4 };
+        let along = Line { origin: 5.5, step: 2.5, len: 10 };
+        let found = sample(ramp.view(), [one, one, along], f32::from);
+        for ((_, _, x), &value) in found.indexed_iter() {
+            assert!((f64::from(value) - 10.0 * (5.5 + 2.5 * x as f64)).abs() < 1e-3);
+        }
+        let stripes =
+            Array3::from_shape_fn([4, 4, 40], |(_, _, x)| if x % 2 == 0 { 100 } else { -100 });
+        let coarse = Line { origin: 8.0, step: 4.0, len: 6 };
+        let found = sample(stripes.view(), [one, one, coarse], f32::from);
+        assert!(found.iter().all(|value| value.abs() < 1.0), "{found}");
+    }
+}

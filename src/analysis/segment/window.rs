@@ -195,3 +195,123 @@ fn gaussian(patch: usize) -> Vec<f64> {
     let (sigma, centre) = (patch as f64 * SIGMA, (patch / 2) as f64);
     (0..patch).map(|i| (-0.5 * ((i as f64 - centre) / sigma).powi(2)).exp()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array5;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::analysis::engine::fixture::unet_package;
+
+    const CLASSES: [(f32, f32); 3] = [(0.5, 0.5), (2.0, -1.0), (-1.0, 0.25)];
+
+    #[test]
+    fn windows_stand_where_nnunet_puts_them() {
+        assert_eq!(starts(96, 96), [0]);
+        assert_eq!(starts(97, 96), [0, 1]);
+        assert_eq!(starts(144, 96), [0, 48]);
+        // ceil(54 / 48) = 2 steps of 27.
+        assert_eq!(starts(150, 96), [0, 27, 54]);
+        // Steps of 33.5: numpy rounds halves to even.
+        assert_eq!(starts(163, 96), [0, 34, 67]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_voxel_is_covered_with_a_weight_of_one(patch in 8usize..40, more in 0usize..120) {
+            let size = patch + more;
+            let axis = WindowAxis::new(size, patch);
+            prop_assert_eq!(axis.starts.last().map(|start| start + patch), Some(size));
+            let mut sums = vec![0.0f64; size];
+            for (&start, weights) in axis.starts.iter().zip(&axis.weights) {
+                for (offset, &weight) in weights.iter().enumerate() {
+                    prop_assert!(weight > 0.0 && weight <= 1.0);
+                    sums[start + offset] += f64::from(weight);
+                }
+            }
+            prop_assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-6));
+            let steps = axis.starts.windows(2).map(|pair| pair[1] - pair[0]);
+            prop_assert!(steps.max().unwrap_or(0) <= patch / 2 + 1);
+        }
+
+        /// Logits differ from window to window here, so that every weight matters: against the
+        /// definition, a volume of summed weighted logits divided by a volume of summed weights.
+        #[test]
+        fn blending_equals_the_definition(
+            size in [8usize..15, 8usize..15, 8usize..15],
+            flip in any::<[bool; 3]>(),
+        ) {
+            let (patch, windows) = ([8, 6, 7], Windows::new(size, [8, 6, 7]));
+            let logits = |window: usize| Array5::from_shape_fn([1, 3, 8, 6, 7], |(_, c, z, y, x)| {
+                ((window * 31 + c * 17 + z * 7 + y * 5 + x * 3) % 23) as f32 - 11.0
+            });
+            let mut evidence = Array4::zeros([2, size[0], size[1], size[2]]);
+            let mut sums = Array4::<f64>::zeros([3, size[0], size[1], size[2]]);
+            let mut weights = Array3::<f64>::zeros(size);
+            for window in 0..windows.count() {
+                let patch_logits = logits(window);
+                windows.add(window, &mut evidence, (patch_logits.view().into_dyn(), flip), 1.0);
+                let place = windows.place(window);
+                for ((_, c, z, y, x), &value) in patch_logits.indexed_iter() {
+                    let inside = [z, y, x];
+                    let mut weight = 1.0;
+                    let mut at = [0; 3];
+                    for axis in 0..3 {
+                        let offset = if flip[axis] { patch[axis] - 1 - inside[axis] } else { inside[axis] };
+                        weight *= gaussian(patch[axis])[offset];
+                        at[axis] = starts(size[axis], patch[axis])[place[axis]] + offset;
+                    }
+                    sums[[c, at[0], at[1], at[2]]] += weight * f64::from(value);
+                    if c == 0 {
+                        weights[at] += weight;
+                    }
+                }
+            }
+            for ((c, z, y, x), &value) in evidence.indexed_iter() {
+                let logit = |class| sums[[class, z, y, x]] / weights[[z, y, x]];
+                let expected = logit(c + 1) - logit(0);
+                prop_assert!((f64::from(value) - expected).abs() < 1e-4, "{value} for {expected}");
+            }
+        }
+
+        /// The whole way through a network that treats voxels alone: windows, padding, mirroring
+        /// and threads must all leave no trace.
+        #[test]
+        fn a_pointwise_network_sees_no_windows(
+            size in [3usize..20, 3usize..20, 3usize..20],
+            mirrored in any::<bool>(),
+            threads in 1usize..4,
+        ) {
+            let package = unet_package(&CLASSES, 2.0);
+            let network = Network::load(&package, &[1, 1, 8, 8, 8]).unwrap().with_threads(threads);
+            let values = Array3::from_shape_fn(size, |(z, y, x)| ((z * 5 + y * 3 + x) % 9) as f32 - 4.0);
+            let mirroring = if mirrored { Mirroring::AllAxes } else { Mirroring::Off };
+            let mut seen = Vec::new();
+            let evidence =
+                blended(&network, values.view(), mirroring, &mut |progress| seen.push(progress)).unwrap();
+            prop_assert_eq!(evidence.dim(), (2, size[0], size[1], size[2]));
+            for ((class, z, y, x), &found) in evidence.indexed_iter() {
+                let logit = |class: usize| CLASSES[class].0 * values[[z, y, x]] + CLASSES[class].1;
+                let expected = logit(class + 1) - logit(0);
+                prop_assert!((found - expected).abs() < 1e-4, "{found} for {expected}");
+            }
+            let total = seen[0].total;
+            prop_assert_eq!(seen.iter().map(|progress| progress.done).collect::<Vec<_>>(),
+                (0..=total).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_constant_stays_a_constant() {
+        let windows = Windows::new([13, 9, 20], [8, 8, 8]);
+        let logits = Array5::from_shape_fn([1, 2, 8, 8, 8], |(_, c, ..)| c as f32 * 3.0 + 1.0);
+        let mut evidence = Array4::zeros([1, 13, 9, 20]);
+        for window in 0..windows.count() {
+            windows.add(window, &mut evidence, (logits.view().into_dyn(), [false; 3]), 1.0);
+        }
+        assert!(evidence.iter().all(|value: &f32| (value - 3.0).abs() < 1e-5));
+    }
+}
