@@ -1,0 +1,158 @@
+//! Evidence on a network's grid → labels on the scan's own grid, one slice of the scan at a time.
+
+use ndarray::{Array2, Array3, ArrayView4, Axis, Zip, s};
+
+use crate::analysis::volume::{BACKGROUND, Mask, VoxelBox};
+
+/// Where a network's grid lies on the scan's: `scan voxel = origin + index * step`, `[z, y, x]`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Placement {
+    pub(super) origin: [f64; 3],
+    pub(super) step: [f64; 3],
+}
+
+/// Interpolates `evidence` (`[classes − 1, z, y, x]`, logits less background's) linearly at every
+/// voxel of `region` and labels it with the largest class; ties go to the lower label. Voxels
+/// outside the region are background.
+pub(super) fn labels(
+    evidence: ArrayView4<'_, f32>,
+    placement: Placement,
+    region: VoxelBox,
+    shape: [usize; 3],
+) -> Mask {
+    let (classes, depth, height, width) = evidence.dim();
+    let between = [depth, height, width];
+    let axes = [0, 1, 2].map(|axis| {
+        let (origin, step) = (placement.origin[axis], placement.step[axis]);
+        let position = |voxel| Between::new((voxel as f64 - origin) / step, between[axis]);
+        (region.start[axis]..region.end[axis]).map(position).collect::<Vec<Between>>()
+    });
+    let mut labels = Array3::from_elem(shape, BACKGROUND);
+    let mut planes = vec![Array2::<f32>::zeros([height, width]); classes];
+    let mut rows = vec![vec![0.0f32; width]; classes];
+    for (z, &at_z) in (region.start[0]..).zip(&axes[0]) {
+        for (class, plane) in planes.iter_mut().enumerate() {
+            let source = evidence.index_axis(Axis(0), class);
+            let (low, high) =
+                (source.index_axis(Axis(0), at_z.low), source.index_axis(Axis(0), at_z.high));
+            Zip::from(plane).and(low).and(high).for_each(|out, &a, &b| *out = at_z.mix(a, b));
+        }
+        for (y, &at_y) in (region.start[1]..).zip(&axes[1]) {
+            for (row, plane) in rows.iter_mut().zip(&planes) {
+                let pair = plane.row(at_y.low).into_iter().zip(plane.row(at_y.high));
+                row.iter_mut().zip(pair).for_each(|(out, (&a, &b))| *out = at_y.mix(a, b));
+            }
+            let mut line = labels.slice_mut(s![z, y, region.start[2]..region.end[2]]);
+            line.iter_mut().zip(&axes[2]).for_each(|(label, at)| *label = largest(&rows, at));
+        }
+    }
+    Mask { labels }
+}
+
+fn largest(rows: &[Vec<f32>], at: &Between) -> u8 {
+    let mut best = (0.0, BACKGROUND);
+    for (label, row) in (BACKGROUND + 1..).zip(rows) {
+        let value = at.mix(row[at.low], row[at.high]);
+        if value > best.0 {
+            best = (value, label);
+        }
+    }
+    best.1
+}
+
+/// A position between two samples of an axis; beyond the ends the end sample counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::analysis) struct Between {
+    pub(in crate::analysis) low: usize,
+    pub(in crate::analysis) high: usize,
+    fraction: f32,
+}
+
+impl Between {
+    pub(in crate::analysis) fn new(position: f64, len: usize) -> Self {
+        let position = position.clamp(0.0, len as f64 - 1.0);
+        let low = position.floor() as usize;
+        Self { low, high: (low + 1).min(len - 1), fraction: (position - low as f64) as f32 }
+    }
+
+    pub(in crate::analysis) fn mix(self, low: f32, high: f32) -> f32 {
+        low + (high - low) * self.fraction
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array4;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All eight corners of every voxel, in f64, then the arg-max over all classes.
+    fn reference(
+        evidence: &Array4<f32>,
+        placement: Placement,
+        (region, shape): (VoxelBox, [usize; 3]),
+    ) -> Array3<Option<u8>> {
+        Array3::from_shape_fn(shape, |(z, y, x)| {
+            let at = [z, y, x];
+            if (0..3).any(|a| at[a] < region.start[a] || at[a] >= region.end[a]) {
+                return Some(BACKGROUND);
+            }
+            let mut logits = vec![0.0f64; 1];
+            for class in evidence.outer_iter() {
+                let mut sum = 0.0;
+                for corner in 0..8usize {
+                    let (mut weight, mut index) = (1.0, [0; 3]);
+                    for axis in 0..3 {
+                        let last = class.shape()[axis] as f64 - 1.0;
+                        let p = (at[axis] as f64 - placement.origin[axis]) / placement.step[axis];
+                        let p = p.clamp(0.0, last);
+                        let high = corner >> axis & 1 == 1;
+                        weight *= if high { p.fract() } else { 1.0 - p.fract() };
+                        index[axis] = (p.floor() as usize + usize::from(high)).min(last as usize);
+                    }
+                    sum += weight * f64::from(class[index]);
+                }
+                logits.push(sum);
+            }
+            let best = logits.iter().copied().fold(f64::MIN, f64::max);
+            let close = logits.iter().filter(|&&logit| best - logit < 1e-4).count();
+            let label = logits.iter().position(|&logit| logit == best).unwrap() as u8;
+            (close == 1).then_some(label)
+        })
+    }
+
+    proptest! {
+        /// Voxels where two classes come within rounding of each other are not compared.
+        #[test]
+        fn equals_the_definition(
+            values in prop::collection::vec(-4.0f32..4.0, 2 * 4 * 3 * 5),
+            origin in [-1.0..3.0, -1.0..3.0, -1.0..3.0],
+            step in [0.3..2.5, 0.3..2.5, 0.3..2.5],
+            start in [0usize..4, 0usize..4, 0usize..4],
+        ) {
+            let evidence = Array4::from_shape_vec([2, 4, 3, 5], values).unwrap();
+            let region = VoxelBox { start, end: [7, 6, 8] };
+            let (placement, shape) = (Placement { origin, step }, [8, 7, 8]);
+            let mask = labels(evidence.view(), placement, region, shape);
+            let expected = reference(&evidence, placement, (region, shape));
+            let mut compared = 0;
+            for (at, expected) in expected.indexed_iter() {
+                if let Some(expected) = expected {
+                    prop_assert_eq!(mask.labels[at], *expected, "at {:?}", at);
+                    compared += 1;
+                }
+            }
+            prop_assert!(compared > 400);
+        }
+    }
+
+    #[test]
+    fn ties_go_to_the_lower_label() {
+        let evidence = Array4::from_shape_fn([2, 1, 1, 3], |(_, _, _, x)| x as f32 - 1.0);
+        let region = VoxelBox { start: [0; 3], end: [1, 1, 3] };
+        let placement = Placement { origin: [0.0; 3], step: [1.0; 3] };
+        let mask = labels(evidence.view(), placement, region, [1, 1, 3]);
+        assert_eq!(mask.labels.into_raw_vec_and_offset().0, [0, 0, 1]);
+    }
+}
