@@ -223,7 +223,9 @@ fn phenotypes_enhance_as_described() {
             Phenotype::NonProliferative => {
                 assert!((core[0] - liver[0] - 40.0).abs() < 8.0, "{core:?}");
                 assert!((core[1] - liver[1] + 25.0).abs() < 8.0, "{core:?}");
-                let brightest = (54..68).map(|half| anatomy.sample([at[0], at[1] + f64::from(half) / 2.0, at[2]]).hu[1]).fold(0.0, f64::max);
+                let brightest = (54..68)
+                    .map(|half| anatomy.sample([at[0], at[1] + f64::from(half) / 2.0, at[2]]).hu[1])
+                    .fold(0.0, f64::max);
                 assert!(brightest > liver[1] + 8.0, "capsule {brightest}");
             }
         }

@@ -1,0 +1,5 @@
+//! placeholder
+/// x
+pub struct ReportView;
+/// x
+pub fn report() {}
