@@ -102,7 +102,7 @@ impl Body {
     pub(super) fn paint_chest(&self, paint: &mut Paint, point: [f64; 3], depth: f64) {
         let above = (self.diaphragm_z(point) - point[2]) * 0.7;
         let cavity = self.cavity_distance(depth);
-        paint.solid((-above - 0.0).max(above - DIAPHRAGM_MM).max(cavity), Tissue::Muscle);
+        paint.solid((-above).max(above - DIAPHRAGM_MM).max(cavity), Tissue::Muscle);
         let lung = above.max(cavity).max(20.0 - point[0].abs());
         if lung < 3.0 {
             paint.solid(lung, Tissue::Lung);
@@ -142,8 +142,9 @@ impl Body {
         let off = depth - (self.fat_mm + 0.55 * self.muscle_mm);
         let (h, d) = (height / 6.5, off / 4.2);
         let round = ((h * h + d * d).sqrt() - 1.0) * 4.2;
-        // The costal margin rises towards the front; nothing near the front midline.
-        let margin = (0.75 * y - 62.0 - z).max(if y > 0.0 { 38.0 - x.abs() } else { -FAR });
+        // The costal margin rises towards the front; nothing near the midline.
+        let gap = if y > 0.0 { 38.0 } else { 30.0 };
+        let margin = (0.75 * y - 62.0 - z).max(gap - x.abs());
         paint.solid(round.max(margin), Tissue::Bone);
         paint.solid((round + 2.2).max(margin), Tissue::Marrow);
     }
@@ -188,9 +189,6 @@ impl Body {
         paint.solid(plate + 2.0, Tissue::CouchFoam);
     }
 }
-
-/// Farther than anything in a phantom.
-const FAR: f64 = 1000.0;
 
 /// First-order distance to an elliptic cylinder along z.
 fn cylinder(point: [f64; 3], centre: [f64; 2], radii: [f64; 2]) -> f64 {

@@ -58,7 +58,7 @@ impl Tumour {
             centre,
             radius,
             stretch: [0; 3].map(|_| random.uniform(0.94, 1.06)),
-            irregular: if proliferative { random.uniform(0.10, 0.15) } else { 0.03 },
+            irregular: if proliferative { random.uniform(0.16, 0.22) } else { 0.03 },
             margin: LatticeNoise::new(random.bits(), (0.42 * spec.diameter_mm).max(5.0)),
             inside: LatticeNoise::new(random.bits(), (0.2 * spec.diameter_mm).max(5.0)),
             rim_mm: random.uniform(5.0, 8.0).min(0.35 * radius),

@@ -310,9 +310,8 @@ impl Page<'_> {
             let [x, y] = end;
             self.canvas.line([x - tick[0], y - tick[1]], [x + tick[0], y + tick[1]], stroke);
         }
-        // The label stands off the line, above its higher end.
-        let top = if a[1] < b[1] { a } else { b };
-        let at = [top[0] as i32, top[1] as i32 - 28];
+        // The label stands over the middle of the line.
+        let at = [((a[0] + b[0]) / 2.0) as i32, ((a[1] + b[1]) / 2.0) as i32 - 30];
         let words = lesion.diameter.to_string();
         self.text((at, Align::Centre), &words, shadowed(19.0, DIAMETER_LINE));
     }
