@@ -56,6 +56,10 @@ impl From<PresetName> for Preset {
 
 /// Runs the command; the exit status is 0 when the files are written.
 pub fn run(args: &PhantomArgs) -> anyhow::Result<u8> {
+    make(args, &mut std::io::stdout().lock())
+}
+
+fn make(args: &PhantomArgs, out: &mut impl Write) -> anyhow::Result<u8> {
     let folders = Folders::new(&args.out_dir)?;
     let spec = PhantomSpec {
         orientation: args.orientation,
@@ -64,13 +68,12 @@ pub fn run(args: &PhantomArgs) -> anyhow::Result<u8> {
     };
     let files = study(&spec).context("cannot draw the phantom")?;
     let written = write_all(&folders, &files)?;
-    let mut out = std::io::stdout().lock();
     if args.json {
-        let report = JsonReport::new(&folders, &spec, &files, &written);
-        serde_json::to_writer(&mut out, &report).context("cannot print the report")?;
+        let report = JsonReport::new(&folders, &spec, &files, &written)?;
+        serde_json::to_writer(&mut *out, &report).context("cannot print the report")?;
         writeln!(out).context("cannot print the report")?;
     } else {
-        print_text(&mut out, &folders, &files).context("cannot print the report")?;
+        print_text(out, &folders, &files).context("cannot print the report")?;
     }
     Ok(0)
 }
@@ -138,13 +141,18 @@ struct JsonReport {
 }
 
 impl JsonReport {
-    fn new(folders: &Folders, spec: &PhantomSpec, files: &StudyFiles, written: &[PathBuf]) -> Self {
-        Self {
+    fn new(
+        folders: &Folders,
+        spec: &PhantomSpec,
+        files: &StudyFiles,
+        written: &[PathBuf],
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
             seed: spec.seed,
             study: folders.study.display().to_string(),
-            truth: serde_json::from_slice(&files.truth_json).unwrap_or_default(),
+            truth: serde_json::from_slice(&files.truth_json).context("cannot print the truth")?,
             files: written.iter().map(|path| path.display().to_string()).collect(),
-        }
+        })
     }
 }
 
@@ -171,7 +179,10 @@ mod tests {
     fn writes_the_study_and_the_truth_once() {
         let dir = tempfile::tempdir().unwrap();
         let args = args(&dir.path().join("out"));
-        assert_eq!(run(&args).unwrap(), 0);
+        let mut out = Vec::new();
+        assert_eq!(make(&args, &mut out).unwrap(), 0);
+        let printed: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(printed["truth"]["orientation"], "RAS");
         for file in [
             "study/portal.nii.gz",
             "study/clinical.json",
@@ -182,7 +193,7 @@ mod tests {
         }
         assert!(!args.out_dir.join("study/arterial.nii.gz").exists());
         let before = fs::read(args.out_dir.join("truth/truth.json")).unwrap();
-        let error = run(&args).unwrap_err().to_string();
+        let error = make(&args, &mut out).unwrap_err().to_string();
         assert!(error.contains("already exists"), "{error}");
         assert_eq!(fs::read(args.out_dir.join("truth/truth.json")).unwrap(), before);
     }
@@ -191,5 +202,26 @@ mod tests {
     fn orientations_are_checked_when_typed() {
         assert!(parse_orientation("ASR").is_ok());
         assert!(parse_orientation("ASX").unwrap_err().contains("LPS"));
+    }
+}
+
+#[cfg(test)]
+mod temp_full {
+    #[test]
+    fn temp_full() {
+        for preset in [super::PresetName::Demo, super::PresetName::Full] {
+            let start = std::time::Instant::now();
+            let dir = tempfile::tempdir().unwrap();
+            let args = super::PhantomArgs {
+                out_dir: dir.path().join("o"),
+                seed: 1,
+                preset,
+                single_phase: false,
+                orientation: crate::phantom::Orientation::LPS,
+                json: false,
+            };
+            super::run(&args).unwrap();
+            eprintln!("{preset:?} {:?}", start.elapsed());
+        }
     }
 }

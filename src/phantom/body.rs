@@ -103,7 +103,7 @@ impl Body {
         let above = (self.diaphragm_z(point) - point[2]) * 0.7;
         let cavity = self.cavity_distance(depth);
         paint.solid((-above).max(above - DIAPHRAGM_MM).max(cavity), Tissue::Muscle);
-        let lung = above.max(cavity).max(20.0 - point[0].abs());
+        let lung = above.max(cavity).max(19.0 + 9.0 * self.wall_noise.at(point) - point[0].abs());
         if lung < 3.0 {
             paint.solid(lung, Tissue::Lung);
             let vessel = 5.0 * (0.62 - self.lung_noise.at(point));

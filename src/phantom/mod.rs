@@ -10,7 +10,7 @@
 //! Nothing here is fitted to a patient. Enhancement values are round numbers typical of a
 //! 120 kVp multiphasic liver CT; the shapes are ellipsoids, tubes and smooth deformations.
 //!
-//! **The same seed gives the same bytes everywhere:** only `+ − × ÷`, `sqrt`, `floor` and
+//! **The same seed gives the same bytes everywhere:** only `+ − × ÷`, `sqrt`, rounding and
 //! comparisons are used, which IEEE 754 defines to the bit; no function of the platform's maths
 //! library is called (a rotation comes from a rational quaternion, noise from integer hashes).
 //!

@@ -9,6 +9,8 @@
 
 pub mod overview;
 
+mod focus;
+
 mod layout;
 
 mod section;

@@ -5,7 +5,7 @@ use crate::analysis::findings::Outcome;
 use crate::analysis::lesions::Lesions;
 use crate::analysis::pmn::{HeatMap, Risk};
 use crate::analysis::volume::geometry::{Geometry, StoredAxis, StoredGrid};
-use crate::analysis::volume::{HuVolume, Mask};
+use crate::analysis::volume::{HuVolume, Mask, VoxelBox};
 use crate::clinical::ClinicalFindings;
 use crate::phantom::{Preset, generate};
 use crate::units::{Millimetres, Probability, Spacing};
@@ -122,7 +122,7 @@ fn contours_lie_on_the_edge_of_the_mask() {
     let picture = decode(&overview(&images, &findings, &labels()).unwrap());
     assert_eq!((picture.width, picture.height), (1500, 1080));
     let cell = layout::cell(1, 0);
-    let shown = shown_box(&images, focus(&images, None));
+    let shown = shown_box(&images, [16, 32, 32]);
     let section = Section::fit((Plane::Axial, 16), shown, images.portal.geometry.spacing, cell);
     let column = |index: f64| section.pixel([16.0, 20.0, index])[0] as i32;
     let row = section.pixel([16.0, 20.0, 0.0])[1] as i32;
@@ -205,12 +205,9 @@ fn volumes_on_different_grids_are_refused() {
     assert!(error.to_string().contains("the mask"), "{error}");
 }
 
-/// Draws the overview of a phantom from its truth. With `HCC_EDGE_PICTURES` naming a folder the
-/// picture is left there to look at.
 #[test]
 fn a_phantom_shows_its_tumour() {
-    let preset = Preset::Demo;
-    let phantom = generate(&preset.spec(11)).unwrap();
+    let phantom = generate(&Preset::Small.spec(11)).unwrap();
     let zyx_mm = phantom.spec.spacing.zyx();
     let slice = phantom.truth.tumours[0].slice;
     let similarity = Array3::from_shape_fn(phantom.labels.raw_dim(), |index| {
@@ -240,7 +237,6 @@ fn a_phantom_shows_its_tumour() {
         heat_map: Some(HeatMap { similarity }),
     };
     let png = overview(&images, &findings(vec![lesion]), &labels()).unwrap();
-    std::fs::write("/tmp/r-out/overview.png", &png).unwrap(); // TEMP
     let picture = decode(&png);
     for row in 0..3 {
         assert!(picture.count_near(layout::cell(1, row), LIVER_LINE) > 150, "row {row}");

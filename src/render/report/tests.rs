@@ -144,5 +144,4 @@ fn tags_are_balanced() {
             page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
         assert_eq!(open, page.matches(&format!("</{tag}>")).count(), "{tag}");
     }
-    std::fs::write("/tmp/r-out/report.html", &page).unwrap(); // TEMP
 }
