@@ -3,3 +3,4 @@
 pub mod keys;
 pub mod models;
 pub mod verify;
+pub mod phantom;

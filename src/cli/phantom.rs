@@ -1,0 +1,227 @@
+//! `hcc-edge phantom`: writes a synthetic two-phase study and, beside it, its truth.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::phantom::study::phenotype_name;
+use crate::phantom::{Orientation, PhantomSpec, Preset, StudyFiles, study};
+
+/// What `hcc-edge phantom` takes.
+#[derive(Debug, Args)]
+pub struct PhantomArgs {
+    /// Folder to make; the study goes to `study/` in it and the truth to `truth/`
+    pub out_dir: PathBuf,
+    /// Everything random follows from this number
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Size of the volumes
+    #[arg(long, value_enum, default_value_t = PresetName::Demo)]
+    pub preset: PresetName,
+    /// Leave the arterial phase out
+    #[arg(long)]
+    pub single_phase: bool,
+    /// Directions of the files' axes, three letters such as LPS or ASR
+    #[arg(long, value_parser = parse_orientation, default_value = "LPS")]
+    pub orientation: Orientation,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A preset as typed on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PresetName {
+    /// 160 × 160 × 80 voxels of 2.0 × 2.0 × 2.5 mm
+    Demo,
+    /// 96 × 96 × 48 voxels of 3.3 × 3.3 × 4.6 mm
+    Small,
+    /// 512 × 512 × 300 voxels of 0.7 × 0.7 × 1.0 mm
+    Full,
+}
+
+impl From<PresetName> for Preset {
+    fn from(name: PresetName) -> Self {
+        match name {
+            PresetName::Demo => Self::Demo,
+            PresetName::Small => Self::Small,
+            PresetName::Full => Self::Full,
+        }
+    }
+}
+
+/// Runs the command; the exit status is 0 when the files are written.
+pub fn run(args: &PhantomArgs) -> anyhow::Result<u8> {
+    make(args, &mut std::io::stdout().lock())
+}
+
+fn make(args: &PhantomArgs, out: &mut impl Write) -> anyhow::Result<u8> {
+    let folders = Folders::new(&args.out_dir)?;
+    let spec = PhantomSpec {
+        orientation: args.orientation,
+        with_arterial: !args.single_phase,
+        ..Preset::from(args.preset).spec(args.seed)
+    };
+    let files = study(&spec).context("cannot draw the phantom")?;
+    let written = write_all(&folders, &files)?;
+    if args.json {
+        let report = JsonReport::new(&folders, &spec, &files, &written)?;
+        serde_json::to_writer(&mut *out, &report).context("cannot print the report")?;
+        writeln!(out).context("cannot print the report")?;
+    } else {
+        print_text(out, &folders, &files).context("cannot print the report")?;
+    }
+    Ok(0)
+}
+
+/// Where the study and its truth go: beside one another, so that the truth never enters an inbox.
+struct Folders {
+    study: PathBuf,
+    truth: PathBuf,
+}
+
+impl Folders {
+    /// Refuses to touch what is already there.
+    fn new(out_dir: &Path) -> anyhow::Result<Self> {
+        let folders = Self { study: out_dir.join("study"), truth: out_dir.join("truth") };
+        for folder in [&folders.study, &folders.truth] {
+            if folder.exists() {
+                bail!("{} already exists; name another folder or remove it", folder.display());
+            }
+        }
+        Ok(folders)
+    }
+}
+
+fn write_all(folders: &Folders, files: &StudyFiles) -> anyhow::Result<Vec<PathBuf>> {
+    for folder in [&folders.study, &folders.truth] {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    let mut named = vec![
+        (folders.study.join("portal.nii.gz"), &files.portal_nii_gz),
+        (folders.study.join("clinical.json"), &files.clinical_json),
+        (folders.truth.join("labels.nii.gz"), &files.truth_labels_nii_gz),
+        (folders.truth.join("truth.json"), &files.truth_json),
+    ];
+    if let Some(arterial) = &files.arterial_nii_gz {
+        named.insert(0, (folders.study.join("arterial.nii.gz"), arterial));
+    }
+    for (path, bytes) in &named {
+        fs::File::create_new(path)
+            .and_then(|mut file| file.write_all(bytes))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(named.into_iter().map(|(path, _)| path).collect())
+}
+
+fn print_text(out: &mut impl Write, folders: &Folders, files: &StudyFiles) -> std::io::Result<()> {
+    writeln!(out, "study  {}", folders.study.display())?;
+    writeln!(out, "truth  {}", folders.truth.display())?;
+    writeln!(out, "liver  {:.0} ml", files.truth.liver_ml)?;
+    for tumour in &files.truth.tumours {
+        let name = phenotype_name(tumour.phenotype).replace('_', "-");
+        let ml = tumour.volume_mm3 / 1000.0;
+        writeln!(out, "tumour {:.1} mm, {ml:.1} ml, {name}", tumour.diameter_mm)?;
+    }
+    Ok(())
+}
+
+/// The object `--json` prints.
+#[derive(Serialize)]
+struct JsonReport {
+    seed: u64,
+    study: String,
+    truth: serde_json::Value,
+    files: Vec<String>,
+}
+
+impl JsonReport {
+    fn new(
+        folders: &Folders,
+        spec: &PhantomSpec,
+        files: &StudyFiles,
+        written: &[PathBuf],
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            seed: spec.seed,
+            study: folders.study.display().to_string(),
+            truth: serde_json::from_slice(&files.truth_json).context("cannot print the truth")?,
+            files: written.iter().map(|path| path.display().to_string()).collect(),
+        })
+    }
+}
+
+fn parse_orientation(letters: &str) -> Result<Orientation, String> {
+    Orientation::parse(letters).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(out_dir: &Path) -> PhantomArgs {
+        PhantomArgs {
+            out_dir: out_dir.into(),
+            seed: 3,
+            preset: PresetName::Small,
+            single_phase: true,
+            orientation: Orientation::RAS,
+            json: true,
+        }
+    }
+
+    #[test]
+    fn writes_the_study_and_the_truth_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = args(&dir.path().join("out"));
+        let mut out = Vec::new();
+        assert_eq!(make(&args, &mut out).unwrap(), 0);
+        let printed: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(printed["truth"]["orientation"], "RAS");
+        for file in [
+            "study/portal.nii.gz",
+            "study/clinical.json",
+            "truth/labels.nii.gz",
+            "truth/truth.json",
+        ] {
+            assert!(args.out_dir.join(file).exists(), "{file}");
+        }
+        assert!(!args.out_dir.join("study/arterial.nii.gz").exists());
+        let before = fs::read(args.out_dir.join("truth/truth.json")).unwrap();
+        let error = make(&args, &mut out).unwrap_err().to_string();
+        assert!(error.contains("already exists"), "{error}");
+        assert_eq!(fs::read(args.out_dir.join("truth/truth.json")).unwrap(), before);
+    }
+
+    #[test]
+    fn orientations_are_checked_when_typed() {
+        assert!(parse_orientation("ASR").is_ok());
+        assert!(parse_orientation("ASX").unwrap_err().contains("LPS"));
+    }
+}
+
+#[cfg(test)]
+mod temp_full {
+    #[test]
+    fn temp_full() {
+        for preset in [super::PresetName::Demo, super::PresetName::Full] {
+            let start = std::time::Instant::now();
+            let dir = tempfile::tempdir().unwrap();
+            let args = super::PhantomArgs {
+                out_dir: dir.path().join("o"),
+                seed: 1,
+                preset,
+                single_phase: false,
+                orientation: crate::phantom::Orientation::LPS,
+                json: false,
+            };
+            super::run(&args).unwrap();
+            eprintln!("{preset:?} {:?}", start.elapsed());
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The clinical sheet that goes with a phantom: complete, and inside the validity box (18–75 years,
+//! ECOG 0–1, Child-Pugh A, no earlier therapy; DESIGN sections 4 and 9).
+
+use serde::Serialize;
+
+use super::random::Random;
+use super::spec::PhantomSpec;
+
+/// `clinical.json`, schema 1.
+#[derive(Debug, Serialize)]
+pub(super) struct ClinicalSheet {
+    schema: u32,
+    subject: String,
+    age_years: u32,
+    sex: &'static str,
+    ecog: u32,
+    hbv: bool,
+    afp_ng_ml: f64,
+    ast_u_l: f64,
+    bilirubin_umol_l: f64,
+    albumin_g_l: f64,
+    inr: f64,
+    ascites: &'static str,
+    encephalopathy: &'static str,
+    pvtt: &'static str,
+    extrahepatic_spread: bool,
+    prior_therapy: bool,
+    second_malignancy: bool,
+    days_ct_to_treatment: u32,
+    lesion_count: usize,
+}
+
+impl ClinicalSheet {
+    /// Draws the values of one patient: Child-Pugh 5 points whatever the seed.
+    pub(super) fn new(spec: &PhantomSpec) -> Self {
+        let mut random = Random::new(spec.seed, 0xc119);
+        let mut tenths = |low: f64, high: f64| (random.uniform(low, high) * 10.0).round() / 10.0;
+        Self {
+            schema: 1,
+            subject: format!("phantom-{}", spec.seed),
+            age_years: tenths(42.0, 69.0) as u32,
+            sex: "male",
+            ecog: 0,
+            hbv: true,
+            afp_ng_ml: tenths(180.0, 900.0),
+            ast_u_l: tenths(32.0, 70.0),
+            bilirubin_umol_l: tenths(9.0, 19.0),
+            albumin_g_l: tenths(37.0, 44.0),
+            inr: tenths(1.0, 1.2),
+            ascites: "none",
+            encephalopathy: "none",
+            pvtt: "none",
+            extrahepatic_spread: false,
+            prior_therapy: false,
+            second_malignancy: false,
+            days_ct_to_treatment: 7,
+            lesion_count: spec.tumours.len(),
+        }
+    }
+}
