@@ -1,1 +1,6 @@
 //! Everything that touches the machine.
+
+pub mod mqtt;
+
+#[cfg(feature = "demo")]
+pub mod broker;

@@ -1,1 +1,5 @@
 //! Black-box tests.
+
+mod broker;
+
+mod mqtt;
