@@ -68,11 +68,6 @@ impl Mosquitto {
         self.port
     }
 
-    /// `mqtt://127.0.0.1:<port>`.
-    pub fn url(&self) -> String {
-        format!("mqtt://127.0.0.1:{}", self.port)
-    }
-
     /// Stops it from reading and answering, without closing a connection.
     pub fn freeze(&self) {
         signal(&self.child, libc::SIGSTOP);

@@ -3,3 +3,5 @@
 mod broker;
 
 mod mqtt;
+
+mod subscribe;

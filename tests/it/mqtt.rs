@@ -2,6 +2,7 @@
 //! that vanished, and an answer that is not "success" confirms nothing.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -98,7 +99,9 @@ struct Listener {
 
 impl Listener {
     async fn start(port: u16, filter: &str) -> Self {
-        let mut options = MqttOptions::new(format!("listener-{filter}"), "127.0.0.1", port);
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let id = format!("listener-{}", STARTED.fetch_add(1, Ordering::Relaxed));
+        let mut options = MqttOptions::new(id, "127.0.0.1", port);
         options.set_clean_start(true).set_keep_alive(Duration::from_secs(5));
         let (client, mut event_loop) = AsyncClient::new(options, 16);
         let (sender, messages) = mpsc::unbounded_channel();

@@ -14,7 +14,7 @@ pub const COSE_TYPE: &str = "application/cose; cose-type=\"cose-sign1\"";
 pub const JSON_TYPE: &str = "application/json";
 
 /// Largest body of a command or an acknowledgement that is looked at, in bytes.
-pub const MAX_BODY: usize = 16 * 1024;
+pub const MAX_BODY: usize = crate::seal::wire::MAX_MESSAGE;
 
 /// What the device says about its presence, as a signed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
