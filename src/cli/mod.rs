@@ -4,3 +4,4 @@ pub mod keys;
 pub mod models;
 pub mod verify;
 pub mod phantom;
+pub mod subscribe;

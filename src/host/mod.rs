@@ -11,3 +11,7 @@ pub mod inbox;
 pub mod worker;
 pub mod keys;
 pub mod packages;
+pub mod mqtt;
+
+#[cfg(feature = "demo")]
+pub mod broker;

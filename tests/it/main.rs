@@ -1,1 +1,7 @@
 //! Black-box tests.
+
+mod broker;
+
+mod mqtt;
+
+mod subscribe;

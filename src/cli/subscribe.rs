@@ -1,0 +1,319 @@
+//! `hcc-edge subscribe`: verified results as they come, one line each. A message that does not
+//! verify is named with its reason and never shown as a result.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::control_room::state::StateError;
+use crate::control_room::subscriber::{SubscriberError, SubscriberSettings};
+use crate::control_room::{Sighting, Subscriber};
+use crate::host::mqtt::address::{AddressError, BrokerUrl};
+use crate::host::mqtt::link::{BrokerSettings, LinkError};
+use crate::host::mqtt::tls::{TlsFiles, TlsIdentity};
+use crate::seal::chain::{Observation, Verdict};
+use crate::seal::trust::{MAX_TRUST_BYTES, TrustError, TrustStore};
+use crate::seal::verify::Verified;
+use crate::seal::view::View;
+use crate::seal::wire::{ResultMessage, Slug, StatusMessage};
+
+/// What `hcc-edge subscribe` is told.
+#[derive(Debug, Clone, Args)]
+pub struct SubscribeArgs {
+    /// Broker, `mqtt://host[:port]` or `mqtts://host[:port]`.
+    #[arg(long, env = "HCC_EDGE_BROKER")]
+    pub broker: String,
+    /// Trust store with the devices' public keys.
+    #[arg(long, value_name = "trust.toml")]
+    pub trust: PathBuf,
+    /// File that remembers what was seen, so that gaps and forks are noticed across restarts.
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Only this site.
+    #[arg(long)]
+    pub site: Option<Slug>,
+    /// Only this device.
+    #[arg(long)]
+    pub device: Option<Slug>,
+    /// Stop after so many results that were not seen before.
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// Stop after so many seconds; with --count, fewer results are then an error (75).
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    /// One JSON object per line.
+    #[arg(long)]
+    pub json: bool,
+    /// End with 5 if anything did not verify or a device's history was forked.
+    #[arg(long)]
+    pub strict: bool,
+    /// MQTT client identifier; needed with --session-hours.
+    #[arg(long, value_name = "ID")]
+    pub client_id: Option<Slug>,
+    /// Let the broker keep results for so many hours while this subscriber is away.
+    #[arg(long, value_name = "HOURS", requires = "client_id", default_value_t = 0)]
+    pub session_hours: u32,
+    /// Authority certificates (PEM) for mqtts://.
+    #[arg(long, value_name = "PEM")]
+    pub ca: Option<PathBuf>,
+    /// Own certificate (PEM) for mqtts://.
+    #[arg(long, value_name = "PEM", requires_all = ["ca", "key"])]
+    pub cert: Option<PathBuf>,
+    /// Key to the own certificate (PEM).
+    #[arg(long, value_name = "PEM", requires = "cert")]
+    pub key: Option<PathBuf>,
+}
+
+/// Why `subscribe` ended badly.
+#[derive(Debug, Error)]
+pub enum SubscribeError {
+    /// The broker's address is not one.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The trust store cannot be read.
+    #[error("cannot read the trust store {path}")]
+    TrustFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The trust store is wrong.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The first connection failed.
+    #[error(transparent)]
+    Broker(LinkError),
+    /// The subscriber cannot go on.
+    #[error(transparent)]
+    Subscriber(#[from] SubscriberError),
+    /// Output or runtime failed.
+    #[error("cannot write the output")]
+    Output(#[from] io::Error),
+    /// `--strict`.
+    #[error("{refused} messages did not verify and {forks} forked a device's history")]
+    NotVerified {
+        /// Messages refused.
+        refused: u64,
+        /// Messages of forked histories.
+        forks: u64,
+    },
+    /// `--count` was not reached in time.
+    #[error("{seen} of {wanted} results within {seconds} s")]
+    TooFew {
+        /// Results that were not seen before.
+        seen: u64,
+        /// `--count`.
+        wanted: u64,
+        /// `--timeout`.
+        seconds: u64,
+    },
+}
+
+impl SubscribeError {
+    /// The process exit code (DESIGN section 8).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Address(_) => 2,
+            Self::TrustFile { .. } => 66,
+            Self::Trust(_) => 78,
+            Self::Broker(_) => 69,
+            Self::Subscriber(SubscriberError::SubscriptionRefused { .. }) => 77,
+            Self::Subscriber(SubscriberError::State(StateError::Io { .. })) | Self::Output(_) => 74,
+            Self::Subscriber(SubscriberError::State(_)) => 70,
+            Self::NotVerified { .. } => 5,
+            Self::TooFew { .. } => 75,
+        }
+    }
+}
+
+/// Runs until the count, the time or the output ends.
+pub fn run(args: &SubscribeArgs, out: &mut dyn Write) -> Result<(), SubscribeError> {
+    let mut subscriber = Subscriber::new(settings(args)?)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut tally = Tally::default();
+    runtime.block_on(async {
+        let listening = listen(args, &mut subscriber, &mut tally, out);
+        match args.timeout {
+            None => listening.await,
+            Some(seconds) => {
+                let limit = Duration::from_secs(seconds);
+                // Running out of time is judged below, by what was seen until then.
+                tokio::time::timeout(limit, listening).await.unwrap_or(Ok(()))
+            }
+        }
+    })?;
+    tally.judge(args)
+}
+
+fn settings(args: &SubscribeArgs) -> Result<SubscriberSettings, SubscribeError> {
+    let url: BrokerUrl = args.broker.parse()?;
+    let own_id = || format!("hcc-subscribe-{}", std::process::id());
+    let identity = args.cert.clone().zip(args.key.clone());
+    let tls = args.ca.clone().map(|ca| TlsFiles {
+        ca,
+        identity: identity.map(|(certificate, key)| TlsIdentity { certificate, key }),
+    });
+    Ok(SubscriberSettings {
+        broker: BrokerSettings { tls, ..BrokerSettings::new(url) },
+        client_id: args.client_id.as_ref().map_or_else(own_id, Slug::to_string),
+        session_kept_for: Duration::from_secs(u64::from(args.session_hours) * 3600),
+        site: args.site.clone(),
+        device: args.device.clone(),
+        state: args.state.clone(),
+        trust: read_trust(&args.trust)?,
+    })
+}
+
+fn read_trust(path: &Path) -> Result<TrustStore, SubscribeError> {
+    let failed = |source| SubscribeError::TrustFile { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(MAX_TRUST_BYTES as u64 + 1).read_to_string(&mut text).map_err(failed)?;
+    Ok(TrustStore::parse(&text)?)
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+struct Tally {
+    fresh: u64,
+    refused: u64,
+    forks: u64,
+    connected: bool,
+}
+
+impl Tally {
+    fn judge(&self, args: &SubscribeArgs) -> Result<(), SubscribeError> {
+        if args.strict && self.refused + self.forks > 0 {
+            return Err(SubscribeError::NotVerified { refused: self.refused, forks: self.forks });
+        }
+        match (args.count, args.timeout) {
+            (Some(wanted), Some(seconds)) if self.fresh < wanted => {
+                Err(SubscribeError::TooFew { seen: self.fresh, wanted, seconds })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn listen(
+    args: &SubscribeArgs,
+    subscriber: &mut Subscriber,
+    tally: &mut Tally,
+    out: &mut dyn Write,
+) -> Result<(), SubscribeError> {
+    while args.count.is_none_or(|wanted| tally.fresh < wanted) {
+        let sighting = subscriber.next().await?;
+        match &sighting {
+            Sighting::Connected => tally.connected = true,
+            Sighting::Disconnected(_) if tally.connected => {}
+            Sighting::Disconnected(_) => {
+                let Sighting::Disconnected(error) = sighting else { continue };
+                return Err(SubscribeError::Broker(error));
+            }
+            Sighting::Result { observation, .. } => match observation.verdict {
+                Verdict::New | Verdict::Gap { .. } | Verdict::Filled => tally.fresh += 1,
+                Verdict::Fork { .. } => tally.forks += 1,
+                Verdict::Duplicate | Verdict::TooOld | Verdict::TooManyDevices => {}
+            },
+            Sighting::Status(_) => {}
+            Sighting::Refused { .. } => tally.refused += 1,
+        }
+        let line = if args.json { json_line(&sighting).to_string() } else { text_line(&sighting) };
+        writeln!(out, "{line}")?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn text_line(sighting: &Sighting) -> String {
+    match sighting {
+        Sighting::Connected => "connected".to_owned(),
+        Sighting::Disconnected(error) => format!("disconnected: {}", chain_of(error)),
+        Sighting::Result { verified, observation, cose } => {
+            let ResultMessage { site, device, seq, status, .. } = &verified.message;
+            let headline = View::of(cose).map(|view| view.headline).unwrap_or_default();
+            let place = place(observation);
+            format!("{site}/{device} #{seq} {} ({place}): {headline}", status.name())
+        }
+        Sighting::Status(verified) => {
+            let StatusMessage { site, device, state, backlog, .. } = &verified.message;
+            format!("{site}/{device} is {} (backlog {backlog})", state.name())
+        }
+        Sighting::Refused { topic, reason } => format!("REFUSED {topic:?}: {}", chain_of(reason)),
+    }
+}
+
+/// The verdict in words; what needs attention is in capitals.
+fn place(observation: &Observation) -> String {
+    let verdict = match observation.verdict {
+        Verdict::New => "new".to_owned(),
+        Verdict::Gap { from, to } => format!("GAP: {from} to {to} are missing"),
+        Verdict::Filled => "fills a gap".to_owned(),
+        Verdict::Duplicate => "duplicate".to_owned(),
+        Verdict::Fork { seq } => format!("FORK at {seq}: do not trust this device"),
+        Verdict::TooOld => "too old to be judged".to_owned(),
+        Verdict::TooManyDevices => "NOT FOLLOWED: too many devices".to_owned(),
+    };
+    if observation.new_epoch { format!("NEW EPOCH, {verdict}") } else { verdict }
+}
+
+fn json_line(sighting: &Sighting) -> Value {
+    match sighting {
+        Sighting::Connected => json!({"event": "connected"}),
+        Sighting::Disconnected(error) => {
+            json!({"event": "disconnected", "reason": chain_of(error)})
+        }
+        Sighting::Result { verified, observation, cose } => {
+            json_result(verified, observation, cose)
+        }
+        Sighting::Status(verified) => {
+            json!({"event": "status", "verified": true, "status": verified.message})
+        }
+        Sighting::Refused { topic, reason } => {
+            json!({"event": "refused", "topic": topic, "reason": chain_of(reason)})
+        }
+    }
+}
+
+fn json_result(
+    verified: &Verified<ResultMessage>,
+    observation: &Observation,
+    cose: &[u8],
+) -> Value {
+    let (verdict, range) = match observation.verdict {
+        Verdict::New => ("new", None),
+        Verdict::Gap { from, to } => ("gap", Some([from, to])),
+        Verdict::Filled => ("filled", None),
+        Verdict::Duplicate => ("duplicate", None),
+        Verdict::Fork { seq } => ("fork", Some([seq, seq])),
+        Verdict::TooOld => ("too_old", None),
+        Verdict::TooManyDevices => ("not_followed", None),
+    };
+    json!({
+        "event": "result",
+        "verified": true,
+        "verdict": verdict,
+        "range": range,
+        "new_epoch": observation.new_epoch,
+        "kid": verified.kid,
+        "view": View::of(cose).ok(),
+    })
+}
+
+/// The error and its sources in one line.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,165 @@
+//! The broker's address: `mqtt://host[:port]` or `mqtts://host[:port]`, nothing else. Credentials
+//! do not belong in it, because addresses end up in logs.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// Longest host name (RFC 1035, 255 octets with separators).
+const MAX_HOST: usize = 253;
+
+/// Why a broker address is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AddressError {
+    /// No `mqtt://` or `mqtts://` in front.
+    #[error("broker address {0:?} does not start with mqtt:// or mqtts://")]
+    Scheme(String),
+    /// User name or password inside.
+    #[error("broker address contains credentials: put them into the config, not into the address")]
+    Credentials,
+    /// A path, query or fragment.
+    #[error("broker address {0:?} has something after host and port")]
+    Trailing(String),
+    /// Host empty, too long or with characters no host name has.
+    #[error("broker address {0:?} has no usable host name")]
+    Host(String),
+    /// The port is no number from 1 to 65535.
+    #[error("broker address has port {0:?}, expected 1 to 65535")]
+    Port(String),
+}
+
+/// Where the broker is and whether the way there is encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerUrl {
+    host: String,
+    port: u16,
+    tls: bool,
+}
+
+impl BrokerUrl {
+    /// An unencrypted broker on this machine.
+    pub fn loopback(port: u16) -> Self {
+        Self { host: "127.0.0.1".to_owned(), port, tls: false }
+    }
+
+    /// Host name or address; an IPv6 address in brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// TCP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether TLS is used.
+    pub fn tls(&self) -> bool {
+        self.tls
+    }
+}
+
+impl FromStr for BrokerUrl {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let (tls, rest) = match (text.strip_prefix("mqtts://"), text.strip_prefix("mqtt://")) {
+            (Some(rest), _) => (true, rest),
+            (None, Some(rest)) => (false, rest),
+            (None, None) => return Err(AddressError::Scheme(shown(text))),
+        };
+        if rest.contains('@') {
+            return Err(AddressError::Credentials);
+        }
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if rest.contains(['/', '?', '#']) {
+            return Err(AddressError::Trailing(shown(text)));
+        }
+        let (host, port) = split_port(rest);
+        if !is_host(host) {
+            return Err(AddressError::Host(shown(text)));
+        }
+        let port = match port {
+            None if tls => 8883,
+            None => 1883,
+            Some(digits) => match digits.parse() {
+                Ok(port) if port > 0 => port,
+                _ => return Err(AddressError::Port(shown(digits))),
+            },
+        };
+        Ok(Self { host: host.to_owned(), port, tls })
+    }
+}
+
+/// Splits at the last colon outside the brackets of an IPv6 address.
+fn split_port(rest: &str) -> (&str, Option<&str>) {
+    let after_bracket = rest.rfind(']').map_or(0, |i| i + 1);
+    match rest[after_bracket..].rfind(':') {
+        Some(i) => (&rest[..after_bracket + i], Some(&rest[after_bracket + i + 1..])),
+        None => (rest, None),
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    if let Some(inner) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        return inner.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    !host.is_empty() && host.len() <= MAX_HOST && host.bytes().all(allowed)
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+impl fmt::Display for BrokerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "mqtts" } else { "mqtt" };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_print_as_they_read() {
+        for (text, printed) in [
+            ("mqtt://broker", "mqtt://broker:1883"),
+            ("mqtts://broker.ward-3.example/", "mqtts://broker.ward-3.example:8883"),
+            ("mqtt://127.0.0.1:40001", "mqtt://127.0.0.1:40001"),
+            ("mqtt://[::1]:1884", "mqtt://[::1]:1884"),
+            ("mqtts://[fe80::1]", "mqtts://[fe80::1]:8883"),
+        ] {
+            let url: BrokerUrl = text.parse().unwrap();
+            assert_eq!(url.to_string(), printed);
+            assert_eq!(printed.parse::<BrokerUrl>(), Ok(url));
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused_with_its_reason() {
+        use AddressError as E;
+        let refused = |text: &str| text.parse::<BrokerUrl>().unwrap_err();
+        assert!(matches!(refused("broker:1883"), E::Scheme(_)));
+        assert!(matches!(refused("ws://broker"), E::Scheme(_)));
+        assert!(matches!(refused("mqtt://user:secret@broker"), E::Credentials));
+        assert!(!refused("mqtt://user:secret@broker").to_string().contains("secret"));
+        assert!(matches!(refused("mqtt://broker/path"), E::Trailing(_)));
+        for bad in ["mqtt://", "mqtt://:1883", "mqtt://a b", "mqtt://[::zz]"] {
+            assert!(matches!(refused(bad), E::Host(_)), "{bad}");
+        }
+        for bad in ["mqtt://b:0", "mqtt://b:65536", "mqtt://b:", "mqtt://b:x"] {
+            assert!(matches!(refused(bad), E::Port(_)), "{bad}");
+        }
+        assert!("mqtt://b:65535".parse::<BrokerUrl>().is_ok());
+    }
+
+    #[test]
+    fn host_names_end_at_253_characters() {
+        let host = "a".repeat(MAX_HOST);
+        assert!(format!("mqtt://{host}").parse::<BrokerUrl>().is_ok());
+        assert!(format!("mqtt://{host}a").parse::<BrokerUrl>().is_err());
+    }
+}
