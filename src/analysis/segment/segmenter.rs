@@ -1,7 +1,7 @@
 //! Liver and tumour labels inside the liver's box.
 
 use super::restore::{Placement, labels};
-use super::window::blended;
+use super::window::{blended, window_count};
 use super::{Mirroring, Progress, SegmentError, sampling};
 use crate::analysis::engine::manifest::{InputSpec, Task};
 use crate::analysis::engine::network::{EngineInfo, Network};
@@ -59,18 +59,17 @@ impl Segmenter {
     /// resampled region with its evidence, the labels.
     pub fn predicted_peak(&self, portal: &HuVolume, region: VoxelBox) -> Bytes {
         let source = portal.geometry.spacing.zyx();
-        let voxels: f64 = (0..3)
-            .map(|axis| {
-                let size = (region.end[axis].saturating_sub(region.start[axis])) as f64;
-                let fine = size * source[axis] / self.spacing.zyx()[axis];
-                fine.max(self.input.patch[axis] as f64)
-            })
-            .product();
+        let fine = [0, 1, 2].map(|axis| {
+            let size = region.end[axis].saturating_sub(region.start[axis]) as f64;
+            let fine = (size * source[axis] / self.spacing.zyx()[axis]).ceil() as usize;
+            fine.max(self.input.patch[axis])
+        });
         // The values twice (the padded copy), one plane of evidence per foreground class.
-        let arrays = voxels * ((1 + self.classes) * size_of::<f32>()) as f64;
+        let voxel_bytes = (1 + self.classes) * size_of::<f32>();
+        let arrays = fine.iter().product::<usize>() * voxel_bytes;
         let scan: usize = portal.geometry.shape.iter().product();
-        let patches = self.peak_per_patch.0 * self.network.engine().threads as u64;
-        Bytes(patches + arrays as u64 + scan as u64)
+        let in_flight = self.engine().threads.min(window_count(fine, self.input.patch));
+        Bytes(self.peak_per_patch.0 * in_flight as u64 + (arrays + scan) as u64)
     }
 
     /// Labels `region` on the scan's own grid; background outside it. The network sees a wider part
@@ -207,6 +206,9 @@ mod tests {
         assert_eq!(peak(1, whole), (64 << 20) + 30 * 30 * 25 * 16 + 40_000);
         assert_eq!(peak(2, whole) - peak(1, whole), 64 << 20);
         assert!(peak(1, REGION) < peak(1, whole));
+        // One window needs one patch, however many threads wait.
+        let patch = VoxelBox { start: [0; 3], end: [5, 10, 16] };
+        assert_eq!(peak(8, patch), peak(1, patch));
     }
 
     #[test]

@@ -59,6 +59,11 @@ pub(super) fn blended(
     Ok(evidence.slice_move(s![.., z..z + size.0, y..y + size.1, x..x + size.2]))
 }
 
+/// Windows needed for `size` voxels, each side at least the patch's.
+pub(super) fn window_count(size: [usize; 3], patch: [usize; 3]) -> usize {
+    (0..3).map(|axis| starts(size[axis], patch[axis]).len()).product()
+}
+
 /// The eight mirrorings, none first.
 const ALL_FLIPS: [[bool; 3]; 8] = [
     [false, false, false],
@@ -287,7 +292,8 @@ mod tests {
         ) {
             let package = unet_package(&CLASSES, 2.0);
             let network = Network::load(&package, &[1, 1, 8, 8, 8]).unwrap().with_threads(threads);
-            let values = Array3::from_shape_fn(size, |(z, y, x)| ((z * 5 + y * 3 + x) % 9) as f32 - 4.0);
+            let value = |(z, y, x)| ((z * 5 + y * 3 + x) % 9) as f32 - 4.0;
+            let values = Array3::from_shape_fn(size, value);
             let mirroring = if mirrored { Mirroring::AllAxes } else { Mirroring::Off };
             let mut seen = Vec::new();
             let evidence =
