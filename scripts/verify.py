@@ -354,7 +354,7 @@ CODES = {
         26=not_finite 27=implausible_hu 28=bad_header 29=no_orientation 30=bad_spacing 31=too_large
         32=spacing_not_supported 33=too_few_slices 34=not_dicom 35=slices_missing
         50=phases_do_not_match 51=no_liver 52=no_tumour 53=liver_cut_off 54=not_contrast_enhanced
-        55=phases_swapped 70=poison 71=worker_crashed 72=worker_timeout 73=worker_memory 74=internal
+        55=phases_swapped 56=phase_unclear 70=poison 71=worker_crashed 72=worker_timeout 73=worker_memory 74=internal
         75=model_refused 100=out_of_range:age 101=out_of_range:ecog 102=out_of_range:child_pugh
         103=out_of_range:diameter 104=out_of_range:prior_therapy 105=out_of_range:second_malignancy
         106=out_of_range:days_ct_to_treatment 120=unknown:age 121=unknown:ecog

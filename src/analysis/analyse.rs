@@ -12,8 +12,8 @@ use super::lesions::{LesionError, Lesions, keep_largest_liver, measure};
 use super::pmn::{HeatMap, Risk};
 use super::volume::resample::{OntoGrid, onto_grid};
 use super::volume::{BACKGROUND, HuVolume, Mask, VoxelBox};
-use crate::clinical::ClinicalFindings;
-use crate::units::{Millimetres, Millis, Probability};
+use crate::clinical::{ClinicalFindings, Measured};
+use crate::units::Millis;
 
 use ndarray::Array3;
 use thiserror::Error;
@@ -67,17 +67,6 @@ pub trait Clinic {
     /// Eligibility and, when a risk was measured and the patient is eligible, the nomograms; with
     /// the reasons against a score: [`Reason::Clinical`] or [`Reason::ClinicalFile`].
     fn assess(&self, measured: &Measured) -> (ClinicalFindings, Vec<Reason>);
-}
-
-/// What the image says to the clinical layer.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Measured {
-    /// Largest axial diameter of any lesion.
-    pub largest_diameter: Option<Millimetres>,
-    /// Number of lesions found.
-    pub lesion_count: Option<u32>,
-    /// The PMN's risk score and whether it calls the tumour proliferative.
-    pub risk: Option<(Probability, bool)>,
 }
 
 /// Who watches: the only source of time here.
@@ -225,7 +214,8 @@ fn unreadable(
     clinic: &dyn Clinic,
     timings: Vec<StageTiming>,
 ) -> Analysis {
-    let (clinical, _) = clinic.assess(&Measured::default());
+    let (clinical, _) =
+        clinic.assess(&Measured { largest_diameter: None, lesion_count: None, risk: None });
     let findings = Findings {
         outcome: Outcome::Unreadable,
         reasons: errors.into_iter().map(Reason::Image).collect(),

@@ -16,8 +16,10 @@ pub mod pmn;
 
 pub mod findings;
 
+pub mod models;
+
 mod analyse;
 
 pub use analyse::{
-    Analysis, AnalysisError, Clinic, Measured, Networks, Observer, Settings, StudyInput, analyse,
+    Analysis, AnalysisError, Clinic, Networks, Observer, Settings, StudyInput, analyse,
 };

@@ -28,8 +28,8 @@ pub struct PhantomArgs {
     /// Directions of the files' axes, three letters such as LPS or ASR
     #[arg(long, value_parser = parse_orientation, default_value = "LPS")]
     pub orientation: Orientation,
-    /// Print one JSON object instead of text
-    #[arg(long)]
+    /// Print one JSON object instead of text; the global flag
+    #[arg(skip)]
     pub json: bool,
 }
 

@@ -4,7 +4,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use crate::seal::wire::{
-    Clinical, IntendedUse, Lesions, Nomogram, Pmn, ResultMessage, Status, StageCode, Term,
+    Clinical, IntendedUse, Lesions, Nomogram, Pmn, ResultMessage, StageCode, Status, Term,
 };
 
 /// The banner of everything that is not released for clinical use.
@@ -19,7 +19,11 @@ impl Display for Readable<'_> {
         if result.intended_use == IntendedUse::Demonstration {
             writeln!(f, "*** {DEMONSTRATION_BANNER} ***\n")?;
         }
-        writeln!(f, "Result {}  {}/{} seq {}", result.result_id, result.site, result.device, result.seq)?;
+        writeln!(
+            f,
+            "Result {}  {}/{} seq {}",
+            result.result_id, result.site, result.device, result.seq
+        )?;
         writeln!(f, "Status {}: {}", result.status.name(), result.status.sentence())?;
         for reason in result.reasons.iter() {
             writeln!(f, "  - {}  {}", reason.code.name(), reason.code.sentence())?;
@@ -58,7 +62,10 @@ fn write_risk(f: &mut Formatter<'_>, pmn: &Pmn) -> fmt::Result {
     )?;
     let [non, pro, ..] = pmn.distances_e6;
     let (non, pro) = (fixed(non as i64, 6), fixed(pro as i64, 6));
-    writeln!(f, "  squared distance to the prototypes: non-proliferative {non}, proliferative {pro}")
+    writeln!(
+        f,
+        "  squared distance to the prototypes: non-proliferative {non}, proliferative {pro}"
+    )
 }
 
 fn write_lesions(f: &mut Formatter<'_>, lesions: &Lesions) -> fmt::Result {
@@ -157,10 +164,22 @@ fn write_run(f: &mut Formatter<'_>, result: &ResultMessage) -> fmt::Result {
     writeln!(f)?;
     for model in result.models.iter() {
         let digest = &model.manifest_digest.to_string()[..12];
-        writeln!(f, "Model   {} {} ({}, manifest {digest}…)", model.name, model.version, model.intended_use.name())?;
+        writeln!(
+            f,
+            "Model   {} {} ({}, manifest {digest}…)",
+            model.name,
+            model.version,
+            model.intended_use.name()
+        )?;
     }
     if let Some(engine) = &result.engine {
-        writeln!(f, "Engine  {} on {} ({})", engine.backend, engine.device, engine.precision.name())?;
+        writeln!(
+            f,
+            "Engine  {} on {} ({})",
+            engine.backend,
+            engine.device,
+            engine.precision.name()
+        )?;
     }
     let stages: Vec<String> = result
         .timings_ms

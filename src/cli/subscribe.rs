@@ -46,8 +46,8 @@ pub struct SubscribeArgs {
     /// Stop after so many seconds; with --count, fewer results are then an error (75).
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
-    /// One JSON object per line.
-    #[arg(long)]
+    /// One JSON object per line; the global flag.
+    #[arg(skip)]
     pub json: bool,
     /// End with 5 if anything did not verify or a device's history was forked.
     #[arg(long)]

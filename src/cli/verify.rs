@@ -119,7 +119,10 @@ fn summary(verified: &Verified<ResultMessage>, view: &View) -> String {
     let result = &verified.message;
     let mut lines = vec![
         format!("VERIFIED   signed by {} of {}, key {}", result.device, result.site, verified.kid),
-        format!("           message {} of epoch {}, digest {}", result.seq, result.epoch, verified.digest),
+        format!(
+            "           message {} of epoch {}, digest {}",
+            result.seq, result.epoch, verified.digest
+        ),
         format!("USE        {}", view.notice),
         format!("STATUS     {}: {}", result.status.name(), view.headline),
     ];
@@ -159,7 +162,8 @@ fn summary(verified: &Verified<ResultMessage>, view: &View) -> String {
         }
     }
     for model in result.models.iter() {
-        lines.push(format!("MODEL      {} {} {}", model.name, model.version, model.manifest_digest));
+        lines
+            .push(format!("MODEL      {} {} {}", model.name, model.version, model.manifest_digest));
     }
     if result.status == Status::Ok && result.history {
         lines.push("NOTE       made from a backlog: a newer result may exist".into());

@@ -1,1 +1,3 @@
 //! Wiring: tasks, channels, shutdown.
+
+pub mod draft;

@@ -4,13 +4,14 @@ pub mod files;
 
 pub mod clock;
 
+pub mod keys;
+
+pub mod packages;
+
 pub mod journal;
 
-pub mod inbox;
-
 pub mod worker;
-pub mod keys;
-pub mod packages;
+
 pub mod mqtt;
 
 #[cfg(feature = "demo")]

@@ -130,11 +130,7 @@ fn searched(roots: &[PathBuf]) -> String {
 
 /// The folders to search, in order: one named on the command line, the state directory's, and in
 /// demonstration mode the repository's.
-pub fn search_order(
-    named: Option<&Path>,
-    state: Option<&Path>,
-    mode: PackageMode,
-) -> Vec<PathBuf> {
+pub fn search_order(named: Option<&Path>, state: Option<&Path>, mode: PackageMode) -> Vec<PathBuf> {
     let mut roots: Vec<PathBuf> = named.map(Path::to_owned).into_iter().collect();
     roots.extend(state.map(|state| state.join("models")));
     if mode == PackageMode::Demonstration {

@@ -43,13 +43,10 @@ pub fn encode<T: Serialize>(message: &T, limit: usize) -> Result<Vec<u8>, CborEr
 }
 
 /// Decodes `bytes` and refuses anything but the deterministic encoding of a `T`.
-pub fn decode<T: Serialize + DeserializeOwned>(
-    bytes: &[u8],
-    limit: usize,
-) -> Result<T, CborError> {
+pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, CborError> {
     within(bytes, limit)?;
-    let message: T = serde_cbor::from_slice(bytes)
-        .map_err(|error| CborError::Malformed(error.to_string()))?;
+    let message: T =
+        serde_cbor::from_slice(bytes).map_err(|error| CborError::Malformed(error.to_string()))?;
     let again = serde_cbor::ser::to_vec_packed(&message)
         .map_err(|error| CborError::Unencodable(error.to_string()))?;
     match first_difference(bytes, &again) {

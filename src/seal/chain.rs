@@ -454,7 +454,11 @@ mod tests {
         assert_eq!(chain.observe(&link(1, 3, 9)).verdict, Verdict::Fork { seq: 3 });
         let mut chain = Chain::default();
         verdicts(&mut chain, &[1, 3]);
-        assert_eq!(chain.observe(&link(1, 2, 9)).verdict, Verdict::Fork { seq: 2 }, "filling a gap");
+        assert_eq!(
+            chain.observe(&link(1, 2, 9)).verdict,
+            Verdict::Fork { seq: 2 },
+            "filling a gap"
+        );
     }
 
     #[test]

@@ -130,11 +130,7 @@ pub fn sha256(bytes: &[u8]) -> Digest {
 }
 
 /// Signs `payload` into a complete envelope of at most [`MAX_MESSAGE`] bytes.
-pub fn seal(
-    kind: MessageType,
-    payload: &[u8],
-    signer: &dyn Signer,
-) -> Result<Vec<u8>, SealError> {
+pub fn seal(kind: MessageType, payload: &[u8], signer: &dyn Signer) -> Result<Vec<u8>, SealError> {
     finish(unsigned(kind, signer, Some(payload.to_vec())), payload, signer)
 }
 
@@ -162,8 +158,7 @@ fn finish(
     signer: &dyn Signer,
 ) -> Result<Vec<u8>, SealError> {
     message.signature = signer.sign(&sig_structure(&message.protected, payload))?.to_vec();
-    let bytes =
-        message.to_tagged_vec().map_err(|error| SealError::Encode(error.to_string()))?;
+    let bytes = message.to_tagged_vec().map_err(|error| SealError::Encode(error.to_string()))?;
     if bytes.len() > MAX_MESSAGE {
         return Err(SealError::TooLarge { found: bytes.len() });
     }
@@ -288,8 +283,7 @@ fn headers(header: &Header) -> Result<(Algorithm, &str, KeyId), EnvelopeError> {
         Some(coset::ContentType::Text(text)) => text.as_str(),
         _ => return Err(EnvelopeError::ContentType),
     };
-    let kid: [u8; 16] =
-        header.key_id.as_slice().try_into().map_err(|_| EnvelopeError::KeyId)?;
+    let kid: [u8; 16] = header.key_id.as_slice().try_into().map_err(|_| EnvelopeError::KeyId)?;
     Ok((algorithm, content_type, KeyId::from(kid)))
 }
 
@@ -299,11 +293,8 @@ fn envelope(
     payload: Vec<u8>,
 ) -> Result<Envelope, EnvelopeError> {
     let (algorithm, content_type, kid) = headers(&message.protected.header)?;
-    let signature = message
-        .signature
-        .as_slice()
-        .try_into()
-        .map_err(|_| EnvelopeError::SignatureLength)?;
+    let signature =
+        message.signature.as_slice().try_into().map_err(|_| EnvelopeError::SignatureLength)?;
     Ok(Envelope {
         content_type: content_type.to_owned(),
         kid,
@@ -341,7 +332,10 @@ mod tests {
     use super::*;
 
     fn hex(text: &str) -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+        (0..text.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
+            .collect()
     }
 
     fn signer() -> Ed25519Signer {
@@ -394,8 +388,7 @@ mod tests {
         let signer = signer();
         let mut message = unsigned(MessageType::Ack, &signer, Some(b"x".to_vec()));
         let kid = key_id(&signer.public_key());
-        message.protected =
-            protected(Algorithm::Ed25519, MessageType::Ack.content_type(), &kid);
+        message.protected = protected(Algorithm::Ed25519, MessageType::Ack.content_type(), &kid);
         let envelope = open(&finish(message, b"x", &signer).unwrap()).unwrap();
         assert_eq!(envelope.algorithm, Algorithm::Ed25519);
         assert!(envelope.is_signed_by(&signer.public_key()));
@@ -405,7 +398,8 @@ mod tests {
     fn a_detached_signature_holds_for_its_bytes_only() {
         let signer = signer();
         let cose = seal_detached(MessageType::Manifest, b"name = 1", &signer).unwrap();
-        let holds = |payload| open_detached(&cose, payload).unwrap().is_signed_by(&signer.public_key());
+        let holds =
+            |payload| open_detached(&cose, payload).unwrap().is_signed_by(&signer.public_key());
         assert!(holds(b"name = 1"));
         assert!(!holds(b"name = 2"));
         assert_eq!(open(&cose), Err(EnvelopeError::Payload));

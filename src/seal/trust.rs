@@ -99,7 +99,8 @@ impl TrustedKey {
 
     /// The entry as text for a `trust.toml`.
     pub fn to_toml(&self) -> String {
-        let mut text = format!("[[key]]\nkid = \"{}\"\nrole = \"{}\"\n", self.kid, self.role.name());
+        let mut text =
+            format!("[[key]]\nkid = \"{}\"\nrole = \"{}\"\n", self.kid, self.role.name());
         for (name, value) in [("device", &self.device), ("site", &self.site)] {
             if let Some(value) = value {
                 let _infallible = writeln!(text, "{name} = \"{value}\"");
@@ -377,7 +378,10 @@ mod tests {
             public[..8].copy_from_slice(&n.to_le_bytes());
             store.add(TrustedKey { public_key: public, kid: key_id(&public), ..key() }).unwrap();
         }
-        assert_eq!(TrustStore::parse(&store.to_toml()).map(|read| read.keys().count()), Ok(MAX_KEYS));
+        assert_eq!(
+            TrustStore::parse(&store.to_toml()).map(|read| read.keys().count()),
+            Ok(MAX_KEYS)
+        );
         assert_eq!(store.add(key()), Err(TrustError::TooLarge));
         assert_eq!(TrustStore::parse(&" ".repeat(MAX_TRUST_BYTES + 1)), Err(TrustError::TooLarge));
         assert!(TrustStore::parse(&" ".repeat(MAX_TRUST_BYTES)).is_ok());

@@ -61,7 +61,9 @@ fn judge(vector: &Value, trust: &TrustStore) -> (&'static str, Value) {
         site: Slug::new(parts[0].as_str().unwrap()).unwrap(),
         device: Slug::new(parts[1].as_str().unwrap()).unwrap(),
     });
-    fn told<T: Serialize>(verdict: Result<super::verify::Verified<T>, Refusal>) -> (&'static str, Value) {
+    fn told<T: Serialize>(
+        verdict: Result<super::verify::Verified<T>, Refusal>,
+    ) -> (&'static str, Value) {
         match verdict {
             Ok(verified) => ("ok", serde_json::to_value(verified.message).unwrap()),
             Err(refusal) => (refusal.name(), Value::Null),
@@ -174,12 +176,16 @@ fn bad_envelopes() -> Vec<Value> {
             splice(&splice(&good, end..end, &[0xff]), payload_at..payload_at, &[0x5f])
         }),
         raw("payload null", splice(&good, payload_at..signature_at, &[0xf6])),
-        of("key id in the unprotected map", "envelope", &Parts {
-            unprotected: [&[0xa1], &kid[..]].concat(), ..Parts::good()
-        }),
-        of("unprotected map of indefinite length", "envelope", &Parts {
-            unprotected: vec![0xbf, 0xff], ..Parts::good()
-        }),
+        of(
+            "key id in the unprotected map",
+            "envelope",
+            &Parts { unprotected: [&[0xa1], &kid[..]].concat(), ..Parts::good() },
+        ),
+        of(
+            "unprotected map of indefinite length",
+            "envelope",
+            &Parts { unprotected: vec![0xbf, 0xff], ..Parts::good() },
+        ),
         headers("protected keys in another order", cat(&[&[0xa3], &kid, &typed, &alg])),
         headers("a header too many", cat(&[&[0xa4], &alg, &typed, &kid, &[0x05, 0x41, 0x00]])),
         headers("a critical header", cat(&[&[0xa4], &alg, &[0x02, 0x81, 0x04], &typed, &kid])),
@@ -216,17 +222,50 @@ fn bad_signers() -> Vec<Value> {
         plain("a bit of the signature changed", "signature", &flipped),
         plain("the device changed after signing", "signature", &payload),
         of("key id of another device", "signature", &Parts { claimed: ENDED, ..Parts::good() }),
-        of("a key nobody trusts", "unknown_key", &Parts { seed: STRANGER, claimed: STRANGER, ..Parts::good() }),
-        of("a consumer signs a result", "wrong_role", &Parts { seed: CONSUMER, claimed: CONSUMER, ..Parts::good() }),
-        of("a status sent as a result", "content_type", &Parts {
-            content_type: Some("application/vnd.hcc-edge.status.v1+cbor"), ..Parts::good()
-        }),
-        of("an unknown content type", "content_type", &Parts {
-            content_type: Some("application/vnd.hcc-edge.result.v2+cbor"), ..Parts::good()
-        }),
-        with("one device speaks for another", "key_not_bound", |m| m.device = Slug::new("box-2").unwrap(), DEVICE),
-        with("a device speaks for another site", "key_not_bound", |m| m.site = Slug::new("elsewhere").unwrap(), DEVICE),
-        with("signed after the key's end", "key_not_valid", |m| m.device = Slug::new("box-2").unwrap(), ENDED),
+        of(
+            "a key nobody trusts",
+            "unknown_key",
+            &Parts { seed: STRANGER, claimed: STRANGER, ..Parts::good() },
+        ),
+        of(
+            "a consumer signs a result",
+            "wrong_role",
+            &Parts { seed: CONSUMER, claimed: CONSUMER, ..Parts::good() },
+        ),
+        of(
+            "a status sent as a result",
+            "content_type",
+            &Parts {
+                content_type: Some("application/vnd.hcc-edge.status.v1+cbor"),
+                ..Parts::good()
+            },
+        ),
+        of(
+            "an unknown content type",
+            "content_type",
+            &Parts {
+                content_type: Some("application/vnd.hcc-edge.result.v2+cbor"),
+                ..Parts::good()
+            },
+        ),
+        with(
+            "one device speaks for another",
+            "key_not_bound",
+            |m| m.device = Slug::new("box-2").unwrap(),
+            DEVICE,
+        ),
+        with(
+            "a device speaks for another site",
+            "key_not_bound",
+            |m| m.site = Slug::new("elsewhere").unwrap(),
+            DEVICE,
+        ),
+        with(
+            "signed after the key's end",
+            "key_not_valid",
+            |m| m.device = Slug::new("box-2").unwrap(),
+            ENDED,
+        ),
     ]
 }
 
@@ -316,9 +355,11 @@ fn contradictions() -> Vec<Value> {
     ];
     let resend = ResendMessage { from: 9, to: 8, ..samples::resend() };
     let (kind, seed, payload) = (MessageType::Resend, CONSUMER, encode(&resend));
-    vectors.push(of("an empty range", "inconsistent", &Parts {
-        kind, seed, payload, claimed: CONSUMER, ..Parts::good()
-    }));
+    vectors.push(of(
+        "an empty range",
+        "inconsistent",
+        &Parts { kind, seed, payload, claimed: CONSUMER, ..Parts::good() },
+    ));
     vectors
 }
 

@@ -269,8 +269,7 @@ fn trusted<'a>(
 }
 
 fn payload<T: Signed>(envelope: &Envelope) -> Result<T, Refusal> {
-    let message: T =
-        cbor::decode(&envelope.payload, MAX_MESSAGE).map_err(Refusal::Payload)?;
+    let message: T = cbor::decode(&envelope.payload, MAX_MESSAGE).map_err(Refusal::Payload)?;
     message.check().map_err(Refusal::Inconsistent)?;
     Ok(message)
 }
@@ -400,7 +399,8 @@ mod tests {
     fn manifests_need_a_models_key_and_the_right_mode() {
         let manifest = b"name = \"pmn\"\n";
         let cose = seal_detached(MessageType::Manifest, manifest, &signer()).unwrap();
-        let models = TrustedKey { device: None, site: None, demonstration: true, ..key(Role::Models) };
+        let models =
+            TrustedKey { device: None, site: None, demonstration: true, ..key(Role::Models) };
         let trust = store(models);
         let verdict = |manifest: &[u8], trust: &TrustStore, mode| {
             verify_manifest(&cose, manifest, trust, mode).map_err(|refusal| refusal.name())

@@ -83,8 +83,7 @@ pub fn signed_bytes(json: &[u8]) -> Result<Vec<u8>, ViewError> {
     let text = found.get("cose").and_then(Value::as_str);
     let text = text.ok_or_else(|| not_a_view(&"it has no \"cose\""))?;
     let cose = STANDARD.decode(text).map_err(|error| not_a_view(&error))?;
-    let derived =
-        serde_json::to_value(View::of(&cose)?).map_err(|error| not_a_view(&error))?;
+    let derived = serde_json::to_value(View::of(&cose)?).map_err(|error| not_a_view(&error))?;
     match difference(&derived, &found) {
         None => Ok(cose),
         Some(place) => Err(ViewError::Differs(place)),
@@ -118,7 +117,10 @@ fn headline(result: &ResultMessage) -> String {
         (Status::Ok, Some(pmn)) => {
             let class = if pmn.proliferative { "proliferative" } else { "non-proliferative" };
             let (whole, part) = (pmn.score_e4 / 10_000, pmn.score_e4 % 10_000);
-            format!("Risk score {whole}.{part:04} ({class}). {}", result.recommendation.code.sentence())
+            format!(
+                "Risk score {whole}.{part:04} ({class}). {}",
+                result.recommendation.code.sentence()
+            )
         }
         (status, _) => status.sentence().to_owned(),
     }
@@ -198,7 +200,9 @@ mod tests {
             assert_eq!(complaint, None);
         }
         let good = serde_json::to_value(View::of(&sealed(&samples::scored())).unwrap()).unwrap();
-        for pointer in ["", "/result", "/result/pmn", "/result/nomograms/0/terms/0", "/result/lesions"] {
+        for pointer in
+            ["", "/result", "/result/pmn", "/result/nomograms/0/terms/0", "/result/lesions"]
+        {
             let mut extra = good.clone();
             extra.pointer_mut(pointer).unwrap()["surprise"] = 1.into();
             assert!(!schema.is_valid(&extra), "an unknown field in {pointer}");

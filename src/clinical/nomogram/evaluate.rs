@@ -54,6 +54,8 @@ pub struct TermOutcome {
     pub coefficient: f64,
     /// Where the coefficient comes from.
     pub provenance: Provenance,
+    /// The same in words.
+    pub source_text: String,
     /// coefficient · value.
     pub contribution: Option<f64>,
     /// 0 at the harmless end of the fitted range; 100 is the largest span any term of this nomogram
@@ -206,6 +208,7 @@ impl Term {
             source,
             coefficient: self.coefficient,
             provenance: self.provenance,
+            source_text: self.source.clone(),
             contribution: value.map(|x| self.coefficient * x),
             points: value.map(|x| 100.0 * self.coefficient * (x - harmless) / widest),
             extrapolated: value.is_some_and(|x| !(low..=high).contains(&x)),

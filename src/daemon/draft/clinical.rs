@@ -2,7 +2,7 @@
 //! nomograms term by term, recommendation.
 
 use super::scaled;
-use crate::analysis::findings::Findings;
+use crate::clinical::ClinicalFindings;
 use crate::clinical::data::{Ascites, ClinicalData, Encephalopathy, Pvtt, Sex};
 use crate::clinical::eligibility::{Criterion, CriterionKind, CriterionValue, Met};
 use crate::clinical::liver_function::{AlbiGrade, ChildPugh, ChildPughClass};
@@ -13,8 +13,10 @@ use crate::clinical::policy::{Advice, Basis, Recommendation};
 use crate::seal::wire::{self, BoundError, Digest, List, Slug, Text};
 
 /// Eligibility, ALBI, Child-Pugh and the supplied values.
-pub(super) fn clinical(findings: &Findings) -> Result<wire::Clinical, BoundError> {
-    let found = &findings.clinical;
+pub(super) fn clinical(
+    found: &ClinicalFindings,
+    data: &ClinicalData,
+) -> Result<wire::Clinical, BoundError> {
     let child_pugh = found.child_pugh.as_ref().ok();
     let albi = found.albi.as_ref().ok();
     let points = child_pugh.map(|score| u64::from(score.points()));
@@ -29,7 +31,7 @@ pub(super) fn clinical(findings: &Findings) -> Result<wire::Clinical, BoundError
         }),
         child_pugh_points: points,
         child_pugh_class: child_pugh.map(ChildPugh::class).map(class),
-        supplied: supplied(&findings.supplied),
+        supplied: supplied(data),
     })
 }
 

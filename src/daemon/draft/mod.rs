@@ -7,6 +7,7 @@ mod reasons;
 use crate::analysis::findings::{Findings, Outcome, Stage, StageTiming};
 use crate::analysis::lesions::{Lesion, Lesions};
 use crate::analysis::pmn::Risk;
+use crate::clinical::data::ClinicalData;
 use crate::seal::wire::{self, BoundError, Draft, List};
 use crate::units::Millis;
 
@@ -17,6 +18,8 @@ pub struct RunFacts {
     pub models: Vec<wire::ModelUse>,
     /// What computed the result.
     pub engine: wire::Engine,
+    /// `clinical.json` as understood.
+    pub supplied: ClinicalData,
     /// From the worker's start to its last stage.
     pub total: Millis,
 }
@@ -28,23 +31,21 @@ pub fn draft(findings: &Findings, facts: RunFacts) -> Result<Draft, BoundError> 
     let nomograms = findings.clinical.nomograms.as_ref().filter(|_| scored);
     let nomograms = nomograms.map(|pair| pair.iter().map(clinical::nomogram).collect());
     let nomograms = nomograms.unwrap_or_else(|| Ok(Vec::new()))?;
-    let recommendation = findings.clinical.recommendation.filter(|_| scored);
+    let recommendation = findings.clinical.recommendation.as_ref().filter(|_| scored);
     Ok(Draft {
         status: match findings.outcome {
             Outcome::Ok => wire::Status::Ok,
             Outcome::Abstained => wire::Status::Abstained,
             Outcome::Unreadable => wire::Status::Unreadable,
         },
-        reasons: List::new(findings.reasons.iter().map(reasons::reason).collect())?,
+        reasons: List::new(reasons::reasons(&findings.reasons))?,
         models: List::new(facts.models)?,
         engine: Some(facts.engine),
         pmn: findings.risk.as_ref().filter(|_| scored).map(pmn),
         lesions: findings.lesions.as_ref().map(lesions).transpose()?,
-        clinical: Some(clinical::clinical(findings)?),
+        clinical: Some(clinical::clinical(&findings.clinical, &facts.supplied)?),
         nomograms: List::new(nomograms)?,
-        recommendation: recommendation
-            .as_ref()
-            .map_or(wire::Recommendation::NONE, clinical::recommendation),
+        recommendation: recommendation.map_or(wire::Recommendation::NONE, clinical::recommendation),
         gate: List::new(findings.gate.as_ref().map(reasons::gate_values).unwrap_or_default())?,
         timings_ms: timings(&findings.timings, facts.total)?,
     })
@@ -78,10 +79,7 @@ fn lesion(lesion: &Lesion) -> wire::Lesion {
     }
 }
 
-fn timings(
-    timings: &[StageTiming],
-    total: Millis,
-) -> Result<List<wire::Timing, 10>, BoundError> {
+fn timings(timings: &[StageTiming], total: Millis) -> Result<List<wire::Timing, 10>, BoundError> {
     let stages = timings.iter().map(|t| wire::Timing {
         stage: match t.stage {
             Stage::Decode => wire::StageCode::Decode,

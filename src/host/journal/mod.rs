@@ -28,5 +28,5 @@ mod thread;
 
 pub use ledger::{JobState, Ledger, ResultEntry};
 pub use record::{JobId, Record};
-pub use store::{Entry, JournalError, Store};
+pub use store::{Damage, Entry, JournalError, Store, inspect};
 pub use thread::{Journal, SealContext, SealError};

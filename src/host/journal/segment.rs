@@ -149,7 +149,8 @@ fn sound_record_within(rest: &[u8]) -> bool {
     (1..rest.len()).any(|start| {
         let bytes = &rest[start..];
         let plausible = bytes.len() >= HEAD_BYTES + TAIL_BYTES && bytes[5..8] == [VERSION, 0, 0];
-        let body_bytes = if plausible { u32::from_le_bytes(array(&bytes[..4])) as usize } else { 0 };
+        let body_bytes =
+            if plausible { u32::from_le_bytes(array(&bytes[..4])) as usize } else { 0 };
         let checked = HEAD_BYTES + body_bytes;
         plausible
             && body_bytes <= MAX_BODY
@@ -177,7 +178,8 @@ fn read_record(bytes: &[u8], so_far: &Scan) -> Result<(Stored, Chain), Stop> {
     if lsn != so_far.next_lsn || head[5] != VERSION || head[6..8] != [0, 0] {
         return Err(Stop::Wrong("a record's number or version is wrong"));
     }
-    let record = Record::decode(head[4], &whole[HEAD_BYTES..checked]).map_err(|e| Stop::Wrong(e.0))?;
+    let record =
+        Record::decode(head[4], &whole[HEAD_BYTES..checked]).map_err(|e| Stop::Wrong(e.0))?;
     let time_ms = u64::from_le_bytes(array(&head[16..24]));
     let (offset, length) = (so_far.sound as u64, whole.len() as u64);
     Ok((Stored { lsn, time_ms, record, offset, length }, chain))

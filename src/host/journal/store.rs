@@ -115,7 +115,10 @@ impl Store {
             Some(tail) => {
                 let path = segment_path(folder, tail.segment);
                 let io = |doing, source| JournalError::Io { doing, path: path.clone(), source };
-                let mut file = OpenOptions::new().read(true).write(true).open(&path)
+                let mut file = OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open(&path)
                     .map_err(|e| io("opening the last segment", e))?;
                 file.set_len(tail.length).map_err(|e| io("truncating a torn record", e))?;
                 file.sync_all().map_err(|e| io("syncing the last segment", e))?;
@@ -161,11 +164,7 @@ impl Store {
     }
 
     /// Appends records and syncs once. When it returns, they are durable.
-    pub fn append(
-        &mut self,
-        records: &[Record],
-        time_ms: u64,
-    ) -> Result<Vec<Entry>, JournalError> {
+    pub fn append(&mut self, records: &[Record], time_ms: u64) -> Result<Vec<Entry>, JournalError> {
         if self.written >= SEGMENT_BYTES {
             self.roll()?;
         }
@@ -195,7 +194,8 @@ impl Store {
     /// Reads a record again and checks its checksum.
     pub fn read(&self, place: Place) -> Result<Record, JournalError> {
         let path = segment_path(&self.folder, place.segment);
-        let io = |source| JournalError::Io { doing: "reading a record", path: path.clone(), source };
+        let io =
+            |source| JournalError::Io { doing: "reading a record", path: path.clone(), source };
         let mut file = File::open(&path).map_err(io)?;
         file.seek(SeekFrom::Start(place.offset)).map_err(io)?;
         let mut bytes = vec![0; place.length as usize];
@@ -232,7 +232,12 @@ fn segment_path(folder: &Path, number: u64) -> PathBuf {
 fn lock(folder: &Path) -> Result<File, JournalError> {
     let path = folder.join("lock");
     let io = |source| JournalError::Io { doing: "opening the lock", path: path.clone(), source };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
         .map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -307,7 +312,9 @@ fn replay(folder: &Path, segments: &[u64]) -> Result<Replay, JournalError> {
             Header::decode(&bytes).ok_or_else(|| damaged(0, "the segment's header is wrong"))?;
         let continues = replay.tail.as_ref().is_none_or(|tail| {
             let follows = tail.segment + 1 == *number;
-            follows && header == Header { epoch: tail.epoch, first_lsn: tail.next_lsn, chain: tail.chain }
+            follows
+                && header
+                    == Header { epoch: tail.epoch, first_lsn: tail.next_lsn, chain: tail.chain }
         });
         if !continues {
             return Err(damaged(0, "the segment does not continue the one before it"));

@@ -296,7 +296,11 @@ mod tests {
         assert!(Text::<3>::new("abc").is_ok());
         assert_eq!(Text::<3>::new("abcd"), Err(BoundError::Text { found: 4, limit: 3 }));
         assert_eq!(Text::<3>::new("a\n"), Err(BoundError::Control));
-        assert_eq!(&*Text::<3>::shortened("a\néé"), "a ", "a character is kept whole or not at all");
+        assert_eq!(
+            &*Text::<3>::shortened("a\néé"),
+            "a ",
+            "a character is kept whole or not at all"
+        );
         assert!(Slug::new(&"a".repeat(32)).is_ok());
         for bad in ["", "A", "a b", "a/b", "a_b", "é", "#", "+", &"a".repeat(33)] {
             assert_eq!(Slug::new(bad), Err(BoundError::Slug), "{bad}");

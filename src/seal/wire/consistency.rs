@@ -5,7 +5,9 @@ use thiserror::Error;
 
 use super::WIRE_VERSION;
 use super::atoms::Digest;
-use super::codes::{DeviceState, IntendedUse, RecommendationCode, RiskGroup, Source, Status, Wording};
+use super::codes::{
+    DeviceState, IntendedUse, RecommendationCode, RiskGroup, Source, Status, Wording,
+};
 use super::messages::{AckMessage, MAX_RESEND, ResendMessage, StatusMessage};
 use super::parts::{Lesions, Nomogram, Pmn, Recommendation};
 use super::result::{Draft, ResultMessage, intended_use};
@@ -195,7 +197,8 @@ mod tests {
 
     #[test]
     fn samples_are_consistent() {
-        for message in [samples::scored(), samples::abstained(), samples::failed(), samples::largest()]
+        for message in
+            [samples::scored(), samples::abstained(), samples::failed(), samples::largest()]
         {
             assert_eq!(message.check(), Ok(()));
         }
@@ -229,7 +232,9 @@ mod tests {
             m.status = Status::Abstained;
             m.reasons.push(Reason::bare(ReasonCode::NoTumour)).unwrap();
         });
-        refuses("wording of another recommendation", |m| m.recommendation.wording = Wording::Discordant);
+        refuses("wording of another recommendation", |m| {
+            m.recommendation.wording = Wording::Discordant
+        });
     }
 
     #[test]
@@ -273,6 +278,8 @@ mod tests {
         let resend = samples::resend();
         let asking = |from, to| ResendMessage { from, to, ..resend.clone() }.check().is_ok();
         assert!(asking(1, 1) && asking(1, MAX_RESEND) && asking(u64::MAX - 1, u64::MAX));
-        assert!(!asking(0, 1) && !asking(2, 1) && !asking(1, MAX_RESEND + 1) && !asking(1, u64::MAX));
+        assert!(
+            !asking(0, 1) && !asking(2, 1) && !asking(1, MAX_RESEND + 1) && !asking(1, u64::MAX)
+        );
     }
 }

@@ -17,8 +17,19 @@ pub mod result;
 #[cfg(test)]
 pub(crate) mod samples;
 
-pub use atoms::{BoundError, Digest, Id16, Id8, List, Slug, Text};
+pub use atoms::{BoundError, Digest, Id8, Id16, List, Slug, Text};
+pub use codes::{
+    AlbiGrade, Ascites, ChildPughClass, ClockQuality, CompletionRule, Criterion, DeviceState,
+    Encephalopathy, InputRole, IntendedUse, Met, Precision, Provenance, Pvtt, RecommendationCode,
+    RiskGroup, Sex, Source, StageCode, Status, Task, Treatment, Wording,
+};
+pub use gate_codes::GateCode;
 pub use messages::{AckMessage, ResendMessage, Sandbox, StatusMessage};
+pub use parts::{
+    Clinical, CriterionCheck, Engine, GateValue, InputSeries, Inputs, Lesion, Lesions, ModelUse,
+    Nomogram, Pmn, Recommendation, Supplied, Survival, Term, Timing,
+};
+pub use reason::{Reason, ReasonCode};
 pub use result::{Draft, ResultMessage, Stamp};
 
 /// The version every message carries in its first field.

@@ -67,6 +67,8 @@ codes! {
         NotContrastEnhanced = 54, "not_contrast_enhanced", "The images show no contrast enhancement: send the contrast phases.";
         PhasesSwapped = 55, "phases_swapped", "The phases look swapped: check which series is arterial and which is portal venous.";
 
+        PhaseUnclear = 56, "phase_unclear", "The contrast phases cannot be told apart: check that two different series were sent.";
+
         Poison = 70, "poison", "Processing failed three times: keep the study and call the field engineer.";
         WorkerCrashed = 71, "worker_crashed", "Processing ended unexpectedly: keep the study and call the field engineer.";
         WorkerTimeout = 72, "worker_timeout", "Processing took too long and was stopped: send the study again; if it happens again call the field engineer.";

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::atoms::{BoundError, Digest, Id16, Id8, List, Slug, Text};
+use super::atoms::{BoundError, Digest, Id8, Id16, List, Slug, Text};
 use super::codes::{ClockQuality, IntendedUse, Status};
 use super::consistency::{Inconsistent, check_draft};
 use super::parts::{

@@ -1,6 +1,6 @@
 //! Messages for tests: a scored study, one without a score, a failure, and the largest possible.
 
-use super::atoms::{Digest, Id16, Id8, List, Octets, Slug, Text};
+use super::atoms::{Digest, Id8, Id16, List, Octets, Slug, Text};
 use super::codes::*;
 use super::gate_codes::GateCode;
 use super::messages::{AckMessage, ResendMessage, Sandbox, StatusMessage};
@@ -244,7 +244,8 @@ pub(crate) fn largest() -> ResultMessage {
         pmn.distances_e6 = [u64::MAX; 6];
     }
     draft.clinical = Some(widest_clinical());
-    draft.nomograms = list(vec![widest_nomogram(Treatment::Tace), widest_nomogram(Treatment::Haic)]);
+    draft.nomograms =
+        list(vec![widest_nomogram(Treatment::Tace), widest_nomogram(Treatment::Haic)]);
     let gate = |code: &GateCode| GateValue { code: *code, value_e3: i64::MIN };
     draft.gate = list(GateCode::ALL.iter().map(gate).collect());
     let timing = |stage: &StageCode| Timing { stage: *stage, elapsed_ms: u64::MAX };

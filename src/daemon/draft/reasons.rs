@@ -1,0 +1,119 @@
+//! Why there is no score, and what the gate measured, in wire form. Matched without `_`, so that a
+//! new reason cannot be forgotten here.
+
+use super::scaled;
+use crate::analysis::decode::{DecodeError, ImageName};
+use crate::analysis::findings::Reason;
+use crate::analysis::gate::{GateReason, GateReport, Measurement, Quantity};
+use crate::clinical::Reason as ClinicalReason;
+use crate::clinical::eligibility::CriterionKind;
+use crate::seal::wire::{self, GateCode, ReasonCode};
+
+/// The most reasons a message holds.
+const MAX_REASONS: usize = 12;
+
+/// The reasons in the order found; the ones beyond the wire's limit are left out.
+pub(super) fn reasons(reasons: &[Reason]) -> Vec<wire::Reason> {
+    reasons.iter().take(MAX_REASONS).map(reason).collect()
+}
+
+fn reason(reason: &Reason) -> wire::Reason {
+    match reason {
+        Reason::Image(error) => wire::Reason::with_detail(image(error), &error.to_string()),
+        Reason::Gate(reason) => wire::Reason::bare(gate(*reason)),
+        Reason::Clinical(reason) => {
+            wire::Reason::with_detail(clinical(reason), &reason.to_string())
+        }
+        // What is wrong with the file may quote it, so it stays in local files.
+        Reason::ClinicalFile(_) => wire::Reason::bare(ReasonCode::ClinicalInvalid),
+    }
+}
+
+fn image(error: &DecodeError) -> ReasonCode {
+    match error {
+        DecodeError::NotNifti { .. } => ReasonCode::NotNifti,
+        DecodeError::Truncated { .. } => ReasonCode::Truncated,
+        DecodeError::Corrupt { .. } => ReasonCode::Corrupt,
+        DecodeError::BadHeader { .. } => ReasonCode::BadHeader,
+        DecodeError::WrongDatatype { .. } => ReasonCode::WrongDatatype,
+        DecodeError::Colour { .. } => ReasonCode::Colour,
+        DecodeError::NotThreeDimensional { .. } => ReasonCode::NotThreeDimensional,
+        DecodeError::TooFewSlices { .. } => ReasonCode::TooFewSlices,
+        DecodeError::TooLarge { .. } => ReasonCode::TooLarge,
+        DecodeError::NoOrientation { .. } => ReasonCode::NoOrientation,
+        DecodeError::BadSpacing { .. } => ReasonCode::BadSpacing,
+        DecodeError::NotFinite { .. } => ReasonCode::NotFinite,
+        DecodeError::ImplausibleHu { .. } => ReasonCode::ImplausibleHu,
+    }
+}
+
+fn gate(reason: GateReason) -> ReasonCode {
+    match reason {
+        GateReason::PortalMissing => ReasonCode::PortalMissing,
+        GateReason::ArterialMissing => ReasonCode::ArterialMissing,
+        GateReason::PhasesDoNotMatch => ReasonCode::PhasesDoNotMatch,
+        GateReason::PhaseUnclear => ReasonCode::PhaseUnclear,
+        GateReason::ImplausibleHu => ReasonCode::ImplausibleHu,
+        GateReason::NoLiver => ReasonCode::NoLiver,
+        GateReason::LiverCutOff => ReasonCode::LiverCutOff,
+        GateReason::NoTumour => ReasonCode::NoTumour,
+        GateReason::SpacingNotSupported => ReasonCode::SpacingNotSupported,
+    }
+}
+
+fn clinical(reason: &ClinicalReason) -> ReasonCode {
+    match reason {
+        ClinicalReason::OutOfRange(criterion) => match criterion.kind {
+            CriterionKind::Age => ReasonCode::OutOfRangeAge,
+            CriterionKind::Ecog => ReasonCode::OutOfRangeEcog,
+            CriterionKind::ChildPugh => ReasonCode::OutOfRangeChildPugh,
+            CriterionKind::LargestDiameter => ReasonCode::OutOfRangeDiameter,
+            CriterionKind::PriorTherapy => ReasonCode::OutOfRangePriorTherapy,
+            CriterionKind::SecondMalignancy => ReasonCode::OutOfRangeSecondMalignancy,
+            CriterionKind::DaysCtToTreatment => ReasonCode::OutOfRangeDaysCtToTreatment,
+        },
+        ClinicalReason::Unknown(criterion) => match criterion.kind {
+            CriterionKind::Age => ReasonCode::UnknownAge,
+            CriterionKind::Ecog => ReasonCode::UnknownEcog,
+            CriterionKind::ChildPugh => ReasonCode::UnknownChildPugh,
+            CriterionKind::LargestDiameter => ReasonCode::UnknownDiameter,
+            CriterionKind::PriorTherapy => ReasonCode::UnknownPriorTherapy,
+            CriterionKind::SecondMalignancy => ReasonCode::UnknownSecondMalignancy,
+            CriterionKind::DaysCtToTreatment => ReasonCode::UnknownDaysCtToTreatment,
+        },
+    }
+}
+
+/// The gate's measurements that have a place on the wire.
+pub(super) fn gate_values(report: &GateReport) -> Vec<wire::GateValue> {
+    report.measurements.iter().filter_map(gate_value).collect()
+}
+
+fn gate_value(measured: &Measurement) -> Option<wire::GateValue> {
+    use ImageName::{Arterial, Portal};
+    let (code, scale) = match measured.quantity {
+        Quantity::SliceSpacing(Portal) => (GateCode::SpacingZMm, 1e3),
+        Quantity::SliceSpacing(Arterial) => (GateCode::SpacingArterialZMm, 1e3),
+        Quantity::InPlaneSpacing(Portal) => (GateCode::SpacingXMm, 1e3),
+        Quantity::Obliquity(Portal) => (GateCode::ObliquityDeg, 1e3),
+        // Percent in the report, a fraction on the wire.
+        Quantity::Clipped(Portal) => (GateCode::ImplausibleFraction, 10.0),
+        Quantity::SoftTissue(Portal) => (GateCode::SoftTissueFraction, 10.0),
+        Quantity::PhaseOverlap => (GateCode::PhaseOverlap, 10.0),
+        Quantity::LiverVolume => (GateCode::LiverMl, 1e3),
+        Quantity::LiverHu(Portal) => (GateCode::LiverHuPortal, 1e3),
+        Quantity::LiverHu(Arterial) => (GateCode::LiverHuArterial, 1e3),
+        Quantity::VesselHu(Portal) => (GateCode::VesselHuPortal, 1e3),
+        Quantity::VesselHu(Arterial) => (GateCode::VesselHuArterial, 1e3),
+        Quantity::InPlaneSpacing(Arterial)
+        | Quantity::Obliquity(Arterial)
+        | Quantity::Clipped(Arterial)
+        | Quantity::SoftTissue(Arterial)
+        | Quantity::PhaseDifference
+        | Quantity::LiverInFirstSlice
+        | Quantity::LiverInLastSlice
+        | Quantity::LiverCovered
+        | Quantity::LesionCount => return None,
+    };
+    Some(wire::GateValue { code, value_e3: scaled(measured.value, scale) })
+}
