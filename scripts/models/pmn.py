@@ -234,6 +234,7 @@ class PatchMerging(nn.Module):
 class PrototypeMambaNet(nn.Module):
     """`[b, 2, S, S, S]` (arterial, portal; 0..1, zero outside liver and tumour) to distances.
 
+    The tokens are pooled by a learned weight, since most of the box is empty or plain liver.
     Returns `distances` `[b, 6]` in the order of `PROTOTYPES` and `token_distances` `[b, T, 2]`: each
     last-stage token (z-major) to the two proliferation prototypes. All are squared Euclidean.
     """
@@ -247,6 +248,7 @@ class PrototypeMambaNet(nn.Module):
         for width, depth in zip(settings.widths, settings.depths, strict=True):
             self.stages.append(nn.Sequential(*(DualBranch(width, settings) for _ in range(depth))))
         self.norm = ChannelNorm(settings.widths[-1])
+        self.attend = nn.Linear(settings.widths[-1], 1)
         self.prototypes = nn.Parameter(torch.randn(len(PROTOTYPES), settings.widths[-1]) * 0.5)
 
     def forward(self, box: Tensor) -> tuple[Tensor, Tensor]:
@@ -256,7 +258,8 @@ class PrototypeMambaNet(nn.Module):
             if index < len(self.merges):
                 tokens = self.merges[index](tokens)
         tokens = self.norm(tokens.reshape(tokens.shape[0], -1, tokens.shape[-1]))
-        pooled = tokens.mean(1, keepdim=True)
+        weights = torch.softmax(self.attend(tokens), 1)
+        pooled = (tokens * weights).sum(1, keepdim=True)
         distances = squared_distance(pooled, self.prototypes).squeeze(1)
         return distances, squared_distance(tokens, self.prototypes[:2])
 
