@@ -87,7 +87,7 @@ ENHANCEMENT: dict[str, tuple[float, float, float, float]] = {
     "gas": (-990, -850, -990, -850),
     "bowel_wall": (30, 80, 40, 100),
     "bowel_contrast": (100, 450, 100, 450),
-    "heart": (150, 300, 120, 180),
+    "heart": (80, 300, 85, 185),
     "pancreas": (70, 120, 70, 110),
     "soft": (10, 110, 10, 120),
     "table": (-700, 200, -700, 200),
@@ -271,7 +271,7 @@ def draw_organs(
     for _ in range(int(random.integers(25, 60))):
         draw_bowel(random, organs, inner_y, inner_x)
     add("fluid", (-450, -390), (20, 50), (-15, 15), (35, 55), (30, 50), (35, 60))
-    add("heart", (25, 50), (15, 45), (-35, 0), (35, 60), (40, 60), (45, 65), turn=uniform(random, (-30, 30)))
+    add("heart", (25, 50), (10, 45), (-35, 5), (35, 65), (40, 65), (45, 70), turn=uniform(random, (-30, 30)))
     add("pancreas", (-110, -80), (spine_y + 45, spine_y + 65), (-30, 20), (10, 18), (9, 16), (45, 70))
     spleen_turn = uniform(random, (-40, 10))
     add("spleen", (-85, -35), (-50, -15), (left + 22, left + 42), (40, 65), (35, 55), (20, 34), turn=spleen_turn)

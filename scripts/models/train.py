@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--skip-training", action="store_true")
     parser.add_argument("--train-only", action="store_true")
     options = parser.parse_args()
+    options.work, options.models = options.work.resolve(), options.models.resolve()
     torch.set_num_threads(options.threads)
     if options.model == "pmn":
         import pmn_model
