@@ -213,8 +213,8 @@ def run(options: argparse.Namespace) -> None:
     network, state = train(minutes, options.seed, options.device, checkpoint)
     if options.train_only:
         return
-    validation = cases_of(phantom.VALIDATION_SEEDS, options.cases or 60, phantom.TRAIN_RANGES)
-    held_out = cases_of(phantom.EVAL_SEEDS[20_000:], options.cases or 150, phantom.EVAL_RANGES)
+    validation = cases_of(phantom.VALIDATION_SEEDS, options.cases or 50, phantom.TRAIN_RANGES)
+    held_out = cases_of(phantom.EVAL_SEEDS[20_000:], options.cases or 120, phantom.EVAL_RANGES)
     calibration = [case.box[None].astype(np.float32) for case in validation[:24]]
     int8_path = options.work / "pmn.onnx"
     float_path = export_and_quantise(network, NAMES, calibration, int8_path, dynamic=False)

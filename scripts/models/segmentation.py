@@ -66,7 +66,7 @@ def tumour_crop(seed: int, ranges: dict[str, Any]) -> Case:
     return image[0].numpy().astype(np.float16), label.numpy()
 
 
-def liver_box_case(seed: int, ranges: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, phantom.Scene]:
+def liver_box_case(seed: int, ranges: dict[str, Any]) -> Case:
     """The liver box with its margin at 2 mm: what the engine shows the fine network."""
     scene = phantom.compose(seed, ranges, minimum_tumours=1)
     low, high = phantom.organ_box(scene)
@@ -74,7 +74,7 @@ def liver_box_case(seed: int, ranges: dict[str, Any]) -> tuple[np.ndarray, np.nd
     shape = tuple(int(np.ceil((b - a) / 2.0 / 16)) * 16 for a, b in zip(low, high, strict=True))
     grid = phantom.Grid.around(tuple((low + high) / 2), 2.0, shape)
     image, label = phantom.render(scene, grid, ("portal",))
-    return image[0].numpy(), label.numpy(), scene
+    return image[0].numpy(), label.numpy()
 
 
 LOCALISER = Plan(liver_localiser, LOCALISER_INPUT, localiser_case, classes=2, multiple=8, pool=200)
@@ -234,11 +234,21 @@ def dice(found: np.ndarray, wanted: np.ndarray) -> float:
     return 1.0 if total == 0 else 2.0 * int((found & wanted).sum()) / total
 
 
-def evaluate_localiser(network: ort.InferenceSession, cases: int) -> dict[str, float]:
-    """Liver Dice and box coverage on evaluation phantoms."""
+def held_out_overviews(count: int) -> list[Case]:
+    """Overviews from the evaluation seeds and ranges."""
+    return [localiser_case(seed, phantom.EVAL_RANGES) for seed in phantom.EVAL_SEEDS[:count]]
+
+
+def held_out_boxes(count: int) -> list[Case]:
+    """Liver boxes from the evaluation seeds and ranges."""
+    seeds = phantom.EVAL_SEEDS[10_000 : 10_000 + count]
+    return [liver_box_case(seed, phantom.EVAL_RANGES) for seed in seeds]
+
+
+def evaluate_localiser(network: ort.InferenceSession, cases: list[Case]) -> dict[str, float]:
+    """Liver Dice and box coverage."""
     scores, covered = [], []
-    for index in range(cases):
-        hu, label = localiser_case(phantom.EVAL_SEEDS[index], phantom.EVAL_RANGES)
+    for hu, label in cases:
         found = predict(network, hu.astype(np.float32), LOCALISER) == 1
         if not label.any():
             continue
@@ -263,12 +273,11 @@ def box_coverage(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(inside.sum() / wanted.sum())
 
 
-def evaluate_tumour(network: ort.InferenceSession, cases: int) -> dict[str, float]:
+def evaluate_tumour(network: ort.InferenceSession, cases: list[Case]) -> dict[str, float]:
     """Dice of liver (with tumour), of tumour, and per tumour size bin of what was found of it."""
     liver, tumour, found_share = [], [], {b: [] for b in SIZE_BINS_MM}
     false_ml = []
-    for index in range(cases):
-        hu, label, _ = liver_box_case(phantom.EVAL_SEEDS[10_000 + index], phantom.EVAL_RANGES)
+    for hu, label in cases:
         found = predict(network, hu, TUMOUR)
         liver.append(dice(found > 0, label > 0))
         if (label == 2).any():

@@ -35,19 +35,20 @@ class Model:
     task: str
     output: dict[str, Any]
     peak_ram_mib: int
-    evaluate: Callable[[ort.InferenceSession, int], dict[str, float]]
-    evaluation_cases: int
+    held_out: Callable[[int], list[segmentation.Case]]
+    held_out_count: int
+    evaluate: Callable[[ort.InferenceSession, list[segmentation.Case]], dict[str, float]]
     real: Callable[[ort.InferenceSession, Path | None], dict[str, float]]
 
 
 MODELS = {
     "liver-localiser": Model(
         segmentation.LOCALISER, "localisation", LOCALISER_OUTPUT, PEAK_RAM_MIB,
-        segmentation.evaluate_localiser, 30, real_ct.localiser_dice,
+        segmentation.held_out_overviews, 24, segmentation.evaluate_localiser, real_ct.localiser_dice,
     ),
     "liver-tumour": Model(
         segmentation.TUMOUR, "segmentation", TUMOUR_OUTPUT, PEAK_RAM_MIB,
-        segmentation.evaluate_tumour, 24, real_ct.tumour_network_dice,
+        segmentation.held_out_boxes, 16, segmentation.evaluate_tumour, real_ct.tumour_network_dice,
     ),
 }
 
@@ -95,11 +96,11 @@ def run(options: argparse.Namespace) -> None:
         return
     int8_path = options.work / f"{name}.onnx"
     float_path = export_and_quantise(network, NAMES, calibration(model.plan), int8_path, dynamic=True)
-    count = options.cases or model.evaluation_cases
+    held_out = model.held_out(options.cases or model.held_out_count)
     metrics = {}
     for kind, path in (("float", float_path), ("int8", int8_path)):
         runner = session(path)
-        metrics[kind] = model.evaluate(runner, count)
+        metrics[kind] = model.evaluate(runner, held_out)
         metrics[kind] |= {f"real_{key}": value for key, value in model.real(runner, options.real_ct).items()}
         metrics[kind]["patch_ms"] = inference_ms(runner, model.plan)
         print(kind, metrics[kind], flush=True)
@@ -110,7 +111,7 @@ def run(options: argparse.Namespace) -> None:
         "iterations": state["iterations"],
         "minutes": round(state["elapsed"] / 60, 1),
         "device": options.device,
-        "held_out_cases": count,
+        "held_out_cases": len(held_out),
         "float_metric": metrics["float"],
         "int8_metric": metrics["int8"],
     }
