@@ -18,7 +18,7 @@ PURPOSE = {
 }
 
 UNET_LIMITS = """\
-* It has never seen a patient. The phantoms are ellipsoids, tubes and noise with textbook enhancement; fatty
+* It was never trained on a patient. The phantoms are ellipsoids, tubes and noise with textbook enhancement; fatty
   or cirrhotic livers, ascites, surgery, stents, metal, lipiodol, motion and children are not in them.
 * Real CT is measured only where the table says so: two non-contrast examinations whose labels are another
   network's output, one being a part of the other. That is a sanity check and no evidence.
@@ -28,7 +28,7 @@ UNET_LIMITS = """\
 """
 
 PMN_LIMITS = """\
-* It has never seen a patient. "Proliferative" here means a phantom drawn with a rim, a rough edge and
+* It was never trained on a patient. "Proliferative" here means a phantom drawn with a rim, a rough edge and
   necrosis; the class ranges overlap and 12 % of tumours have no class on purpose.
 * The efficacy labels (HAIC, TACE) are invented: noisy functions of phenotype, necrosis, size and number, one
   treatment per case. Their distances exercise the software and say nothing about treatment.
@@ -51,7 +51,7 @@ def trained_on(training: dict[str, Any]) -> str:
     return (
         f"{training['cases']} phantoms ({training['data']}) from the training seeds and ranges, "
         f"{training['iterations']} iterations, {training['minutes']} minutes on {training['device']}, seed "
-        f"{training['seed']}. Generator: `scripts/models/phantom.py`."
+        f"{training['seed']}. Generator: `scripts/models/phantom.py`.\n\n{training['note']}"
     )
 
 
@@ -76,7 +76,7 @@ def unet_card(name: str, training: dict[str, Any]) -> str:
 {trained_on(training)}
 
 ## Measured
-On {training["held_out_cases"]} phantoms with seeds and parameter ranges never used in training, each in one pass
+On {training["held_out_cases"]} phantoms with seeds never used in training, and parameter ranges shifted and partly widened, each in one pass
 (no sliding window), float ONNX against the int8 file in this package. `lesion_dice_a_b_mm` is the Dice within
 6 mm around each lesion whose equivalent diameter lies in that bin; `patch_ms` is one patch in ONNX Runtime on
 two threads of a shared machine. {note}
@@ -101,7 +101,7 @@ proliferative or not, and good or poor response to HAIC and TACE. p_A(proliferat
 {trained_on(training)}
 
 ## Measured
-On {training["held_out_cases"]} phantoms with seeds and parameter ranges never used in training. `auc` is for
+On {training["held_out_cases"]} phantoms with seeds never used in training, and parameter ranges shifted and partly widened. `auc` is for
 proliferation, with DeLong's 95 % interval (`auc_low`, `auc_high`). The threshold {threshold} on p_A(proliferative) is
 our own: the largest sensitivity + specificity on {training["validation_cases"]} validation phantoms, int8.
 `auc_haic` and `auc_tace` are against invented labels.

@@ -234,6 +234,7 @@ def run(options: argparse.Namespace) -> None:
         "iterations": state["iterations"],
         "minutes": round(state["elapsed"] / 60, 1),
         "device": options.device,
+        "note": options.note,
         "validation_cases": len(validation),
         "held_out_cases": len(held_out),
         "float_metric": float_metric,

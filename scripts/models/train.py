@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=REPOSITORY / "models", help="where packages go")
     parser.add_argument("--real-ct", type=Path, help="folder of real labelled CT, see above")
     parser.add_argument("--cases", type=int, help="evaluation phantoms (default: the model's own number)")
+    parser.add_argument("--note", default="One run without interruption.", help="how the run went, for card and manifest")
     parser.add_argument("--skip-training", action="store_true")
     parser.add_argument("--train-only", action="store_true")
     options = parser.parse_args()

@@ -111,6 +111,7 @@ def run(options: argparse.Namespace) -> None:
         "iterations": state["iterations"],
         "minutes": round(state["elapsed"] / 60, 1),
         "device": options.device,
+        "note": options.note,
         "held_out_cases": len(held_out),
         "float_metric": metrics["float"],
         "int8_metric": metrics["int8"],
