@@ -1,0 +1,50 @@
+"""Trains, exports, quantises, evaluates and packages one demonstration model.
+
+    scripts/models/train liver-localiser|liver-tumour|pmn [--minutes 15] [--real-ct FOLDER]
+
+Stopped runs resume from the checkpoint in `--work`. Runs on the CPU unless `--device cuda` is given.
+The package lands in `models/<name>/0.1.0/`, ready for `hcc-edge models sign`. `--real-ct` is a folder
+that holds `example_ct.nii.gz`, `example_ct_sm.nii.gz` and their label maps (TotalSegmentator's
+reference files); without it the card says that no real CT was measured. `--skip-training` packages
+the checkpoint as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", choices=["liver-localiser", "liver-tumour", "pmn"])
+    parser.add_argument("--minutes", type=float, default=15.0, help="training time")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--work", type=Path, default=REPOSITORY / "scripts/models/.work", help="checkpoints")
+    parser.add_argument("--models", type=Path, default=REPOSITORY / "models", help="where packages go")
+    parser.add_argument("--real-ct", type=Path, help="folder of real labelled CT, see above")
+    parser.add_argument("--cases", type=int, help="evaluation phantoms (default: the model's own number)")
+    parser.add_argument("--note", default="One run without interruption.", help="how the run went, for card and manifest")
+    parser.add_argument("--skip-training", action="store_true")
+    parser.add_argument("--train-only", action="store_true")
+    options = parser.parse_args()
+    options.work, options.models = options.work.resolve(), options.models.resolve()
+    torch.set_num_threads(options.threads)
+    if options.model == "pmn":
+        import pmn_model
+
+        pmn_model.run(options)
+    else:
+        import unet_model
+
+        unet_model.run(options)
+
+
+if __name__ == "__main__":
+    main()

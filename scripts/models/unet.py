@@ -1,0 +1,69 @@
+"""The two segmentation networks, shaped like nnU-Net's PlainConvUNet.
+
+Tensors are `[batch, channel, z, y, x]` with z towards superior, y towards anterior and x towards the
+patient's right (the RAS+ array, transposed). Each convolution is 3x3x3, followed by BatchNorm (folded
+into the convolution at export) and LeakyReLU 0.01; going down uses stride 2 in the first convolution
+of a stage, going up a 2x2x2 transposed convolution; skips are concatenated; the head is 1x1x1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+LEAKY_SLOPE = 0.01
+
+
+def conv_unit(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
+    """3x3x3 convolution, BatchNorm, LeakyReLU."""
+    return nn.Sequential(
+        nn.Conv3d(channels_in, channels_out, 3, stride, 1),
+        nn.BatchNorm3d(channels_out),
+        nn.LeakyReLU(LEAKY_SLOPE),
+    )
+
+
+class PlainConvUNet(nn.Module):
+    """`[b, 1, D, H, W]` normalised HU in, `[b, classes, D, H, W]` logits out.
+
+    D, H and W are multiples of `2 ** (len(widths) - 1)`. `convs_down[i]` is the number of
+    convolutions in encoder stage i; every decoder stage has one.
+    """
+
+    def __init__(self, classes: int, widths: tuple[int, ...], convs_down: tuple[int, ...]):
+        super().__init__()
+        self.down = nn.ModuleList()
+        previous = 1
+        for stage, (width, convs) in enumerate(zip(widths, convs_down, strict=True)):
+            units = [conv_unit(previous, width, 1 if stage == 0 else 2)]
+            units += [conv_unit(width, width) for _ in range(convs - 1)]
+            self.down.append(nn.Sequential(*units))
+            previous = width
+        self.up = nn.ModuleList()
+        self.merge = nn.ModuleList()
+        for width in reversed(widths[:-1]):
+            self.up.append(nn.ConvTranspose3d(previous, width, 2, 2))
+            self.merge.append(conv_unit(2 * width, width))
+            previous = width
+        self.head = nn.Conv3d(previous, classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        skips = []
+        features = image
+        for stage in self.down:
+            features = stage(features)
+            skips.append(features)
+        skips.pop()
+        for up, merge in zip(self.up, self.merge, strict=True):
+            features = merge(torch.cat([up(features), skips.pop()], dim=1))
+        return self.head(features)
+
+
+def liver_localiser() -> PlainConvUNet:
+    """Background and liver at 4 mm; sides are multiples of 8."""
+    return PlainConvUNet(classes=2, widths=(8, 16, 32, 48), convs_down=(1, 2, 2, 2))
+
+
+def liver_tumour() -> PlainConvUNet:
+    """Background, liver and tumour at 2 mm; sides are multiples of 16."""
+    return PlainConvUNet(classes=3, widths=(8, 16, 32, 64, 96), convs_down=(1, 2, 2, 2, 2))
