@@ -7,6 +7,7 @@ use super::*;
 use crate::analysis::decode::fixture::{FileSpec, gzip};
 use crate::analysis::gate::Quantity;
 use crate::analysis::volume::{LIVER, TUMOUR};
+use crate::units::Probability;
 
 /// Densities in HU, in the portal and in the arterial phase.
 const LIVER_HU: [i16; 2] = [110, 70];
@@ -129,7 +130,7 @@ const ELIGIBLE: Ward = Ward { objection: None };
 impl Clinic for Ward {
     fn assess(&self, _: &Measured) -> (ClinicalFindings, Vec<Reason>) {
         let reasons = self.objection.iter().map(|why| Reason::ClinicalFile((*why).to_owned()));
-        (unknown_patient(), reasons.collect())
+        (ClinicalFindings::of_nobody(), reasons.collect())
     }
 }
 
@@ -329,20 +330,4 @@ fn a_network_that_fails_is_an_error_and_no_finding() {
     let error = analyse(study(PHANTOM), &networks, &ELIGIBLE, &SETTINGS, &mut Watch::default())
         .expect_err("a broken network must not look like a finding");
     assert!(matches!(error, AnalysisError::Network { stage: Stage::Segment, source: OutOfOrder }));
-}
-
-/// The clinical layer's conclusions about a patient of whom nothing is known.
-fn unknown_patient() -> ClinicalFindings {
-    use crate::clinical::data::ClinicalData;
-    use crate::clinical::eligibility::Eligibility;
-    use crate::clinical::liver_function::{Albi, ChildPugh};
-    let data = ClinicalData::absent();
-    ClinicalFindings {
-        eligibility: Eligibility::of(&data, None),
-        albi: Albi::of(&data),
-        child_pugh: ChildPugh::of(&data),
-        nomograms: None,
-        recommendation: None,
-        findings: Vec::new(),
-    }
 }

@@ -35,7 +35,7 @@ enum Command {
     /// Verify a signed result.
     Verify(verify::Args),
     /// Print verified results as they come.
-    Subscribe(subscribe::SubscribeArgs),
+    Subscribe(Box<subscribe::SubscribeArgs>),
     /// Make and show the device's signing key.
     Keys(keys::Args),
     /// Sign, verify and list model packages.
@@ -55,7 +55,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Phantom(args) => phantom::run(&phantom::PhantomArgs { json, ..args }),
         Command::Verify(args) => verify::run(&args, json),
-        Command::Subscribe(args) => follow(&subscribe::SubscribeArgs { json, ..args }),
+        Command::Subscribe(args) => follow(&subscribe::SubscribeArgs { json, ..*args }),
         Command::Keys(args) => keys::run(&args, json),
         Command::Models(args) => models::run(&args, json),
     }

@@ -119,8 +119,8 @@ fn write_nomogram(f: &mut Formatter<'_>, nomogram: &Nomogram) -> fmt::Result {
     writeln!(f, "\n{treatment} nomogram   {} {}", nomogram.package, nomogram.version)?;
     writeln!(
         f,
-        "  {:<20} {:>9} {:<11} {:<9} {:>8} {:>9} {:>7}  {}",
-        "term", "value", "unit", "source", "coeff.", "product", "points", "provenance"
+        "  {:<20} {:>9} {:<11} {:<9} {:>8} {:>9} {:>7}  provenance",
+        "term", "value", "unit", "source", "coeff.", "product", "points"
     )?;
     for term in nomogram.terms.iter() {
         write_term(f, term)?;

@@ -66,6 +66,20 @@ pub fn assess(
 }
 
 impl ClinicalFindings {
+    /// What is concluded of a patient of whom nothing is known.
+    #[cfg(test)]
+    pub(crate) fn of_nobody() -> Self {
+        let data = ClinicalData::absent();
+        Self {
+            eligibility: Eligibility::of(&data, None),
+            albi: Albi::of(&data),
+            child_pugh: ChildPugh::of(&data),
+            nomograms: None,
+            recommendation: None,
+            findings: Vec::new(),
+        }
+    }
+
     /// Why there is no score; empty inside the validity box.
     pub fn reasons(&self) -> Vec<Reason> {
         self.eligibility

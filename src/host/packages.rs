@@ -89,7 +89,7 @@ pub enum PackageError {
         /// The package folder.
         path: PathBuf,
         /// Why.
-        source: Refusal,
+        source: Box<Refusal>,
     },
     /// The manifest cannot be understood.
     #[error("the manifest in {path} cannot be used: {problem}", path = .path.display())]
@@ -176,8 +176,9 @@ pub fn load(
 ) -> Result<VerifiedPackage, PackageError> {
     let manifest_bytes = read(&folder.join(MANIFEST), MAX_MANIFEST)?;
     let cose = read(&folder.join(SIGNATURE), MAX_MANIFEST)?;
-    verify_manifest(&cose, &manifest_bytes, trust, mode)
-        .map_err(|source| PackageError::Signature { path: folder.to_owned(), source })?;
+    verify_manifest(&cose, &manifest_bytes, trust, mode).map_err(|source| {
+        PackageError::Signature { path: folder.to_owned(), source: Box::new(source) }
+    })?;
     let refuse = |problem: String| PackageError::Manifest { path: folder.to_owned(), problem };
     let manifest_digest = sha256(&manifest_bytes).0;
     let manifest_toml =
@@ -249,7 +250,7 @@ impl Manifest {
         if raw.schema != 1 {
             return Err(format!("schema is {}, expected 1", raw.schema));
         }
-        let by_name = |wanted: &str, names: &[&str]| names.iter().any(|name| *name == wanted);
+        let by_name = |wanted: &str, names: &[&str]| names.contains(&wanted);
         let task = Task::ALL.iter().find(|task| by_name(&raw.task, &[task.name()]));
         let used = IntendedUse::ALL.iter().find(|kind| by_name(&raw.intended_use, &[kind.name()]));
         version_numbers(&raw.version).ok_or("version must be three numbers with dots")?;

@@ -48,9 +48,9 @@ pub(super) fn shown_box(images: &Images, focus: [usize; 3]) -> VoxelBox {
             shown.end[axis] = shown.end[axis].max(liver.end[axis]);
         }
     }
-    for axis in 0..3 {
+    for (axis, spacing_mm) in spacing.into_iter().enumerate() {
         let margin_mm = if axis == 0 { LIVER_MARGIN_MM } else { PATIENT_MARGIN_MM };
-        let margin = (margin_mm / spacing[axis]).ceil() as usize;
+        let margin = (margin_mm / spacing_mm).ceil() as usize;
         shown.start[axis] = shown.start[axis].saturating_sub(margin);
         shown.end[axis] = (shown.end[axis] + margin).min(images.portal.hu.shape()[axis]);
     }
@@ -69,9 +69,9 @@ fn bounds<T: Copy>(volume: &Array3<T>, wanted: impl Fn(T) -> bool) -> Option<Vox
         if wanted(*value) {
             let index = [z, y, x];
             let around = found.get_or_insert(VoxelBox { start: index, end: index.map(|i| i + 1) });
-            for axis in 0..3 {
-                around.start[axis] = around.start[axis].min(index[axis]);
-                around.end[axis] = around.end[axis].max(index[axis] + 1);
+            for (axis, at) in index.into_iter().enumerate() {
+                around.start[axis] = around.start[axis].min(at);
+                around.end[axis] = around.end[axis].max(at + 1);
             }
         }
     }

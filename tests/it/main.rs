@@ -1,6 +1,10 @@
 //! Black-box tests.
 
-#![allow(clippy::disallowed_methods, reason = "tests read files and the clock")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests read files and the clock, and stop at the first thing that fails"
+)]
 
 mod broker;
 

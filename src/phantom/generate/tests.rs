@@ -49,8 +49,8 @@ fn the_truth_agrees_with_the_labels() {
                 mean[axis] += (point[axis] + SMALL.spec.origin_mm[axis]) / voxels.len() as f64;
             }
         }
-        for axis in 0..3 {
-            assert!((mean[axis] - tumour.centre_mm[axis]).abs() < 1e-6);
+        for (mean, truth) in mean.into_iter().zip(tumour.centre_mm) {
+            assert!((mean - truth).abs() < 1e-6);
         }
     }
 }

@@ -75,7 +75,7 @@ fn findings(lesions: Vec<Lesion>) -> Findings {
             haic_good: p(0.6),
             tace_good: p(0.3),
         }),
-        clinical: ClinicalFindings {},
+        clinical: ClinicalFindings::of_nobody(),
         timings: Vec::new(),
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 
 /// A view with `text(n)` in every text field, each with its own number.
+#[allow(clippy::too_many_lines, reason = "one literal that fills every field")]
 fn view(mut text: impl FnMut(&'static str) -> String) -> ReportView {
     let mut t = move |sample| text(sample);
     let mut term = |name, value, unit, source, points| TermRow {
