@@ -1,4 +1,4 @@
-//! The shipped networks and the clinical layer behind the two seams of [`analyse`](super::analyse).
+//! The shipped networks and the clinical layer behind the two seams of [`analyse`](super::analyse()).
 
 use thiserror::Error;
 

@@ -29,7 +29,7 @@ enum Action {
         /// Private key of a models signer, PKCS#8.
         #[arg(long)]
         key: PathBuf,
-        /// Folder of the package: <name>/<version>.
+        /// Folder of the package, `NAME/VERSION`.
         folder: PathBuf,
     },
     /// Verify every package in use.

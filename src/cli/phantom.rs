@@ -204,24 +204,3 @@ mod tests {
         assert!(parse_orientation("ASX").unwrap_err().contains("LPS"));
     }
 }
-
-#[cfg(test)]
-mod temp_full {
-    #[test]
-    fn temp_full() {
-        for preset in [super::PresetName::Demo, super::PresetName::Full] {
-            let start = std::time::Instant::now();
-            let dir = tempfile::tempdir().unwrap();
-            let args = super::PhantomArgs {
-                out_dir: dir.path().join("o"),
-                seed: 1,
-                preset,
-                single_phase: false,
-                orientation: crate::phantom::Orientation::LPS,
-                json: false,
-            };
-            super::run(&args).unwrap();
-            eprintln!("{preset:?} {:?}", start.elapsed());
-        }
-    }
-}

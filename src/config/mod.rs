@@ -121,7 +121,7 @@ impl Effective {
     }
 
     /// The settings that can change a result, as text of fixed form: one `key = value` line per
-    /// key marked [`Key::shapes_result`], in table order. The result id covers its digest.
+    /// key marked `shapes_result`, in table order. The result id covers its digest.
     pub fn result_settings(&self) -> String {
         reference::result_settings(&self.values)
     }

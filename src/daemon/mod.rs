@@ -1,3 +1,5 @@
 //! Wiring: tasks, channels, shutdown.
 
 pub mod draft;
+
+pub mod inside;

@@ -10,6 +10,8 @@ pub mod packages;
 
 pub mod journal;
 
+pub mod inbox;
+
 pub mod worker;
 
 pub mod mqtt;

@@ -2,8 +2,8 @@
 //!
 //! | file | makes |
 //! |---|---|
-//! | [`overview`] | one PNG: both phases and the heat map in three planes |
-//! | [`report`] | one HTML page that needs nothing but the overview beside it |
+//! | [`mod@overview`] | one PNG: both phases and the heat map in three planes |
+//! | [`mod@report`] | one HTML page that needs nothing but the overview beside it |
 //!
 //! Pictures follow the radiological convention: the patient's right is at the left of the picture.
 

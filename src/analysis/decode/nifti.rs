@@ -1,6 +1,6 @@
 //! NIfTI-1 bytes → [`HuVolume`] in RAS order.
 //!
-//! The header is checked by [`header`](super::header) and the byte stream by `source`; the `nifti`
+//! The header is checked by [`header`] and the byte stream by `source`; the `nifti`
 //! crate then reads voxels slice by slice under a header made of checked values only, so that no
 //! more than one slice is held beside the result.
 

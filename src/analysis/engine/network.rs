@@ -1,6 +1,6 @@
 //! A package's network, ready to run on one input shape.
 //!
-//! What executes it is behind [`Backend`]: tract today; an int8 program takes the same place and
+//! What executes it is behind the trait `Backend`: tract today; an int8 program takes the same place and
 //! describes itself through the same [`EngineInfo`], so that a result always names what computed it.
 
 use std::error::Error;

@@ -1,0 +1,1 @@
+//! When a folder in the inbox is complete.

@@ -1,0 +1,1 @@
+//! From the claim to the release: `step(study, event) -> commands`.
