@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::seal::wire::Status;
+
 /// Done.
 pub const OK: u8 = 0;
 /// Failed for a reason without a code of its own.
@@ -28,6 +30,16 @@ pub const TEMPORARY: u8 = 75;
 pub const PERMISSION: u8 = 77;
 /// The configuration does not hold; a restart will not help.
 pub const CONFIG: u8 = 78;
+
+/// The exit code that goes with a result.
+pub fn of_status(status: Status) -> u8 {
+    match status {
+        Status::Ok => OK,
+        Status::Abstained => ABSTAINED,
+        Status::Unreadable => INPUT_REJECTED,
+        Status::Failed => GENERIC,
+    }
+}
 
 /// An exit code attached to an error with `anyhow::Context`; it reads as the context's text.
 #[derive(Debug)]

@@ -1,8 +1,14 @@
-//! The commands: arguments, dispatch, exit codes. One file per command.
+//! The commands: arguments, dispatch, exit codes. One file per command; below them what several
+//! commands share.
 
-pub mod exit;
+pub mod run;
 
-pub mod show;
+pub mod process;
+
+#[cfg(feature = "demo")]
+pub mod demo;
+
+pub mod check;
 
 pub mod phantom;
 
@@ -13,6 +19,31 @@ pub mod subscribe;
 pub mod keys;
 
 pub mod models;
+
+pub mod config;
+
+pub mod journal;
+
+pub mod worker;
+
+pub mod exit;
+
+mod settings;
+
+mod show;
+
+mod progress;
+
+mod scratch;
+
+#[cfg(feature = "demo")]
+mod daemon_process;
+
+#[cfg(feature = "demo")]
+mod watch;
+
+#[cfg(feature = "demo")]
+mod truth;
 
 use clap::{Parser, Subcommand};
 
@@ -30,6 +61,15 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The whole path on this machine: embedded broker, daemon, phantom study, verified result.
+    #[cfg(feature = "demo")]
+    Demo(demo::DemoArgs),
+    /// Run the daemon until SIGTERM.
+    Run(run::RunArgs),
+    /// Process one study folder without inbox and broker.
+    Process(process::ProcessArgs),
+    /// Check configuration, keys, packages, disk, clock and broker.
+    Check(check::CheckArgs),
     /// Make a synthetic two-phase study with its ground truth.
     Phantom(phantom::PhantomArgs),
     /// Verify a signed result.
@@ -40,6 +80,13 @@ enum Command {
     Keys(keys::Args),
     /// Sign, verify and list model packages.
     Models(models::Args),
+    /// Check, show and document the configuration.
+    Config(config::Args),
+    /// Look into the journal.
+    Journal(journal::Args),
+    /// The worker process of one study; started by the daemon.
+    #[command(hide = true)]
+    Worker(worker::WorkerArgs),
 }
 
 /// Reads the process's arguments.
@@ -49,16 +96,30 @@ pub fn parse() -> Result<Cli, clap::Error> {
 
 /// Runs the command and returns its exit code.
 pub fn run(cli: Cli) -> anyhow::Result<u8> {
-    let level = env_logger::Env::default().default_filter_or("warn");
-    env_logger::Builder::from_env(level).format_timestamp(None).init();
     let json = cli.json;
+    start_log(&cli.command);
     match cli.command {
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(&args, json),
+        Command::Run(args) => run::run(&args),
+        Command::Process(args) => process::run(&args, json),
+        Command::Check(args) => check::run(&args, json),
         Command::Phantom(args) => phantom::run(&phantom::PhantomArgs { json, ..args }),
         Command::Verify(args) => verify::run(&args, json),
         Command::Subscribe(args) => follow(&subscribe::SubscribeArgs { json, ..*args }),
         Command::Keys(args) => keys::run(&args, json),
         Command::Models(args) => models::run(&args, json),
+        Command::Config(args) => config::run(&args, json),
+        Command::Journal(args) => journal::run(&args, json),
+        Command::Worker(args) => Ok(worker::run(&args)),
     }
+}
+
+/// The log goes to standard error, without time stamps: journald adds its own.
+fn start_log(command: &Command) {
+    let level = if matches!(command, Command::Run(_)) { "info" } else { "warn" };
+    let filter = env_logger::Env::new().filter_or("HCC_EDGE_LOG", level);
+    env_logger::Builder::from_env(filter).format_timestamp(None).init();
 }
 
 fn follow(args: &subscribe::SubscribeArgs) -> anyhow::Result<u8> {

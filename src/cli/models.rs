@@ -83,7 +83,7 @@ fn sign(key: &Path, folder: &Path, json: bool) -> anyhow::Result<u8> {
 
 /// The keys that may vouch for packages: a store that is named; otherwise the device's, and in
 /// demonstration mode the demonstration keys that lie beside the packages.
-pub fn trust_for_packages(
+fn trust_for_packages(
     named: Option<&Path>,
     state: &Path,
     roots: &[PathBuf],
@@ -92,17 +92,8 @@ pub fn trust_for_packages(
     if let Some(path) = named {
         return keys::load_trust(path)?.with_context(|| format!("no file {}", path.display()));
     }
-    let own = state.join("keys").join(keys::TRUST_STORE);
-    let mut trust = keys::load_trust(&own)?.unwrap_or_default();
-    if mode == PackageMode::Demonstration {
-        for root in roots {
-            let beside = keys::load_trust(&root.join(keys::TRUST_STORE))?.unwrap_or_default();
-            for key in beside.keys().filter(|key| key.demonstration) {
-                trust.add(key.clone())?;
-            }
-        }
-    }
-    Ok(trust)
+    let own = keys::load_trust(&state.join("keys").join(keys::TRUST_STORE))?.unwrap_or_default();
+    Ok(packages::trust_for(&own, roots, mode)?)
 }
 
 fn verify(place: &Where, state: &Path, json: bool) -> anyhow::Result<u8> {

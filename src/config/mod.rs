@@ -29,7 +29,7 @@ pub struct Sources<'a> {
     /// Environment variables; those that do not start with [`ENV_PREFIX`] are passed over.
     pub environment: Vec<(String, String)>,
     /// Command-line flags as (key, value), for example `("mqtt.url", "mqtt://localhost")`.
-    pub flags: Vec<(&'static str, String)>,
+    pub flags: Vec<(String, String)>,
 }
 
 /// One fault in the configuration.

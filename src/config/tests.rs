@@ -86,7 +86,7 @@ fn environment_beats_file_and_flag_beats_environment() {
             pair("HCC_EDGE_DATA", "not a setting"),
             pair("PATH", "/bin"),
         ],
-        flags: vec![("mqtt.url", "mqtt://flag:2".to_owned())],
+        flags: vec![("mqtt.url".to_owned(), "mqtt://flag:2".to_owned())],
     };
     let effective = load(&sources).unwrap();
     assert_eq!(effective.config.mqtt.url.to_string(), "mqtt://flag:2");
@@ -130,12 +130,12 @@ fn every_range_holds_on_both_sides() {
                 ("mqtt.reconnect_min_s", "mqtt.reconnect_max_s"),
                 ("mqtt.reconnect_max_s", "mqtt.reconnect_min_s"),
             ];
-            let mut flags = vec![(key.path, value.to_string())];
+            let mut flags = vec![(key.path.to_owned(), value.to_string())];
             if let Some((_, other)) = pairs.iter().find(|(a, _)| *a == key.path) {
                 let Some(Key { kind: Kind::Integer { low, high }, .. }) = Key::find(other) else {
                     unreachable!("ordered keys are integers")
                 };
-                flags.push((other, value.clamp(*low, *high).to_string()));
+                flags.push((other.to_owned(), value.clamp(*low, *high).to_string()));
             }
             load(&Sources { text: GOOD, flags, ..Sources::default() })
         };

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::units::Bytes;
+
 /// Writes `bytes` to `path`: temporary file in the same folder, fsync, rename, fsync of the folder.
 /// An existing file is replaced whole or not at all. `mode` is the new file's permission bits.
 pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -40,6 +42,12 @@ pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
 /// Creates a folder for this user alone, with its parents; one that exists is left as it is.
 pub fn create_private_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Bytes that are free for this user on the file system of `path`.
+pub fn free_bytes(path: &Path) -> io::Result<Bytes> {
+    let free = rustix::fs::statvfs(path)?;
+    Ok(Bytes(free.f_bavail.saturating_mul(free.f_frsize)))
 }
 
 /// The folders of a state directory (DESIGN section 4).

@@ -18,6 +18,8 @@ use crate::seal::wire::Slug;
 pub const DEVICE_KEY: &str = "device.pk8";
 /// Name of the trust store in the keys folder.
 pub const TRUST_STORE: &str = "trust.toml";
+/// Name of the site's key for pseudonyms in the keys folder.
+pub const SITE_KEY: &str = "site.key";
 /// The largest private key file that is read, in bytes; ours have 83.
 const MAX_KEY_BYTES: u64 = 4_096;
 
@@ -102,12 +104,18 @@ pub fn load(keys: &Path) -> Result<Ed25519Signer, KeyError> {
 
 /// Reads a private key file; refuses one that others can reach.
 pub fn load_signer(path: &Path) -> Result<Ed25519Signer, KeyError> {
-    let bytes = read_limited(path, MAX_KEY_BYTES)?.ok_or(KeyError::Missing(path.to_owned()))?;
-    let mode = bytes.1 & 0o777;
+    let (bytes, mode) =
+        read_limited(path, MAX_KEY_BYTES)?.ok_or(KeyError::Missing(path.to_owned()))?;
+    owner_only(path, mode)?;
+    read_pkcs8(path, &bytes)
+}
+
+fn owner_only(path: &Path, mode: u32) -> Result<(), KeyError> {
+    let mode = mode & 0o777;
     if mode & 0o177 != 0 {
         return Err(KeyError::Mode { path: path.to_owned(), mode });
     }
-    read_pkcs8(path, &bytes.0)
+    Ok(())
 }
 
 /// Reads a private key that is no secret: the demonstration signing key of the repository.
@@ -138,6 +146,20 @@ pub fn generate() -> Result<Vec<u8>, KeyError> {
     let document =
         Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| KeyError::Random)?;
     Ok(document.as_ref().to_vec())
+}
+
+/// The site's key for pseudonyms, `<keys>/site.key`, 32 bytes, mode 0600: copied to every device of a
+/// site that shares pseudonyms, made at random where there is none.
+pub fn site_key(keys: &Path) -> Result<[u8; 32], KeyError> {
+    let path = keys.join(SITE_KEY);
+    if let Some((bytes, mode)) = read_limited(&path, MAX_KEY_BYTES)? {
+        owner_only(&path, mode)?;
+        return bytes.try_into().map_err(|_| KeyError::NotAFile { path, limit: 32 });
+    }
+    let mut key = [0; 32];
+    random(&mut key)?;
+    write_durably(&path, &key, 0o600)?;
+    Ok(key)
 }
 
 /// Fills `bytes` from the system's random numbers: epochs, job ids.
@@ -239,6 +261,18 @@ mod tests {
         for bad in [0o640, 0o604, 0o620, 0o601, 0o700, 0o666] {
             assert!(matches!(with_mode(bad), Err(KeyError::Mode { .. })), "{bad:o}");
         }
+    }
+
+    #[test]
+    fn the_site_key_is_made_once_and_kept_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = site_key(folder.path()).unwrap();
+        assert_eq!(site_key(folder.path()).unwrap(), made);
+        let path = folder.path().join(SITE_KEY);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(site_key(folder.path()), Err(KeyError::Mode { .. })));
+        fs::remove_file(&path).unwrap();
+        assert_ne!(site_key(folder.path()).unwrap(), made);
     }
 
     #[test]

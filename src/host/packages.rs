@@ -140,6 +140,37 @@ pub fn search_order(named: Option<&Path>, state: Option<&Path>, mode: PackageMod
     roots
 }
 
+/// Why the keys that vouch for packages cannot be read.
+#[derive(Debug, Error)]
+pub enum PackageTrustError {
+    /// A trust store beside the packages cannot be used.
+    #[error(transparent)]
+    Keys(#[from] super::keys::KeyError),
+    /// There are too many keys.
+    #[error(transparent)]
+    Trust(#[from] crate::seal::trust::TrustError),
+}
+
+/// The keys that may vouch for packages: the device's own and, in demonstration mode, the
+/// demonstration keys that lie beside the packages.
+pub fn trust_for(
+    own: &TrustStore,
+    roots: &[PathBuf],
+    mode: PackageMode,
+) -> Result<TrustStore, PackageTrustError> {
+    let mut trust = own.clone();
+    if mode == PackageMode::Demonstration {
+        for root in roots {
+            let store = root.join(super::keys::TRUST_STORE);
+            let beside = super::keys::load_trust(&store)?.unwrap_or_default();
+            for key in beside.keys().filter(|key| key.demonstration) {
+                trust.add(key.clone())?;
+            }
+        }
+    }
+    Ok(trust)
+}
+
 /// The folder of the version in use of one package: the first root that has the package decides;
 /// there the version in `active.toml`, else the highest.
 pub fn find(roots: &[PathBuf], name: &Slug) -> Result<PathBuf, PackageError> {

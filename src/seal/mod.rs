@@ -7,6 +7,7 @@ pub mod cbor;
 pub mod chain;
 pub mod cose;
 pub mod digest;
+pub mod sign;
 pub mod trust;
 pub mod verify;
 pub mod view;

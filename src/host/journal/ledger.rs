@@ -67,6 +67,11 @@ impl Ledger {
                     state.attempts = state.attempts.max(*attempt);
                 }
             }
+            Record::Interrupted { job } => {
+                if let Some(state) = self.open.get_mut(job) {
+                    state.attempts = state.attempts.saturating_sub(1);
+                }
+            }
             Record::Result { job, seq, result_id, failed, cose } => {
                 let (time_ms, place) = (entry.time_ms, entry.place);
                 let (job, result_id, failed) = (*job, *result_id, *failed);
@@ -130,6 +135,11 @@ impl Ledger {
     /// Results without a confirmation, in order.
     pub fn unconfirmed(&self) -> impl Iterator<Item = u64> + '_ {
         self.unconfirmed.iter().copied()
+    }
+
+    /// Whether this result waits for a confirmation.
+    pub fn is_unconfirmed(&self, seq: u64) -> bool {
+        self.unconfirmed.contains(&seq)
     }
 
     /// Number of results without a confirmation.

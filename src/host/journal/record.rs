@@ -58,6 +58,11 @@ pub enum Record {
         /// From 1.
         attempt: u32,
     },
+    /// The daemon was stopped in an orderly way during the last attempt, which does not count.
+    Interrupted {
+        /// Which study.
+        job: JobId,
+    },
     /// The signed result. `seq` is contiguous from 1 within the epoch.
     Result {
         /// Which study.
@@ -115,6 +120,7 @@ impl Record {
             Self::Duplicate { job, seq } => (4, pack(&(bytes(job), seq))),
             Self::Released { job } => (5, pack(&(bytes(job),))),
             Self::Confirm { seq } => (6, pack(&(seq,))),
+            Self::Interrupted { job } => (7, pack(&(bytes(job),))),
         };
         let body = body?;
         if body.len() > MAX_BODY {
@@ -156,6 +162,10 @@ impl Record {
             6 => {
                 let (seq,) = unpack(body)?;
                 Self::Confirm { seq }
+            }
+            7 => {
+                let (job,) = unpack(body)?;
+                Self::Interrupted { job: id(job) }
             }
             _ => return Err(BadRecord("a record of an unknown type")),
         })
@@ -202,7 +212,8 @@ pub(super) mod tests {
                 }
             ),
             (job.clone(), any::<u64>()).prop_map(|(job, seq)| Record::Duplicate { job, seq }),
-            job.prop_map(|job| Record::Released { job }),
+            job.clone().prop_map(|job| Record::Released { job }),
+            job.prop_map(|job| Record::Interrupted { job }),
             any::<u64>().prop_map(|seq| Record::Confirm { seq }),
         ]
     }

@@ -32,7 +32,7 @@ pub enum JournalError {
     /// A record before the end does not hold.
     #[error(
         "the journal is damaged at {} byte {offset}: {why}; look at it with `hcc-edge journal \
-         verify`, then accept the loss with `hcc-edge journal accept-damage`", path.display()
+         check`, then accept the loss with `hcc-edge journal accept-damage`", path.display()
     )]
     Damaged {
         /// The segment.
@@ -220,7 +220,7 @@ impl Store {
     }
 }
 
-/// Reads a journal without opening it for writing, for `journal show` and `journal verify`.
+/// Reads a journal without opening it for writing, for `journal tail` and `journal check`.
 pub fn inspect(folder: &Path) -> Result<Vec<Entry>, JournalError> {
     Ok(replay(folder, &list_segments(folder)?)?.entries)
 }

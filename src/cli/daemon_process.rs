@@ -1,0 +1,84 @@
+//! The daemon as a process of its own, for `demo` and `bench`: started from this very binary, ended
+//! with SIGTERM, never left behind.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long an orderly end may take.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Lines of the log shown when the daemon ends by itself.
+const LOG_SHOWN: usize = 15;
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct DaemonProcess {
+    child: Child,
+    log: PathBuf,
+}
+
+impl DaemonProcess {
+    /// `hcc-edge run --config CONFIG`, its log in `log`.
+    pub fn start(config: &Path, log: &Path) -> anyhow::Result<Self> {
+        let program = std::env::current_exe()?;
+        let stderr = File::create(log).with_context(|| format!("making {}", log.display()))?;
+        let child = Command::new(&program)
+            .args(["run", "--config"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        Ok(Self { child, log: log.to_owned() })
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Fails, with the end of its log, when it has ended.
+    pub fn expect_alive(&mut self) -> anyhow::Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(LOG_SHOWN)..].join("\n");
+            bail!("the daemon ended with {status}; the end of its log:\n{tail}");
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, then waits for its end.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        self.terminate();
+        let deadline = Instant::now() + GRACE;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                bail!("the daemon did not end within {} s of SIGTERM", GRACE.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn terminate(&self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // Fails only when it has ended already.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+}
+
+impl Drop for DaemonProcess {
+    fn drop(&mut self) {
+        // Does nothing to a process that was waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,166 @@
+//! `hcc-edge process`: one study on the command line, through the same worker, journal and signature
+//! as in the daemon, without inbox and broker.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde_json::json;
+
+use super::exit::{self, exit};
+use super::progress::Progress;
+use super::scratch::Scratch;
+use super::settings::{self, ConfigArgs};
+use super::show::Readable;
+use crate::config::Effective;
+use crate::daemon::device::Device;
+use crate::daemon::lane::{Ended, Lane};
+use crate::daemon::notice::{Notice, Tell};
+use crate::daemon::release;
+use crate::host::clock;
+use crate::host::inbox::Claim;
+use crate::host::journal::{Damage, Journal, JobId, Record, Store};
+use crate::host::keys;
+use crate::host::mqtt::messages::{JobPhase, JobUpdate};
+use crate::seal::verify::{Verified, verify};
+use crate::seal::wire::{ResultMessage, Slug};
+
+/// What `hcc-edge process` takes.
+#[derive(Debug, Args)]
+pub struct ProcessArgs {
+    /// Folder of the study: arterial and portal images, clinical.json. It is left as it is.
+    study: PathBuf,
+    /// Folder for the result; made, and must not hold one yet.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Use this device's configuration, keys and journal instead of throw-away ones; not while its
+    /// daemon runs.
+    #[arg(long)]
+    device: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Folder of model packages, searched first.
+    #[arg(long, value_name = "FOLDER")]
+    models: Option<PathBuf>,
+}
+
+/// Runs the command; the exit code follows the result's status.
+pub fn run(args: &ProcessArgs, json: bool) -> anyhow::Result<u8> {
+    if !args.study.is_dir() {
+        return Err(anyhow::anyhow!("{} is not a folder", args.study.display())
+            .context(exit(exit::NO_INPUT, "reading the study")));
+    }
+    if args.out.join(release::RESULT).exists() {
+        bail!("{} holds a result already: name another folder", args.out.display());
+    }
+    let (effective, scratch) = configuration(args)?;
+    let device = Arc::new(Device::open(&effective)?);
+    let place = carry(&device, &args.study)?;
+    copy_result(&place, &args.out)?;
+    let trust_text = keys::export(&device.state.keys(), &device.address.site, &device.address.device)?;
+    fs::write(args.out.join(keys::TRUST_STORE), trust_text)
+        .with_context(|| format!("writing into {}", args.out.display()))?;
+    drop(scratch);
+    let verified = read_back(&device, &args.out)?;
+    if json {
+        println!("{}", object(&verified, &args.out));
+    } else {
+        println!("{}", Readable(&verified.message));
+        for file in files(&args.out) {
+            println!("File    {}", file.display());
+        }
+    }
+    Ok(exit::of_status(verified.message.status))
+}
+
+/// The device's own configuration, or a throw-away device.
+fn configuration(args: &ProcessArgs) -> anyhow::Result<(Effective, Option<Scratch>)> {
+    if args.device {
+        return Ok((args.config.load()?, None));
+    }
+    let scratch = Scratch::new("process")?;
+    let state = scratch.path().join("state");
+    let models: Vec<PathBuf> = args.models.iter().cloned().collect();
+    let text = settings::demonstration(&state, "workstation", "mqtt://localhost", &models);
+    let effective = settings::effective(&text, args.config.set.clone())
+        .with_context(|| exit(exit::CONFIG, "flags and environment"))?;
+    let slug = |text: &str| Slug::new(text);
+    let (site, device) = (&effective.config.site, &effective.config.device);
+    keys::init(&state.join("keys"), &slug(site.as_str())?, &slug(device.as_str())?)?;
+    Ok((effective, Some(scratch)))
+}
+
+/// Claims a copy of the study and carries it to its place, which is returned.
+fn carry(device: &Arc<Device>, study: &Path) -> anyhow::Result<PathBuf> {
+    let mut random = [0; 16];
+    keys::random(&mut random)?;
+    let (epoch, job) = random.split_at(8);
+    let (epoch, job) = (epoch.try_into()?, JobId::new(job.try_into()?));
+    let (store, entries) = Store::open(&device.state.journal(), epoch, Damage::Refuse)?;
+    let journal = Arc::new(Journal::start(store, &entries, clock::now_ms));
+    let arrived_ms = clock::now_ms();
+    Claim::of_copy(&device.state, job, study, arrived_ms)
+        .with_context(|| format!("copying {}", study.display()))?;
+    journal.append(vec![Record::Claim { job, arrived_ms }])?;
+    let progress = Progress::new();
+    let tell: Tell = Arc::new(move |notice| match notice {
+        Notice::Job(JobUpdate { phase: JobPhase::Running { stage, percent }, .. }) => {
+            progress.show(&stage, percent);
+        }
+        Notice::Alarm(code, Some(detail)) => log::warn!("{}: {detail}", code.as_str()),
+        Notice::Job(_)
+        | Notice::Alarm(_, None)
+        | Notice::Outbox
+        | Notice::Again(_)
+        | Notice::Fatal(_) => {}
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let lane = Lane { device: device.clone(), journal: journal.clone(), tell, stop };
+    let Ended::Released { seq } = lane.carry(job)? else { bail!("the study was not finished") };
+    let ledger = journal.ledger();
+    let failed = ledger.result(seq).is_some_and(|entry| entry.failed);
+    Ok(release::place(&device.state, job, failed))
+}
+
+/// Every file of the result but the input, which the caller has.
+fn copy_result(place: &Path, out: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
+    for entry in fs::read_dir(place).with_context(|| format!("reading {}", place.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            let target = out.join(entry.file_name());
+            fs::copy(entry.path(), &target)
+                .with_context(|| format!("writing {}", target.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn read_back(device: &Device, out: &Path) -> anyhow::Result<Verified<ResultMessage>> {
+    let cose = fs::read(out.join(release::RESULT))?;
+    Ok(verify(&cose, &device.trust, Some(&device.address))?)
+}
+
+/// Files of a result, by name.
+pub fn files(out: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(out).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    files
+}
+
+fn object(verified: &Verified<ResultMessage>, out: &Path) -> serde_json::Value {
+    let run = fs::read(out.join(release::RUN)).ok();
+    let run: Option<serde_json::Value> = run.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    json!({
+        "verified": true,
+        "kid": verified.kid,
+        "result": verified.message,
+        "run": run,
+        "files": files(out),
+    })
+}

@@ -1,0 +1,369 @@
+//! Carries one claimed study from the claim to the release: asks [`Study`] what to do, does it, and
+//! reports back. One study at a time; the journal first, always.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::device::Device;
+use super::inside::order::WorkOrder;
+use super::notice::{Notice, Tell, ThreadError, job};
+use super::packages::PackageSet;
+use super::release::{self, Run};
+use super::sealing::{self, Identity, chain};
+use crate::analysis::ANALYSIS_VERSION;
+use crate::clinical::data::ClinicalData;
+use crate::host::clock;
+use crate::host::inbox::{self, Claim, StudyFile};
+use crate::host::journal::{JobId, Journal, Record, SealError};
+use crate::host::mqtt::messages::JobPhase;
+use crate::host::mqtt::topic::AlarmCode;
+use crate::host::worker::{self, Job, WorkerError};
+use crate::seal::digest::{ResultIdentity, result_id};
+use crate::seal::verify::decode_unverified;
+use crate::seal::wire::{Digest, Draft, Reason, ReasonCode, ResultMessage, StageCode, Status};
+use crate::study::life::{Command, Event, Failure, Study, Verdict};
+use crate::units::Millis;
+
+/// How often a wait looks whether the daemon is being stopped.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Pause before a folder that could not be moved out of `work/` is tried again.
+const RELEASE_PAUSE: Duration = Duration::from_secs(10);
+
+/// How a study's way through the lane ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It has a result and has left `work/`.
+    Released {
+        /// Number of the result.
+        seq: u64,
+    },
+    /// The daemon is being stopped; the study goes on at the next start.
+    Stopped,
+}
+
+/// What every study needs to get through.
+pub struct Lane {
+    /// The box.
+    pub device: Arc<Device>,
+    /// The truth.
+    pub journal: Arc<Journal>,
+    /// Who hears of progress.
+    pub tell: Tell,
+    /// True when the daemon is being stopped.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Lane {
+    /// Carries one study as far as it gets.
+    pub fn carry(&self, job: JobId) -> Result<Ended, ThreadError> {
+        let known = self.journal.ledger().open().get(&job).copied();
+        let Some(known) = known else {
+            log::warn!("job {job} is not open in the journal and is left alone");
+            return Ok(Ended::Stopped);
+        };
+        let most = self.device.config.limits.attempts;
+        let mut study = Study::new(known.attempts, known.seq, most);
+        let mut case = Case::open(self, job, known.arrived_ms);
+        let mut next = study.step(Event::Begin, now());
+        let mut seq = known.seq.unwrap_or_default();
+        while let Some(command) = next {
+            let Some(event) = case.carry_out(command)? else { return Ok(Ended::Stopped) };
+            if let Event::Sealed { seq: sealed } = event {
+                seq = sealed;
+            }
+            next = study.step(event, now());
+        }
+        Ok(Ended::Released { seq })
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps; false when the daemon is being stopped.
+    fn pause(&self, how_long: Duration) -> bool {
+        let mut left = how_long;
+        while !self.stopping() && !left.is_zero() {
+            let step = left.min(TICK);
+            thread::sleep(step);
+            left -= step;
+        }
+        !self.stopping()
+    }
+}
+
+fn now() -> Millis {
+    Millis(clock::now_ms())
+}
+
+/// One study on its way.
+struct Case<'a> {
+    lane: &'a Lane,
+    job: JobId,
+    claim: Claim,
+    folder: PathBuf,
+    files: Vec<StudyFile>,
+    clinical: Option<Vec<u8>>,
+    identity: Identity,
+    refusal: Option<Reason>,
+    packages: Option<PackageSet>,
+    draft: Option<Draft>,
+    run: Run,
+}
+
+impl<'a> Case<'a> {
+    fn open(lane: &'a Lane, job: JobId, arrived_ms: u64) -> Self {
+        let state = &lane.device.state;
+        let claim = Claim::load(state, job).unwrap_or_else(|error| {
+            log::warn!("job {job}: {}", chain(&error));
+            Claim::unknown(arrived_ms)
+        });
+        Self {
+            lane,
+            job,
+            folder: state.work().join(job.to_string()),
+            run: Run { study: claim.study.clone(), ..Run::default() },
+            identity: Identity::unknown(arrived_ms),
+            claim,
+            files: Vec::new(),
+            clinical: None,
+            identity: None,
+            refusal: None,
+            packages: None,
+            draft: None,
+        }
+    }
+
+    /// `None` when the daemon is being stopped.
+    fn carry_out(&mut self, command: Command) -> Result<Option<Event>, ThreadError> {
+        match command {
+            Command::Inspect => self.inspect().map(Some),
+            Command::Analyse { attempt } => self.analyse(attempt),
+            Command::Wait { until } => {
+                let left = until.0.saturating_sub(clock::now_ms());
+                Ok(self.lane.pause(Duration::from_millis(left)).then_some(Event::Due))
+            }
+            Command::Seal(verdict) => self.seal(verdict).map(Some),
+            Command::Repeat { seq } => {
+                let record = Record::Duplicate { job: self.job, seq };
+                self.lane.journal.append(vec![record])?;
+                (self.lane.tell)(Notice::Again(seq));
+                Ok(Some(Event::Sealed { seq }))
+            }
+            Command::Release { seq } => self.release(seq),
+        }
+    }
+
+    fn inspect(&mut self) -> Result<Event, ThreadError> {
+        let device = &self.lane.device;
+        let input = self.folder.join("input");
+        let inspected = inbox::inspect(&input, &self.claim, &device.config.limits);
+        let (inputs, study_digest) = match &inspected {
+            Ok(found) => (found.inputs.clone(), found.study_digest),
+            Err(refusal) => (refusal.inputs.clone(), refusal.study_digest),
+        };
+        let packages = match PackageSet::load(device) {
+            Ok(packages) => Some(packages),
+            Err(error) => {
+                self.model_alarm(&chain(&error));
+                None
+            }
+        };
+        let digests = packages.as_ref().map(PackageSet::digests).unwrap_or_default();
+        let result_id = result_id(&ResultIdentity {
+            device: &device.address.device,
+            study_digest,
+            packages: &digests,
+            analysis_version: ANALYSIS_VERSION,
+            settings_digest: device.settings_digest,
+        })?;
+        let clinical = inspected.as_ref().ok().and_then(|found| found.clinical.as_deref());
+        let subject = clinical.and_then(|json| self.subject(json));
+        let arrived_ms = self.claim.arrived_ms;
+        self.identity = Identity { result_id, inputs, study_digest, subject, arrived_ms };
+        self.packages = packages;
+        let refusal = match inspected {
+            Err(refusal) => refusal,
+            Ok(found) => {
+                self.files = found.files;
+                self.clinical = found.clinical;
+                return Ok(self.known(&result_id.0).map_or(Event::Inspected, |seq| Event::Known { seq }));
+            }
+        };
+        log::warn!("job {}: {}", self.job, refusal.reason.sentence());
+        self.refusal = Some(Reason::with_detail(refusal.reason, &refusal.detail));
+        Ok(Event::Refused)
+    }
+
+    /// The earlier result of the same study; a failure is none, because what made it fail (a limit,
+    /// a full disk) may be mended by now.
+    fn known(&self, result_id: &[u8; 16]) -> Option<u64> {
+        let seq = self.lane.journal.ledger().seq_of(result_id)?;
+        let failed = self.lane.journal.ledger().result(seq).is_none_or(|entry| entry.failed);
+        (!failed).then_some(seq)
+    }
+
+    fn subject(&self, json: &[u8]) -> Option<Digest> {
+        let data = ClinicalData::parse(json).ok()?;
+        data.subject.map(|subject| self.lane.device.pseudonym(subject.reveal()))
+    }
+
+    fn analyse(&mut self, attempt: u32) -> Result<Option<Event>, ThreadError> {
+        let (lane, job_id) = (self.lane, self.job);
+        lane.journal.append(vec![Record::Try { job: job_id, attempt }])?;
+        self.run.attempts = attempt;
+        let packages = match self.packages.take().map_or_else(|| PackageSet::load(&lane.device), Ok) {
+            Ok(packages) => packages,
+            Err(error) => {
+                self.model_alarm(&chain(&error));
+                return Ok(Some(Event::Failed(Failure::ModelRefused)));
+            }
+        };
+        let started = clock::now_ms();
+        let ended = match self.order(packages) {
+            Ok(order) => worker::run(order, &lane.stop, &mut |stage, percent| {
+                (lane.tell)(job(job_id, running(stage, percent)));
+            }),
+            Err(error) => Err(error),
+        };
+        self.run.worker_ms = clock::now_ms().saturating_sub(started);
+        match ended {
+            Ok(report) => {
+                self.run.peak_rss = report.peak_rss;
+                match Draft::decode(&report.draft) {
+                    Ok(draft) => {
+                        self.draft = Some(draft);
+                        Ok(Some(Event::Drafted))
+                    }
+                    Err(error) => {
+                        log::error!("job {job_id}: {}", chain(&error));
+                        Ok(Some(Event::Failed(Failure::Crashed)))
+                    }
+                }
+            }
+            Err(_) if lane.stopping() => {
+                lane.journal.append(vec![Record::Interrupted { job: job_id }])?;
+                Ok(None)
+            }
+            Err(error) => {
+                log::error!("job {job_id}, attempt {attempt}: {}", chain(&error));
+                Ok(Some(Event::Failed(failure(&error))))
+            }
+        }
+    }
+}
+
+impl Case<'_> {
+    /// The worker's order: the study's files, the packages, and a fresh folder for what it makes.
+    fn order(&self, packages: PackageSet) -> Result<Job<'_>, WorkerError> {
+        let device = &self.lane.device;
+        let order = WorkOrder {
+            job: self.job.to_string(),
+            study: self.claim.study.clone(),
+            site: device.address.site.to_string(),
+            device: device.address.device.to_string(),
+            result_id: self.identity.result_id.to_string(),
+            limits: device.config.limits,
+        };
+        Ok(Job {
+            program: &device.program,
+            inputs: order.inputs(packages.into_inner(), &self.files, self.clinical.clone()),
+            out: release::fresh_out(&self.folder)?,
+            limits: device.worker_limits(),
+            sandbox: device.config.sandbox,
+        })
+    }
+
+    fn seal(&mut self, verdict: Verdict) -> Result<Event, ThreadError> {
+        let draft = match verdict {
+            Verdict::Draft => self.draft.take(),
+            Verdict::Refused => {
+                let reason = self.refusal.take();
+                reason.map(|reason| Draft::refused(Status::Failed, vec![reason])).transpose()?
+            }
+            Verdict::Failed(failure) => Some(failed(code(failure))?),
+            Verdict::Poison => Some(failed(ReasonCode::Poison)?),
+        };
+        let draft = draft.map_or_else(|| failed(ReasonCode::Internal), Ok)?;
+        let lane = self.lane;
+        let seq = sealing::seal(&lane.device, &lane.journal, self.job, &self.identity, draft)?;
+        (lane.tell)(Notice::Outbox);
+        Ok(Event::Sealed { seq })
+    }
+
+    /// Tried until it works: the result is safe already, only its folder is not where it belongs.
+    fn release(&self, seq: u64) -> Result<Option<Event>, ThreadError> {
+        let lane = self.lane;
+        let cose = lane.journal.message(seq).map_err(|e| SealError::Journal(Arc::new(e)))?;
+        let cose = cose.unwrap_or_default();
+        while let Err(error) = release::release(&lane.device.state, self.job, &cose, &self.run) {
+            log::error!("job {}: {}", self.job, chain(&error));
+            let detail = json!({"reason": "cannot_write_results"});
+            (lane.tell)(Notice::Alarm(AlarmCode::Disk, Some(detail)));
+            if !lane.pause(RELEASE_PAUSE) {
+                return Ok(None);
+            }
+        }
+        lane.journal.append(vec![Record::Released { job: self.job }])?;
+        (lane.tell)(job(self.job, ended(&cose, seq)));
+        Ok(Some(Event::Moved))
+    }
+
+    fn model_alarm(&self, why: &str) {
+        log::error!("job {}: {why}", self.job);
+        (self.lane.tell)(Notice::Alarm(AlarmCode::Model, Some(json!({"reason": why}))));
+    }
+}
+
+fn failed(code: ReasonCode) -> Result<Draft, ThreadError> {
+    Ok(Draft::refused(Status::Failed, vec![Reason::bare(code)])?)
+}
+
+fn code(failure: Failure) -> ReasonCode {
+    match failure {
+        Failure::Crashed => ReasonCode::WorkerCrashed,
+        Failure::InputChanged => ReasonCode::MarkerMismatch,
+        Failure::TimedOut => ReasonCode::WorkerTimeout,
+        Failure::OutOfMemory => ReasonCode::WorkerMemory,
+        Failure::ModelRefused => ReasonCode::ModelRefused,
+    }
+}
+
+fn failure(error: &WorkerError) -> Failure {
+    match error {
+        WorkerError::InputChanged { .. } => Failure::InputChanged,
+        WorkerError::TimedOut(_) => Failure::TimedOut,
+        WorkerError::OutOfMemory(_) => Failure::OutOfMemory,
+        WorkerError::Io(_)
+        | WorkerError::Crashed { .. }
+        | WorkerError::Failed(_)
+        | WorkerError::Protocol(_) => Failure::Crashed,
+    }
+}
+
+fn running(stage: u8, percent: u8) -> JobPhase {
+    let name = StageCode::from_code(u64::from(stage)).map_or("unknown", StageCode::name);
+    let mut stage = heapless::String::new();
+    // Every stage's name is shorter than what fits.
+    let _ = stage.push_str(name);
+    JobPhase::Running { stage, percent }
+}
+
+/// How the control room hears that a study is through.
+fn ended(cose: &[u8], seq: u64) -> JobPhase {
+    let reason = decode_unverified::<ResultMessage>(cose)
+        .ok()
+        .filter(|result| result.status == Status::Failed)
+        .and_then(|result| result.reasons.first().map(|reason| reason.code));
+    let Some(reason) = reason else { return JobPhase::Done { seq } };
+    let mut code = heapless::String::new();
+    // Every reason's name is shorter than what fits.
+    let _ = code.push_str(reason.name());
+    JobPhase::Failed { code }
+}

@@ -1,0 +1,314 @@
+//! The running daemon: starts the threads and the uplink, acts on what they tell, ends in order.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc as channel;
+
+use super::control::Control;
+use super::device::Device;
+use super::inside::{self, SelfTest};
+use super::intake::Intake;
+use super::lane::{Ended, Lane};
+use super::notice::{Notice, Tell, ThreadError};
+use super::outbox::JournalOutbox;
+use super::packages::{PackageSet, PackagesError};
+use super::{presence, recover, retention, telemetry};
+use crate::host::clock;
+use crate::host::journal::{Damage, Journal, JobId, JournalError, Store};
+use crate::host::keys::{KeyError, random};
+use crate::host::mqtt::delivery::DeliveryLimits;
+use crate::host::mqtt::link::{BrokerSettings, Credentials};
+use crate::host::mqtt::uplink::{UplinkEvent, UplinkSettings};
+use crate::host::mqtt::Uplink;
+use crate::host::worker::WorkerError;
+use crate::units::Millis;
+
+/// Notices waiting for the service; a thread beyond that waits itself.
+const MAX_NOTICES: usize = 256;
+
+/// How often the sensors are read and published.
+const TELEMETRY: Duration = Duration::from_secs(30);
+
+/// How often old inputs are looked for.
+const SWEEP: Duration = Duration::from_secs(3_600);
+
+/// Why the daemon did not start, or ended.
+#[derive(Debug, Error)]
+pub enum ServiceError {
+    /// The journal cannot be opened.
+    #[error("cannot open the journal")]
+    Journal(#[from] JournalError),
+    /// A package is missing or not trusted.
+    #[error("the model packages cannot be used")]
+    Packages(#[from] PackagesError),
+    /// The networks do not give their stored answers on this machine.
+    #[error("the self-test of the model packages failed")]
+    SelfTest(#[source] WorkerError),
+    /// Another engine is required than the one in use.
+    #[error("engine.require is {required:?} and the engine in use is {found}")]
+    Engine {
+        /// What the configuration asks for.
+        required: crate::config::EngineKind,
+        /// What there is.
+        found: String,
+    },
+    /// No random numbers.
+    #[error("cannot name the epoch")]
+    Random(#[from] KeyError),
+    /// Starting threads, signals or the runtime failed.
+    #[error("cannot start the daemon's tasks")]
+    Start(#[from] io::Error),
+    /// The password file cannot be read.
+    #[error("cannot read the broker's password from {path}", path = .path.display())]
+    Password {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A thread could not go on.
+    #[error("the daemon cannot go on")]
+    Thread(#[from] ThreadError),
+}
+
+/// Runs until SIGTERM or SIGINT, or until the journal fails.
+pub fn run(device: Device) -> Result<(), ServiceError> {
+    let device = Arc::new(device);
+    let mut epoch = [0; 8];
+    random(&mut epoch)?;
+    let (store, entries) = Store::open(&device.state.journal(), epoch, Damage::Refuse)?;
+    let journal = Arc::new(Journal::start(store, &entries, clock::now_ms));
+    drop(entries);
+    let packages = PackageSet::load(&device)?;
+    let test = self_test(&device, &packages)?;
+    let info = presence::info(&device, &journal, &packages, &test);
+    drop(packages);
+    let open = recover::recover(&device, &journal)?;
+    let boot = presence::next_boot(&device.state)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let signer = presence::signer(device.clone(), journal.clone(), boot, test.sandbox.clone());
+    let config = &device.config;
+    let outbox = JournalOutbox::new(journal.clone(), config.delivery.confirm, config.mqtt.view);
+    let settings = uplink_settings(&device, info.to_string().into_bytes())?;
+    runtime.block_on(async {
+        let (uplink, events) = Uplink::start(settings, Box::new(outbox.clone()), signer);
+        let threads = Threads::start(&device, &journal, open)?;
+        let control = Control {
+            device: device.clone(),
+            journal: journal.clone(),
+            outbox,
+            rescan: threads.rescan.clone(),
+        };
+        log::info!("{} of {} is running, boot {boot}", device.address.device, device.address.site);
+        let service = Service { uplink, control, threads };
+        service.serve(events).await
+    })
+}
+
+/// Asks the networks their stored questions, in a worker.
+pub fn self_test(device: &Device, packages: &PackageSet) -> Result<SelfTest, ServiceError> {
+    let limits = device.worker_limits();
+    let test = inside::self_test(&device.program, packages.packages(), limits, device.config.sandbox)
+        .map_err(ServiceError::SelfTest)?;
+    log::info!("self-test passed; sandbox {:?}", test.sandbox);
+    Ok(test)
+}
+
+/// The broker and the uplink as the configuration asks for them.
+pub fn uplink_settings(device: &Device, info_json: Vec<u8>) -> Result<UplinkSettings, ServiceError> {
+    let mqtt = &device.config.mqtt;
+    let duration = |millis: Millis| Duration::from_millis(millis.0);
+    let credentials = mqtt.login.as_ref().map(|login| {
+        let path = &login.password_file;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ServiceError::Password { path: path.clone(), source })?;
+        let password = text.lines().next().unwrap_or_default().to_owned();
+        Ok::<_, ServiceError>(Credentials { user: login.username.clone(), password })
+    });
+    let broker = BrokerSettings {
+        tls: mqtt.tls.clone(),
+        credentials: credentials.transpose()?,
+        keep_alive: duration(mqtt.keep_alive),
+        ..BrokerSettings::new(mqtt.url.clone())
+    };
+    Ok(UplinkSettings {
+        broker,
+        address: device.address.clone(),
+        info_json: Arc::from(info_json),
+        delivery: DeliveryLimits { window: mqtt.window, ..DeliveryLimits::default() },
+        backoff: (duration(mqtt.reconnect_min), duration(mqtt.reconnect_max)),
+    })
+}
+
+/// The daemon's own threads and what they share.
+struct Threads {
+    intake: JoinHandle<()>,
+    lane: JoinHandle<()>,
+    stop: Arc<AtomicBool>,
+    rescan: Arc<AtomicBool>,
+    notices: channel::Receiver<Notice>,
+}
+
+impl Threads {
+    fn start(
+        device: &Arc<Device>,
+        journal: &Arc<Journal>,
+        open: Vec<JobId>,
+    ) -> Result<Self, io::Error> {
+        let (send, notices) = channel::channel(MAX_NOTICES);
+        let tell: Tell = Arc::new(move |notice| {
+            // Fails only when the service has ended, and then nobody listens.
+            let _ = send.blocking_send(notice);
+        });
+        let (queue, waiting) = mpsc::channel();
+        for job in open {
+            // The receiver lives until the lane ends.
+            let _ = queue.send(job);
+        }
+        let (stop, rescan) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let lane = Lane {
+            device: device.clone(),
+            journal: journal.clone(),
+            tell: tell.clone(),
+            stop: stop.clone(),
+        };
+        let intake = Intake {
+            device: device.clone(),
+            journal: journal.clone(),
+            lane: queue,
+            tell: tell.clone(),
+            stop: stop.clone(),
+            rescan: rescan.clone(),
+        };
+        let lane = spawn("lane", tell.clone(), move || work(&lane, &waiting))?;
+        let intake = spawn("intake", tell, move || intake.run())?;
+        Ok(Self { intake, lane, stop, rescan, notices })
+    }
+}
+
+fn spawn(
+    name: &str,
+    tell: Tell,
+    run: impl FnOnce() -> Result<(), ThreadError> + Send + 'static,
+) -> Result<JoinHandle<()>, io::Error> {
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        if let Err(error) = run() {
+            tell(Notice::Fatal(error));
+        }
+    })
+}
+
+/// Carries studies one after the other until the intake ends.
+fn work(lane: &Lane, waiting: &mpsc::Receiver<JobId>) -> Result<(), ThreadError> {
+    while let Ok(job) = waiting.recv() {
+        if let Ended::Stopped = lane.carry(job)? && lane.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+struct Service {
+    uplink: Uplink,
+    control: Control,
+    threads: Threads,
+}
+
+impl Service {
+    async fn serve(
+        mut self,
+        mut events: channel::Receiver<UplinkEvent>,
+    ) -> Result<(), ServiceError> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut sensors = tokio::time::interval(TELEMETRY);
+        let mut sweep = tokio::time::interval(SWEEP);
+        let mut telemetry = telemetry::Telemetry::new(&self.control.device);
+        let ended = loop {
+            tokio::select! {
+                _ = terminate.recv() => break Ok(()),
+                _ = interrupt.recv() => break Ok(()),
+                notice = self.threads.notices.recv() => match notice {
+                    Some(Notice::Fatal(error)) => break Err(error.into()),
+                    Some(notice) => self.act_on(notice, &mut telemetry),
+                    None => break Ok(()),
+                },
+                event = events.recv() => match event {
+                    Some(event) => self.hear(event),
+                    None => break Ok(()),
+                },
+                _ = sensors.tick() => {
+                    self.uplink.publish_telemetry(telemetry.read(&self.control.journal));
+                    self.uplink.refresh_status();
+                }
+                _ = sweep.tick() => self.sweep(),
+            }
+        };
+        self.end().await;
+        ended
+    }
+
+    fn act_on(&self, notice: Notice, telemetry: &mut telemetry::Telemetry) {
+        match notice {
+            Notice::Job(update) => {
+                telemetry.heard(&update);
+                self.uplink.publish_job(&update);
+            }
+            Notice::Outbox => self.uplink.notify_outbox(),
+            Notice::Again(seq) => {
+                self.control.outbox.resend(seq, seq);
+                self.uplink.notify_outbox();
+            }
+            Notice::Alarm(code, detail) => self.uplink.alarm(code, detail),
+            Notice::Fatal(_) => {}
+        }
+    }
+
+    fn hear(&self, event: UplinkEvent) {
+        match event {
+            UplinkEvent::Connected => log::info!("connected to the broker"),
+            UplinkEvent::Disconnected { why } => log::warn!("no connection to the broker: {why}"),
+            UplinkEvent::Confirmed(seq) => log::info!("result {seq} delivered"),
+            UplinkEvent::NoSubscriber(seq) => log::warn!("result {seq}: nobody is subscribed"),
+            UplinkEvent::Refused { seq, reason } => log::warn!("result {seq} refused: {reason}"),
+            UplinkEvent::Command(command) => {
+                let answer = self.control.answer(&command);
+                self.uplink.reply(&command, answer);
+                self.uplink.notify_outbox();
+            }
+            UplinkEvent::Ack(cose) => self.control.acknowledge(&cose),
+        }
+    }
+
+    /// On a thread of its own: deleting a large study takes its time.
+    fn sweep(&self) {
+        let (device, journal) = (self.control.device.clone(), self.control.journal.clone());
+        tokio::task::spawn_blocking(move || {
+            let removed = retention::sweep(&device, &journal, clock::now_ms());
+            if removed > 0 {
+                log::info!("deleted the input of {removed} studies, as the retention says");
+            }
+        });
+    }
+
+    /// Stops intake and worker first, then says farewell; what the journal has is safe meanwhile.
+    async fn end(self) {
+        log::info!("stopping");
+        let Threads { intake, lane, stop, notices, .. } = self.threads;
+        stop.store(true, Ordering::Relaxed);
+        // Without a listener no thread waits to be heard.
+        drop(notices);
+        let joined = tokio::task::spawn_blocking(move || (intake.join(), lane.join())).await;
+        if !matches!(joined, Ok((Ok(()), Ok(())))) {
+            log::error!("a thread ended badly");
+        }
+        self.uplink.stop().await;
+    }
+}
