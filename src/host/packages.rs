@@ -119,7 +119,7 @@ pub enum PackageError {
         /// The package folder.
         path: PathBuf,
         /// Why.
-        source: super::keys::KeyError,
+        source: io::Error,
     },
 }
 
@@ -217,7 +217,7 @@ pub fn sign(folder: &Path, signer: &dyn Signer) -> Result<usize, PackageError> {
     let cose = seal_detached(MessageType::Manifest, signed.as_bytes(), signer)
         .map_err(|source| PackageError::Sign { path: folder.to_owned(), source })?;
     for (name, content) in [(MANIFEST, signed.as_bytes()), (SIGNATURE, &cose)] {
-        super::keys::write_durably(&folder.join(name), content, 0o644)
+        super::files::write_durably(&folder.join(name), content, 0o644)
             .map_err(|source| PackageError::Write { path: folder.to_owned(), source })?;
     }
     Ok(names.len())
