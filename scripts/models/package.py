@@ -1,11 +1,13 @@
 """Writes a model package: `models/<name>/<version>/{manifest.toml, model.onnx, golden/, CARD.md}`.
 
-`hcc-edge models sign` later adds the `[files]` table and `manifest.cose`; neither is written here.
+`hcc-edge models sign` then adds the `[files]` table and `manifest.cose`.
 """
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import numpy as np
 
 from quantise import float_operators, session
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 VERSION = "0.1.0"
 JITTER = 1e-4
 TOLERANCE_REASON = (
@@ -130,8 +133,8 @@ def manifest(package: Package, model: Path, example: np.ndarray, outputs: list[d
     return "\n".join(parts)
 
 
-def write_package(package: Package, model: Path, example: np.ndarray, models_root: Path) -> Path:
-    """Copies the int8 model and writes everything beside it; returns the package folder."""
+def write_package(package: Package, model: Path, example: np.ndarray, models_root: Path) -> None:
+    """Copies the int8 model, writes everything beside it and signs."""
     folder = models_root / package.name / VERSION
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -140,4 +143,15 @@ def write_package(package: Package, model: Path, example: np.ndarray, models_roo
     text = manifest(package, model, example, outputs)
     (folder / "manifest.toml").write_text(text)
     (folder / "CARD.md").write_text(package.card)
-    return folder
+    print("packaged in", folder)
+    sign(folder)
+
+
+def sign(folder: Path) -> None:
+    """Signs with the demonstration key; where there is no cargo, says which command does it."""
+    key = REPOSITORY / "models/demonstration.pk8"
+    arguments = ["models", "sign", "--key", str(key), str(folder)]
+    if shutil.which("cargo") is None:
+        print("not signed yet:", shlex.join(["hcc-edge", *arguments]))
+        return
+    subprocess.run(["cargo", "run", "--release", "--locked", "--quiet", "--", *arguments], cwd=REPOSITORY, check=True)

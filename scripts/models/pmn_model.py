@@ -243,4 +243,4 @@ def run(options: argparse.Namespace) -> None:
     package = Package("pmn", "classification", PEAK_RAM_MIB, PMN_INPUT, PMN_OUTPUT, training,
                       cards.pmn_card(training, threshold), prototype_table(threshold))
     example = held_out[0].box[None].astype(np.float32)
-    print("packaged in", write_package(package, int8_path, example, options.models))
+    write_package(package, int8_path, example, options.models)

@@ -118,5 +118,4 @@ def run(options: argparse.Namespace) -> None:
     }
     package = Package(name, model.task, model.peak_ram_mib, model.plan.input, model.output, training,
                       cards.unet_card(name, training))
-    folder = write_package(package, int8_path, golden_example(model.plan), options.models)
-    print("packaged in", folder)
+    write_package(package, int8_path, golden_example(model.plan), options.models)

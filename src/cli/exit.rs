@@ -8,6 +8,8 @@ use crate::seal::wire::Status;
 pub const OK: u8 = 0;
 /// Failed for a reason without a code of its own.
 pub const GENERIC: u8 = 1;
+/// The command line is wrong; clap ends with it too.
+pub const USAGE: u8 = 2;
 /// The input was rejected.
 pub const INPUT_REJECTED: u8 = 3;
 /// The study was looked at and there is no score: the result says why.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::exit;
 use crate::host::keys;
 use crate::seal::cose::{Signer, key_id};
 use crate::seal::wire::Slug;
@@ -62,5 +63,5 @@ pub fn run(args: &Args, json: bool) -> anyhow::Result<u8> {
     } else {
         println!("kid {}\npublic key {}", key_id(&public), crate::seal::wire::Digest::from(public));
     }
-    Ok(0)
+    Ok(exit::OK)
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::verify::{NO_INPUT, OK, VERIFICATION_FAILED};
+use super::exit::{NO_INPUT, OK, VERIFICATION_FAILED};
 use crate::host::{keys, packages};
 use crate::seal::trust::TrustStore;
 use crate::seal::verify::PackageMode;

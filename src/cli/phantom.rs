@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::exit;
 use crate::phantom::study::phenotype_name;
 use crate::phantom::{Orientation, PhantomSpec, Preset, StudyFiles, study};
 
@@ -75,7 +76,7 @@ fn make(args: &PhantomArgs, out: &mut impl Write) -> anyhow::Result<u8> {
     } else {
         print_text(out, &folders, &files).context("cannot print the report")?;
     }
-    Ok(0)
+    Ok(exit::OK)
 }
 
 /// Where the study and its truth go: beside one another, so that the truth never enters an inbox.

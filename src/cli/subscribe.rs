@@ -10,12 +10,12 @@ use clap::Args;
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use super::exit;
+use crate::config::{AddressError, BrokerUrl, TlsFiles, TlsIdentity};
 use crate::control_room::state::StateError;
 use crate::control_room::subscriber::{SubscriberError, SubscriberSettings};
 use crate::control_room::{Sighting, Subscriber};
-use crate::host::mqtt::address::{AddressError, BrokerUrl};
 use crate::host::mqtt::link::{BrokerSettings, LinkError};
-use crate::host::mqtt::tls::{TlsFiles, TlsIdentity};
 use crate::seal::chain::{Observation, Verdict};
 use crate::seal::trust::{MAX_TRUST_BYTES, TrustError, TrustStore};
 use crate::seal::verify::Verified;
@@ -119,15 +119,17 @@ impl SubscribeError {
     /// The process exit code (DESIGN section 8).
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Address(_) => 2,
-            Self::TrustFile { .. } => 66,
-            Self::Trust(_) => 78,
-            Self::Broker(_) => 69,
-            Self::Subscriber(SubscriberError::SubscriptionRefused { .. }) => 77,
-            Self::Subscriber(SubscriberError::State(StateError::Io { .. })) | Self::Output(_) => 74,
-            Self::Subscriber(SubscriberError::State(_)) => 70,
-            Self::NotVerified { .. } => 5,
-            Self::TooFew { .. } => 75,
+            Self::Address(_) => exit::USAGE,
+            Self::TrustFile { .. } => exit::NO_INPUT,
+            Self::Trust(_) => exit::CONFIG,
+            Self::Broker(_) => exit::BROKER_UNAVAILABLE,
+            Self::Subscriber(SubscriberError::SubscriptionRefused { .. }) => exit::PERMISSION,
+            Self::Subscriber(SubscriberError::State(StateError::Io { .. })) | Self::Output(_) => {
+                exit::IO
+            }
+            Self::Subscriber(SubscriberError::State(_)) => exit::INTERNAL,
+            Self::NotVerified { .. } => exit::VERIFICATION_FAILED,
+            Self::TooFew { .. } => exit::TEMPORARY,
         }
     }
 }
@@ -154,11 +156,8 @@ pub fn run(args: &SubscribeArgs, out: &mut dyn Write) -> Result<(), SubscribeErr
 fn settings(args: &SubscribeArgs) -> Result<SubscriberSettings, SubscribeError> {
     let url: BrokerUrl = args.broker.parse()?;
     let own_id = || format!("hcc-subscribe-{}", std::process::id());
-    let identity = args.cert.clone().zip(args.key.clone());
-    let tls = args.ca.clone().map(|ca| TlsFiles {
-        ca,
-        identity: identity.map(|(certificate, key)| TlsIdentity { certificate, key }),
-    });
+    let identity = TlsIdentity::of(args.cert.clone(), args.key.clone());
+    let tls = args.ca.clone().map(|ca| TlsFiles { ca, identity });
     Ok(SubscriberSettings {
         broker: BrokerSettings { tls, ..BrokerSettings::new(url) },
         client_id: args.client_id.as_ref().map_or_else(own_id, Slug::to_string),
@@ -307,13 +306,6 @@ fn json_result(
 }
 
 /// The error and its sources in one line.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+fn chain_of(error: &(dyn std::error::Error + 'static)) -> String {
+    anyhow::Chain::new(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -6,19 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
+use super::exit::{NO_INPUT, OK, VERIFICATION_FAILED};
 use crate::host::keys;
 use crate::seal::trust::TrustStore;
 use crate::seal::verify::{Verified, verify};
 use crate::seal::view::{MAX_VIEW, View, signed_bytes};
 use crate::seal::wire::codes::Status;
 use crate::seal::wire::{ResultMessage, Slug};
-
-/// Exit status: everything is as it should be.
-pub const OK: u8 = 0;
-/// Exit status: the message or package does not verify.
-pub const VERIFICATION_FAILED: u8 = 5;
-/// Exit status: there is no such file.
-pub const NO_INPUT: u8 = 66;
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]

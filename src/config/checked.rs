@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use crate::units::{Bytes, Millis};
 
 use super::Problem;
-use super::names::{BrokerUrl, PartName};
+use super::address::BrokerUrl;
+use super::names::PartName;
 use super::read::{Value, Values};
 
 /// The whole configuration of one device.
@@ -113,13 +114,29 @@ pub struct Login {
     pub password_file: PathBuf,
 }
 
-/// PEM files of a TLS connection.
-#[derive(Debug, Clone, PartialEq)]
+/// The files a TLS connection is made from, all PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Trusted certificates.
-    pub ca_file: PathBuf,
-    /// This device's certificate chain and private key.
-    pub client: Option<(PathBuf, PathBuf)>,
+    /// Authorities that may have signed the broker's certificate.
+    pub ca: PathBuf,
+    /// The device's own certificate and key, when the broker asks for them.
+    pub identity: Option<TlsIdentity>,
+}
+
+/// A client certificate with its chain, and the key to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsIdentity {
+    /// Certificate chain, the device's own first.
+    pub certificate: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+impl TlsIdentity {
+    /// Both halves; `None` unless both are named.
+    pub fn of(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Option<Self> {
+        certificate.zip(key).map(|(certificate, key)| Self { certificate, key })
+    }
 }
 
 /// When a result counts as delivered.
@@ -263,20 +280,20 @@ fn check_login(v: &Typed<'_>, problems: &mut Vec<Problem>) -> Option<Login> {
 
 fn check_tls(v: &Typed<'_>, url: &BrokerUrl, problems: &mut Vec<Problem>) -> Option<TlsFiles> {
     let mut conflict = |message: &str| problems.push(Problem::Conflict(message.to_owned()));
-    let ca_file = v.path("mqtt.ca_file");
+    let ca = v.path("mqtt.ca_file");
     let (cert, key) = (v.path("mqtt.client_cert_file"), v.path("mqtt.client_key_file"));
     if cert.is_some() != key.is_some() {
         conflict(
             "`mqtt.client_cert_file` and `mqtt.client_key_file` are set together or not at all",
         );
     }
-    if !url.tls && (ca_file.is_some() || cert.is_some() || key.is_some()) {
+    if !url.tls() && (ca.is_some() || cert.is_some() || key.is_some()) {
         conflict("certificates are set but `mqtt.url` is plain mqtt://; use mqtts://");
     }
-    if url.tls && ca_file.is_none() {
+    if url.tls() && ca.is_none() {
         conflict("`mqtt.url` is mqtts:// and `mqtt.ca_file` is not set");
     }
-    ca_file.filter(|_| url.tls).map(|ca_file| TlsFiles { ca_file, client: cert.zip(key) })
+    ca.filter(|_| url.tls()).map(|ca| TlsFiles { ca, identity: TlsIdentity::of(cert, key) })
 }
 
 /// Typed access to values that already satisfy their kind.

@@ -5,18 +5,20 @@
 //! a file or looks at the environment: the caller passes both in. All faults are reported at once,
 //! each with the line or the variable it came from.
 
+mod address;
 mod checked;
 mod keys;
 mod names;
 mod read;
 mod reference;
 
+pub use address::{AddressError, BrokerUrl};
 pub use checked::{
     Config, Confirm, Delivery, EngineConfig, EngineKind, Inbox, Limits, Login, Mode, Mqtt,
-    SandboxRule, TlsFiles,
+    SandboxRule, TlsFiles, TlsIdentity,
 };
 pub use keys::{KEYS, Key, Kind, Presence};
-pub use names::{BrokerUrl, NameError, PartName, UrlError};
+pub use names::{MAX_PART, NameError, PartName};
 pub use read::{ENV_PREFIX, Given, NOT_SETTINGS, Origin, Value, Values};
 
 use thiserror::Error;

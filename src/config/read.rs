@@ -7,8 +7,9 @@ use std::fmt;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::address::{AddressError, BrokerUrl};
 use super::keys::{KEYS, Key, Kind, Presence};
-use super::names::{BrokerUrl, PartName};
+use super::names::PartName;
 use super::{Problem, Sources};
 
 /// Environment variables with this prefix are settings: `HCC_EDGE_MQTT__URL` is `mqtt.url`.
@@ -251,7 +252,10 @@ fn in_kind(kind: Kind, value: Value) -> Result<Value, String> {
         (Kind::Text, Value::Text(text)) => {
             (1..=MAX_TEXT_VALUE).contains(&text.len()) && !text.chars().any(char::is_control)
         }
-        (Kind::Url, Value::Text(text)) => text.parse::<BrokerUrl>().is_ok(),
+        (Kind::Url, Value::Text(text)) => match text.parse::<BrokerUrl>() {
+            Err(AddressError::Credentials) => return Err("an address with credentials".to_owned()),
+            address => address.is_ok(),
+        },
         (Kind::Choice(words), Value::Text(text)) => words.contains(&text.as_str()),
         (_, Value::Text(_) | Value::Integer(_) | Value::Flag(_) | Value::Paths(_)) => false,
     };

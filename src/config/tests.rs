@@ -114,8 +114,15 @@ fn keys_that_contradict_each_other_are_refused() {
     let tls = GOOD.replace("mqtt://localhost", "mqtts://localhost");
     assert!(messages(from_text(&tls))[0].contains("`mqtt.ca_file` is not set"));
     let tls = format!("{tls}ca_file = \"/ca\"\n");
-    assert!(from_text(&tls).unwrap().config.mqtt.tls.unwrap().client.is_none());
+    assert!(from_text(&tls).unwrap().config.mqtt.tls.unwrap().identity.is_none());
     assert!(from_text(&format!("{tls}client_cert_file = \"/c\"\n")).is_err());
+}
+
+#[test]
+fn a_password_in_the_address_is_refused_and_not_repeated() {
+    let found = messages(from_text(&GOOD.replace("localhost", "user:secret@localhost")));
+    assert!(found.len() == 1 && found[0].contains("credentials"), "{found:?}");
+    assert!(!found[0].contains("secret"), "{found:?}");
 }
 
 #[test]

@@ -1,28 +1,55 @@
 //! Durable files: what is written here survives a power cut once the call returns.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::units::Bytes;
 
 /// Writes `bytes` to `path`: temporary file in the same folder, fsync, rename, fsync of the folder.
 /// An existing file is replaced whole or not at all. `mode` is the new file's permission bits.
 pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let folder = path.parent().ok_or_else(|| io::Error::other("a file without a folder"))?;
+    let folder = folder_of(path);
     let name = path.file_name().ok_or_else(|| io::Error::other("a path without a file name"))?;
-    let mut temporary_name = name.to_owned();
-    temporary_name.push(".tmp");
-    let temporary = folder.join(temporary_name);
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+    let temporary = folder.join(temporary_name(name));
+    let written = write_new(&temporary, bytes, mode).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first failure is the one to tell.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    sync_folder(folder)
+}
+
+/// The folder a path names its file in; the working directory for a bare name.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Hidden, and no other writer's: two that write the same file at once must not mix.
+fn temporary_name(name: &OsStr) -> OsString {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    let mut temporary = OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}.{number}.tmp", std::process::id()));
+    temporary
+}
+
+/// Replaces what a process of the same id left behind before a crash.
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(mode).custom_flags(libc::O_NOFOLLOW);
+    let mut file = options.open(path)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    drop(file);
-    fs::rename(&temporary, path)?;
-    sync_folder(folder)
+    file.sync_all()
 }
 
 /// Makes the names in a folder durable: what was created in it, renamed or removed.
@@ -122,6 +149,37 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"2nd");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_temporary() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = folder.path().join("taken");
+        fs::create_dir_all(taken.join("full")).unwrap();
+        assert!(write_durably(&taken, b"new", 0o600).is_err());
+        assert!(taken.join("full").is_dir());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(write_durably(Path::new("/"), b"new", 0o600).is_err());
+    }
+
+    #[test]
+    fn writers_of_one_file_do_not_mix() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let texts: Vec<Vec<u8>> = (b'a'..=b'h').map(|letter| vec![letter; 100_000]).collect();
+        std::thread::scope(|scope| {
+            for text in &texts {
+                scope.spawn(|| write_durably(&path, text, 0o600).unwrap());
+            }
+        });
+        assert!(texts.contains(&fs::read(&path).unwrap()));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_working_directory() {
+        assert_eq!(folder_of(Path::new("name")), Path::new("."));
+        assert_eq!(folder_of(Path::new("a/name")), Path::new("a"));
     }
 
     #[test]

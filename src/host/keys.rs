@@ -1,8 +1,8 @@
 //! The device's keys on disk: `<state>/keys/device.pk8` (PKCS#8, mode 0600) and
 //! `<state>/keys/trust.toml`. Reads, makes and shows keys; never prints or copies a private one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::Ed25519KeyPair;
 use thiserror::Error;
 
+use super::files;
 use crate::seal::cose::{Ed25519Signer, PublicKey, SealError, Signer};
 use crate::seal::trust::{MAX_TRUST_BYTES, TrustError, TrustStore, TrustedKey};
 use crate::seal::wire::Slug;
@@ -85,15 +86,19 @@ pub fn init(keys: &Path, site: &Slug, device: &Slug) -> Result<Ed25519Signer, Ke
     if fs::symlink_metadata(&path).is_ok() {
         return Err(KeyError::Exists(path));
     }
-    make_folder(keys)?;
+    files::create_private_folder(keys).map_err(|source| KeyError::Io {
+        doing: "make folder",
+        path: keys.to_owned(),
+        source,
+    })?;
     let document = generate()?;
     let signer = read_pkcs8(&path, &document)?;
     let entry = TrustedKey::of_device(site.clone(), device.clone(), signer.public_key());
     let mut trust = load_trust(&keys.join(TRUST_STORE))?.unwrap_or_default();
     let trust_path = keys.join(TRUST_STORE);
     trust.add(entry).map_err(|source| KeyError::Trust { path: trust_path.clone(), source })?;
-    write_durably(&path, &document, 0o600)?;
-    write_durably(&trust_path, trust.to_toml().as_bytes(), 0o644)?;
+    write(&path, &document, 0o600)?;
+    write(&trust_path, trust.to_toml().as_bytes(), 0o644)?;
     Ok(signer)
 }
 
@@ -167,33 +172,12 @@ pub fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
     SystemRandom::new().fill(bytes).map_err(|_| KeyError::Random)
 }
 
-/// Writes a whole file so that after a crash either the old or the new one is there: temporary
-/// file, fsync, rename, fsync of the folder.
-pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    let write = || {
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(mode).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(|source| {
-        let _already_renamed = fs::remove_file(&temporary);
-        KeyError::Io { doing: "write", path: path.to_owned(), source }
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
+    files::write_durably(path, bytes, mode).map_err(|source| KeyError::Io {
+        doing: "write",
+        path: path.to_owned(),
+        source,
     })
-}
-
-fn make_folder(folder: &Path) -> Result<(), KeyError> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|source| KeyError::Io { doing: "make folder", path: folder.to_owned(), source })
 }
 
 fn read_pkcs8(path: &Path, document: &[u8]) -> Result<Ed25519Signer, KeyError> {
@@ -279,10 +263,10 @@ mod tests {
     fn links_and_large_files_are_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let large = folder.path().join("large");
-        let write = |bytes: u64| write_durably(&large, &vec![0; bytes as usize], 0o600).unwrap();
-        write(MAX_KEY_BYTES);
+        let fill = |bytes: u64| write(&large, &vec![0; bytes as usize], 0o600).unwrap();
+        fill(MAX_KEY_BYTES);
         assert!(matches!(load_signer(&large), Err(KeyError::Key { .. })), "read, and no key");
-        write(MAX_KEY_BYTES + 1);
+        fill(MAX_KEY_BYTES + 1);
         assert!(matches!(load_signer(&large), Err(KeyError::NotAFile { .. })));
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&large, &link).unwrap();

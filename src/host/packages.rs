@@ -119,7 +119,7 @@ pub enum PackageError {
         /// The package folder.
         path: PathBuf,
         /// Why.
-        source: super::keys::KeyError,
+        source: io::Error,
     },
 }
 
@@ -248,7 +248,7 @@ pub fn sign(folder: &Path, signer: &dyn Signer) -> Result<usize, PackageError> {
     let cose = seal_detached(MessageType::Manifest, signed.as_bytes(), signer)
         .map_err(|source| PackageError::Sign { path: folder.to_owned(), source })?;
     for (name, content) in [(MANIFEST, signed.as_bytes()), (SIGNATURE, &cose)] {
-        super::keys::write_durably(&folder.join(name), content, 0o644)
+        super::files::write_durably(&folder.join(name), content, 0o644)
             .map_err(|source| PackageError::Write { path: folder.to_owned(), source })?;
     }
     Ok(names.len())
@@ -390,13 +390,26 @@ fn entries(folder: &Path) -> Result<Vec<(String, bool)>, PackageError> {
     Ok(found)
 }
 
-/// Names of the folders in a folder that may be absent.
+/// Names of the folders in a folder that may be absent. Whatever else lies there is passed over:
+/// the root also holds `trust.toml` and what people leave in it.
 fn folders(root: &Path) -> Result<Vec<String>, PackageError> {
     if !root.is_dir() {
         return Ok(Vec::new());
     }
-    let entries = entries(root)?.into_iter();
-    Ok(entries.filter(|(_, is_folder)| *is_folder).map(|(name, _)| name).collect())
+    let io = |source| PackageError::Io { path: root.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if !entry.file_type().map_err(io)?.is_dir() {
+            continue;
+        }
+        if found.len() == MAX_ENTRIES {
+            let path = root.to_owned();
+            return Err(PackageError::Layout { path, problem: "too many folders in it" });
+        }
+        found.extend(entry.file_name().into_string().ok());
+    }
+    Ok(found)
 }
 
 fn version_in_use(root: &Path, name: &Slug) -> Result<Option<String>, PackageError> {
@@ -589,6 +602,27 @@ mod tests {
         assert_eq!(installed(&roots).unwrap().len(), 1);
         fs::write(root.path().join(ACTIVE), "pmn = \"0.8.0\"\n").unwrap();
         assert!(find(&roots, &name).is_err());
+    }
+
+    #[test]
+    fn files_beside_the_packages_are_passed_over() {
+        let (root, folder) = package();
+        for name in ["README.md", "trust.toml", "demonstration.pk8", ".README.md.swp", "a b"] {
+            fs::write(root.path().join(name), b"").unwrap();
+        }
+        std::os::unix::fs::symlink(&folder, root.path().join("link")).unwrap();
+        assert_eq!(installed(&[root.path().to_owned()]).unwrap(), [folder]);
+    }
+
+    #[test]
+    fn folders_of_packages_are_limited() {
+        let root = tempfile::tempdir().unwrap();
+        for number in 0..MAX_ENTRIES {
+            fs::create_dir(root.path().join(format!("p{number}"))).unwrap();
+        }
+        assert_eq!(folders(root.path()).unwrap().len(), MAX_ENTRIES);
+        fs::create_dir(root.path().join("one-more")).unwrap();
+        assert!(matches!(folders(root.path()), Err(PackageError::Layout { .. })));
     }
 
     #[test]

@@ -8,6 +8,8 @@
 
 mod broker;
 
+mod models;
+
 mod mqtt;
 
 mod subscribe;

@@ -21,8 +21,6 @@ pub mod link;
 
 pub mod tls;
 
-pub mod address;
-
 pub mod topic;
 
 pub mod messages;

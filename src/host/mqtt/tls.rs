@@ -10,26 +10,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
+use crate::config::TlsFiles;
+
 /// Most certificates read from one file.
 pub const MAX_CERTIFICATES: usize = 64;
-
-/// The files a TLS connection is made from, all PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Authorities that may have signed the broker's certificate.
-    pub ca: PathBuf,
-    /// The device's own certificate and key, when the broker asks for them.
-    pub identity: Option<TlsIdentity>,
-}
-
-/// A client certificate with its chain, and the key to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsIdentity {
-    /// Certificate chain, the device's own first.
-    pub certificate: PathBuf,
-    /// Private key.
-    pub key: PathBuf,
-}
 
 /// Why no TLS connection can be made from these files.
 #[derive(Debug, Error)]

@@ -9,6 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteArray;
 use thiserror::Error;
 
+use crate::config::{MAX_PART, PartName};
+
 /// A value that does not fit its place in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum BoundError {
@@ -164,18 +166,20 @@ impl<'de, const N: usize> Deserialize<'de> for Text<N> {
     }
 }
 
-/// One part of a topic: `[a-z0-9-]{1,32}`. Sites, devices and packages are named so.
+/// A [`PartName`] on the wire: `[a-z0-9-]{1,32}`. Sites, devices and packages are named so.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slug(heapless::String<32>);
+pub struct Slug(PartName);
 
 impl Slug {
     /// Checks the characters and the length.
     pub fn new(text: &str) -> Result<Self, BoundError> {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if text.is_empty() || !text.chars().all(allowed) {
-            return Err(BoundError::Slug);
-        }
-        heapless::String::try_from(text).map(Self).map_err(|_| BoundError::Slug)
+        PartName::new(text).map(Self).map_err(|_| BoundError::Slug)
+    }
+}
+
+impl From<PartName> for Slug {
+    fn from(name: PartName) -> Self {
+        Self(name)
     }
 }
 
@@ -183,7 +187,7 @@ impl Deref for Slug {
     type Target = str;
 
     fn deref(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 }
 
@@ -215,7 +219,7 @@ impl Serialize for Slug {
 
 impl<'de> Deserialize<'de> for Slug {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = heapless::String::<32>::deserialize(deserializer)?;
+        let text = heapless::String::<MAX_PART>::deserialize(deserializer)?;
         Self::new(&text).map_err(D::Error::custom)
     }
 }

@@ -1,7 +1,8 @@
 //! The broker's address: `mqtt://host[:port]` or `mqtts://host[:port]`, nothing else. Credentials
-//! do not belong in it, because addresses end up in logs.
+//! do not belong in it, because addresses end up in logs; what looks like one is never repeated.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -16,7 +17,7 @@ pub enum AddressError {
     #[error("broker address {0:?} does not start with mqtt:// or mqtts://")]
     Scheme(String),
     /// User name or password inside.
-    #[error("broker address contains credentials: put them into the config, not into the address")]
+    #[error("broker address contains credentials: set user name and password file instead")]
     Credentials,
     /// A path, query or fragment.
     #[error("broker address {0:?} has something after host and port")]
@@ -43,7 +44,7 @@ impl BrokerUrl {
         Self { host: "127.0.0.1".to_owned(), port, tls: false }
     }
 
-    /// Host name or address; an IPv6 address in brackets.
+    /// Host name or address; an IPv6 address without its brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -63,22 +64,20 @@ impl FromStr for BrokerUrl {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        if text.contains('@') {
+            return Err(AddressError::Credentials);
+        }
         let (tls, rest) = match (text.strip_prefix("mqtts://"), text.strip_prefix("mqtt://")) {
             (Some(rest), _) => (true, rest),
             (None, Some(rest)) => (false, rest),
             (None, None) => return Err(AddressError::Scheme(shown(text))),
         };
-        if rest.contains('@') {
-            return Err(AddressError::Credentials);
-        }
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(['/', '?', '#']) {
             return Err(AddressError::Trailing(shown(text)));
         }
         let (host, port) = split_port(rest);
-        if !is_host(host) {
-            return Err(AddressError::Host(shown(text)));
-        }
+        let host = checked_host(host).ok_or_else(|| AddressError::Host(shown(text)))?;
         let port = match port {
             None if tls => 8883,
             None => 1883,
@@ -100,12 +99,14 @@ fn split_port(rest: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn is_host(host: &str) -> bool {
+/// The host if it may be one; an IPv6 address loses its brackets.
+fn checked_host(host: &str) -> Option<&str> {
     if let Some(inner) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        return inner.parse::<std::net::Ipv6Addr>().is_ok();
+        return inner.parse::<Ipv6Addr>().is_ok().then_some(inner);
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    !host.is_empty() && host.len() <= MAX_HOST && host.bytes().all(allowed)
+    let plain = !host.is_empty() && host.len() <= MAX_HOST && host.bytes().all(allowed);
+    plain.then_some(host)
 }
 
 fn shown(text: &str) -> String {
@@ -115,7 +116,11 @@ fn shown(text: &str) -> String {
 impl fmt::Display for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "mqtts" } else { "mqtt" };
-        write!(f, "{scheme}://{}:{}", self.host, self.port)
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -144,16 +149,44 @@ mod tests {
         let refused = |text: &str| text.parse::<BrokerUrl>().unwrap_err();
         assert!(matches!(refused("broker:1883"), E::Scheme(_)));
         assert!(matches!(refused("ws://broker"), E::Scheme(_)));
-        assert!(matches!(refused("mqtt://user:secret@broker"), E::Credentials));
-        assert!(!refused("mqtt://user:secret@broker").to_string().contains("secret"));
-        assert!(matches!(refused("mqtt://broker/path"), E::Trailing(_)));
-        for bad in ["mqtt://", "mqtt://:1883", "mqtt://a b", "mqtt://[::zz]"] {
+        for text in ["mqtt://user:secret@broker", "mqtts://user:secret@b/x", "user:secret@b"] {
+            assert_eq!(refused(text), E::Credentials);
+            assert!(!refused(text).to_string().contains("secret"));
+        }
+        for bad in ["mqtt://broker/path", "mqtt://broker?x", "mqtt://broker#x"] {
+            assert!(matches!(refused(bad), E::Trailing(_)), "{bad}");
+        }
+        for bad in [
+            "mqtt://",
+            "mqtt://:1883",
+            "mqtt://a b",
+            "mqtt://é",
+            "mqtt://::1:1883",
+            "mqtt://[::zz]",
+            "mqtt://[::1",
+            "mqtt://[::1]9",
+            "mqtt://[broker]",
+        ] {
             assert!(matches!(refused(bad), E::Host(_)), "{bad}");
         }
         for bad in ["mqtt://b:0", "mqtt://b:65536", "mqtt://b:", "mqtt://b:x"] {
             assert!(matches!(refused(bad), E::Port(_)), "{bad}");
         }
-        assert!("mqtt://b:65535".parse::<BrokerUrl>().is_ok());
+        for (good, port) in [("mqtt://b:1", 1), ("mqtt://b:65535", 65_535)] {
+            assert_eq!(good.parse::<BrokerUrl>().unwrap().port(), port);
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_is_in_brackets_only_where_it_is_written() {
+        let url: BrokerUrl = "mqtts://[::1]:1884".parse().unwrap();
+        assert_eq!((url.host(), url.port(), url.tls()), ("::1", 1884, true));
+    }
+
+    #[test]
+    fn the_loopback_address_reads_back() {
+        let url = BrokerUrl::loopback(40_001);
+        assert_eq!(url.to_string().parse(), Ok(url));
     }
 
     #[test]

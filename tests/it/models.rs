@@ -1,0 +1,117 @@
+//! The packages of this repository, as `hcc-edge models verify` judges them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+const VERIFICATION_FAILED: i32 = 5;
+
+fn repository_models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+}
+
+/// Exit status, and per package its folder and the reason it is refused for.
+struct Verdict {
+    status: i32,
+    packages: Vec<(PathBuf, Option<String>)>,
+}
+
+impl Verdict {
+    fn refused(&self) -> Vec<&(PathBuf, Option<String>)> {
+        self.packages.iter().filter(|(_, reason)| reason.is_some()).collect()
+    }
+}
+
+/// Runs `models verify` for a device without any state of its own.
+fn verify(models: &Path, flags: &[&str]) -> Verdict {
+    let state = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_hcc-edge"))
+        .args(["--json", "models", "--state-dir"])
+        .arg(state.path())
+        .args(["verify", "--models"])
+        .arg(models)
+        .args(flags)
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let package = |entry: &Value| {
+        let reason = entry["reason"].as_str().map(ToOwned::to_owned);
+        assert_eq!(entry["verified"], reason.is_none());
+        (PathBuf::from(entry["folder"].as_str().unwrap()), reason)
+    };
+    let packages = report["packages"].as_array().unwrap().iter().map(package).collect();
+    Verdict { status: output.status.code().unwrap(), packages }
+}
+
+/// Every file below `folder`.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_below(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// A copy that may be damaged.
+fn copy_of_the_models() -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in files_below(&repository_models()) {
+        let to = copy.path().join(file.strip_prefix(repository_models()).unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(&file, to).unwrap();
+    }
+    copy
+}
+
+#[test]
+fn the_packages_of_the_repository_verify_in_demonstration_mode() {
+    let verdict = verify(&repository_models(), &[]);
+    assert_eq!(verdict.refused(), Vec::<&(PathBuf, Option<String>)>::new());
+    assert_eq!(verdict.status, 0);
+    let names: Vec<_> =
+        verdict.packages.iter().map(|(folder, _)| folder.parent().unwrap().file_name()).collect();
+    let expected = ["liver-localiser", "liver-tumour", "nomogram-haic", "nomogram-tace", "pmn"];
+    assert_eq!(names, expected.map(|name| Some(name.as_ref())));
+}
+
+#[test]
+fn a_clinical_device_refuses_every_package_of_the_repository() {
+    let store = repository_models().join("trust.toml");
+    let named = ["--clinical", "--trust", store.to_str().unwrap()];
+    for flags in [&["--clinical"][..], &named] {
+        let verdict = verify(&repository_models(), flags);
+        assert_eq!(verdict.status, VERIFICATION_FAILED, "{flags:?}");
+        assert_eq!((verdict.packages.len(), verdict.refused().len()), (5, 5), "{flags:?}");
+    }
+}
+
+#[test]
+fn one_flipped_byte_in_any_file_is_refused_and_only_there() {
+    let copy = copy_of_the_models();
+    let packages = verify(copy.path(), &[]).packages;
+    let mut tried = 0;
+    for (folder, _) in &packages {
+        assert!(folder.starts_with(copy.path()), "{} is the copy", folder.display());
+        for file in files_below(folder) {
+            let sound = fs::read(&file).unwrap();
+            let mut damaged = sound.clone();
+            damaged[sound.len() / 2] ^= 1;
+            fs::write(&file, damaged).unwrap();
+            let verdict = verify(copy.path(), &[]);
+            fs::write(&file, sound).unwrap();
+            assert_eq!(verdict.status, VERIFICATION_FAILED, "{}", file.display());
+            let [(refused, _)] = verdict.refused()[..] else { panic!("{}", file.display()) };
+            assert_eq!(refused, folder, "{}", file.display());
+            tried += 1;
+        }
+    }
+    assert!(tried >= 20, "{tried} files tried");
+}
