@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::daemon_process::DaemonProcess;
 use super::exit::{self, exit};
-use super::process::files;
+use super::phantom::write_study;
+use super::process::{copy_files, files, run_facts};
 use super::progress::Progress;
 use super::scratch::Scratch;
 use super::settings;
@@ -22,9 +23,8 @@ use super::watch::Watch;
 use crate::config::BrokerUrl;
 use crate::daemon::release;
 use crate::host::broker::EmbeddedBroker;
-use crate::host::files::copy_study;
 use crate::host::keys;
-use crate::phantom::{Preset, StudyFiles, study};
+use crate::phantom::{Preset, study};
 use crate::seal::verify::Verified;
 use crate::seal::wire::{ResultMessage, Slug};
 
@@ -113,12 +113,12 @@ impl Stage {
     fn prepare_study(&self, args: &DemoArgs) -> anyhow::Result<Option<Value>> {
         let folder = self.dropped();
         if let Some(named) = &args.study {
-            copy_study(named, &folder)
+            copy_files(named, &folder)
                 .with_context(|| exit(exit::NO_INPUT, format!("copying {}", named.display())))?;
             return Ok(None);
         }
         let files = study(&Preset::Demo.spec(args.seed))?;
-        write_phantom(&files, &folder)?;
+        write_study(&files, &folder)?;
         step(&format!("phantom    two-phase liver CT, seed {}", args.seed));
         Ok(Some(serde_json::from_slice(&files.truth_json)?))
     }
@@ -179,22 +179,11 @@ impl Stage {
     /// Copies the result's files to `out`; returns them.
     fn keep_result(&self, cose: &[u8], out: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let place = self.place_of(cose).ok_or_else(|| anyhow!("the result's folder is gone"))?;
-        copy_study(&place, out)?;
+        copy_files(&place, out)?;
         let store = self.state().join("keys").join(keys::TRUST_STORE);
         fs::copy(store, out.join(keys::TRUST_STORE))?;
         Ok(files(out))
     }
-}
-
-fn write_phantom(files: &StudyFiles, folder: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(folder)?;
-    let arterial = files.arterial_nii_gz.as_ref().map(|bytes| ("arterial.nii.gz", bytes));
-    let others = [("portal.nii.gz", &files.portal_nii_gz), ("clinical.json", &files.clinical_json)];
-    for (name, bytes) in arterial.into_iter().chain(others) {
-        let path = folder.join(name);
-        fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
-    }
-    Ok(())
 }
 
 /// Everything there is to say in the end.
@@ -209,9 +198,7 @@ struct Run {
 
 impl Run {
     fn peak_rss_mib(&self) -> Option<f64> {
-        let text = fs::read(self.out.join(release::RUN)).ok()?;
-        let run: Value = serde_json::from_slice(&text).ok()?;
-        run["peak_rss_bytes"].as_u64().map(|bytes| (bytes as f64 / 104_857.6).round() / 10.0)
+        run_facts(&self.out)["peak_rss_bytes"].as_u64().map(|bytes| (bytes as f64 / 104_857.6).round() / 10.0)
     }
 
     fn json(&self) -> Value {

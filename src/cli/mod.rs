@@ -10,6 +10,9 @@ pub mod demo;
 
 pub mod check;
 
+#[cfg(feature = "demo")]
+pub mod bench;
+
 pub mod phantom;
 
 pub mod verify;
@@ -70,6 +73,9 @@ enum Command {
     Process(process::ProcessArgs),
     /// Check configuration, keys, packages, disk, clock and broker.
     Check(check::CheckArgs),
+    /// Measure a study and the idle daemon on this machine.
+    #[cfg(feature = "demo")]
+    Bench(bench::BenchArgs),
     /// Make a synthetic two-phase study with its ground truth.
     Phantom(phantom::PhantomArgs),
     /// Verify a signed result.
@@ -104,6 +110,8 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Run(args) => run::run(&args),
         Command::Process(args) => process::run(&args, json),
         Command::Check(args) => check::run(&args, json),
+        #[cfg(feature = "demo")]
+        Command::Bench(args) => bench::run(&args, json),
         Command::Phantom(args) => phantom::run(&phantom::PhantomArgs { json, ..args }),
         Command::Verify(args) => verify::run(&args, json),
         Command::Subscribe(args) => follow(&subscribe::SubscribeArgs { json, ..*args }),

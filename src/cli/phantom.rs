@@ -132,6 +132,18 @@ fn print_text(out: &mut impl Write, folders: &Folders, files: &StudyFiles) -> st
     Ok(())
 }
 
+/// Writes the study alone, without its truth, into a folder that is made.
+pub fn write_study(files: &StudyFiles, folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let arterial = files.arterial_nii_gz.as_ref().map(|bytes| ("arterial.nii.gz", bytes));
+    let others = [("portal.nii.gz", &files.portal_nii_gz), ("clinical.json", &files.clinical_json)];
+    for (name, bytes) in others.into_iter().chain(arterial) {
+        let path = folder.join(name);
+        fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
 /// The object `--json` prints.
 #[derive(Serialize)]
 struct JsonReport {

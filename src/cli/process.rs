@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::exit::{self, exit};
 use super::progress::Progress;
@@ -56,15 +56,13 @@ pub fn run(args: &ProcessArgs, json: bool) -> anyhow::Result<u8> {
     if args.out.join(release::RESULT).exists() {
         bail!("{} holds a result already: name another folder", args.out.display());
     }
-    let (effective, scratch) = configuration(args)?;
-    let device = Arc::new(Device::open(&effective)?);
-    let place = carry(&device, &args.study)?;
-    copy_result(&place, &args.out)?;
-    let trust_text = keys::export(&device.state.keys(), &device.address.site, &device.address.device)?;
-    fs::write(args.out.join(keys::TRUST_STORE), trust_text)
-        .with_context(|| format!("writing into {}", args.out.display()))?;
-    drop(scratch);
-    let verified = read_back(&device, &args.out)?;
+    let (effective, _scratch) = if args.device {
+        (args.config.load()?, None)
+    } else {
+        let (effective, scratch) = throw_away(args.models.as_deref(), &args.config.set)?;
+        (effective, Some(scratch))
+    };
+    let verified = process(&effective, &args.study, &args.out)?;
     if json {
         println!("{}", object(&verified, &args.out));
     } else {
@@ -76,21 +74,38 @@ pub fn run(args: &ProcessArgs, json: bool) -> anyhow::Result<u8> {
     Ok(exit::of_status(verified.message.status))
 }
 
-/// The device's own configuration, or a throw-away device.
-fn configuration(args: &ProcessArgs) -> anyhow::Result<(Effective, Option<Scratch>)> {
-    if args.device {
-        return Ok((args.config.load()?, None));
-    }
+/// Processes a copy of the study on this device; the result's files and the trust store that
+/// believes them go to `out`.
+pub fn process(
+    effective: &Effective,
+    study: &Path,
+    out: &Path,
+) -> anyhow::Result<Verified<ResultMessage>> {
+    let device = Arc::new(Device::open(effective)?);
+    let place = carry(&device, study)?;
+    copy_files(&place, out)?;
+    let (keys_folder, address) = (device.state.keys(), &device.address);
+    let trust_text = keys::export(&keys_folder, &address.site, &address.device)?;
+    fs::write(out.join(keys::TRUST_STORE), trust_text)
+        .with_context(|| format!("writing into {}", out.display()))?;
+    let cose = fs::read(out.join(release::RESULT))?;
+    Ok(verify(&cose, &device.trust, Some(address))?)
+}
+
+/// A device with a new key whose state goes away with the folder.
+pub fn throw_away(
+    models: Option<&Path>,
+    set: &[(String, String)],
+) -> anyhow::Result<(Effective, Scratch)> {
     let scratch = Scratch::new("process")?;
     let state = scratch.path().join("state");
-    let models: Vec<PathBuf> = args.models.iter().cloned().collect();
+    let models: Vec<PathBuf> = models.iter().map(|path| path.to_path_buf()).collect();
     let text = settings::demonstration(&state, "workstation", "mqtt://localhost", &models);
-    let effective = settings::effective(&text, args.config.set.clone())
+    let effective = settings::effective(&text, set.to_vec())
         .with_context(|| exit(exit::CONFIG, "flags and environment"))?;
-    let slug = |text: &str| Slug::new(text);
     let (site, device) = (&effective.config.site, &effective.config.device);
-    keys::init(&state.join("keys"), &slug(site.as_str())?, &slug(device.as_str())?)?;
-    Ok((effective, Some(scratch)))
+    keys::init(&state.join("keys"), &Slug::new(site.as_str())?, &Slug::new(device.as_str())?)?;
+    Ok((effective, scratch))
 }
 
 /// Claims a copy of the study and carries it to its place, which is returned.
@@ -125,23 +140,18 @@ fn carry(device: &Arc<Device>, study: &Path) -> anyhow::Result<PathBuf> {
     Ok(release::place(&device.state, job, failed))
 }
 
-/// Every file of the result but the input, which the caller has.
-fn copy_result(place: &Path, out: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
-    for entry in fs::read_dir(place).with_context(|| format!("reading {}", place.display()))? {
+/// Copies the plain files of a folder, not what lies deeper.
+pub fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
-            let target = out.join(entry.file_name());
+            let target = to.join(entry.file_name());
             fs::copy(entry.path(), &target)
                 .with_context(|| format!("writing {}", target.display()))?;
         }
     }
     Ok(())
-}
-
-fn read_back(device: &Device, out: &Path) -> anyhow::Result<Verified<ResultMessage>> {
-    let cose = fs::read(out.join(release::RESULT))?;
-    Ok(verify(&cose, &device.trust, Some(&device.address))?)
 }
 
 /// Files of a result, by name.
@@ -153,14 +163,18 @@ pub fn files(out: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn object(verified: &Verified<ResultMessage>, out: &Path) -> serde_json::Value {
-    let run = fs::read(out.join(release::RUN)).ok();
-    let run: Option<serde_json::Value> = run.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+/// What the run cost, as the daemon wrote it beside the result.
+pub fn run_facts(out: &Path) -> Value {
+    let bytes = fs::read(out.join(release::RUN)).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+fn object(verified: &Verified<ResultMessage>, out: &Path) -> Value {
     json!({
         "verified": true,
         "kid": verified.kid,
         "result": verified.message,
-        "run": run,
+        "run": run_facts(out),
         "files": files(out),
     })
 }

@@ -1,0 +1,110 @@
+//! `hcc-edge bench`: what a study and the idle daemon cost on this machine. Figures, no verdicts.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::daemon_process::DaemonProcess;
+use super::exit;
+use super::phantom::write_study;
+use super::process::{process, run_facts, throw_away};
+use super::watch::Watch;
+use crate::config::BrokerUrl;
+use crate::host::broker::EmbeddedBroker;
+use crate::host::keys;
+use crate::phantom::{Preset, study};
+use crate::seal::wire::Slug;
+use super::scratch::Scratch;
+use super::settings;
+
+/// How long the daemon may take to appear.
+const START: Duration = Duration::from_secs(120);
+
+/// How long it is left alone before its memory is read.
+const IDLE: Duration = Duration::from_secs(3);
+
+/// What `hcc-edge bench` takes.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Also a full-size study, 512 × 512 × 300 in two phases (a few minutes).
+    #[arg(long)]
+    full: bool,
+    /// Folder of model packages, searched first.
+    #[arg(long, value_name = "FOLDER")]
+    models: Option<PathBuf>,
+}
+
+/// Runs the command; the figures go to standard output as one JSON object, or as lines.
+pub fn run(args: &BenchArgs, json: bool) -> anyhow::Result<u8> {
+    let mut figures = Map::new();
+    figures.insert("threads".into(), json!(std::thread::available_parallelism()?.get()));
+    let program = std::env::current_exe()?;
+    figures.insert("binary_mib".into(), mib(fs::metadata(program)?.len()));
+    figures.insert("idle_rss_mib".into(), idle_rss(args)?);
+    let mut presets = vec![("demo", Preset::Demo)];
+    presets.extend(args.full.then_some(("full", Preset::Full)));
+    for (name, preset) in presets {
+        figures.insert(name.into(), one_study(args, preset)?);
+    }
+    if json {
+        println!("{}", Value::from(figures));
+    } else {
+        figures.iter().for_each(|(name, value)| println!("{name:<14} {value}"));
+    }
+    Ok(exit::OK)
+}
+
+/// One phantom through worker, journal and signature.
+fn one_study(args: &BenchArgs, preset: Preset) -> anyhow::Result<Value> {
+    let (effective, scratch) = throw_away(args.models.as_deref(), &[])?;
+    let (folder, out) = (scratch.path().join("study"), scratch.path().join("out"));
+    write_study(&study(&preset.spec(1))?, &folder)?;
+    let started = Instant::now();
+    let verified = process(&effective, &folder, &out)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let stages: Map<String, Value> = verified
+        .message
+        .timings_ms
+        .iter()
+        .map(|timing| (timing.stage.name().to_owned(), json!(timing.elapsed_ms)))
+        .collect();
+    let peak = run_facts(&out)["peak_rss_bytes"].as_u64().map(mib);
+    Ok(json!({
+        "status": verified.message.status,
+        "seconds": (seconds * 100.0).round() / 100.0,
+        "stages_ms": stages,
+        "worker_peak_rss_mib": peak,
+    }))
+}
+
+/// Resident memory of a daemon that is connected and has nothing to do.
+fn idle_rss(args: &BenchArgs) -> anyhow::Result<Value> {
+    let scratch = Scratch::new("bench")?;
+    let state = scratch.path().join("state");
+    let trust_folder = state.join("keys");
+    keys::init(&trust_folder, &Slug::new("demo")?, &Slug::new("bench")?)?;
+    let broker = BrokerUrl::loopback(EmbeddedBroker::start()?.port());
+    let models: Vec<PathBuf> = args.models.iter().cloned().collect();
+    let config = scratch.path().join("config.toml");
+    fs::write(&config, settings::demonstration(&state, "bench", &broker.to_string(), &models))?;
+    let mut daemon = DaemonProcess::start(&config, &scratch.path().join("log"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let trust = keys::load_trust(&trust_folder.join(keys::TRUST_STORE))?.unwrap_or_default();
+        Watch::open(&broker, trust).await?.until_online(START, &mut daemon).await
+    })?;
+    std::thread::sleep(IDLE);
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok());
+    daemon.stop()?;
+    Ok(mib(kib.context("/proc does not tell the daemon's memory")? << 10))
+}
+
+fn mib(bytes: u64) -> Value {
+    json!((bytes as f64 / 104_857.6).round() / 10.0)
+}
