@@ -14,6 +14,8 @@ pub mod keys;
 
 pub mod models;
 
+pub mod worker;
+
 use clap::{Parser, Subcommand};
 
 /// Edge appliance beside a CT scanner: signed liver tumour risk scores over MQTT. Demonstration, not
@@ -40,6 +42,9 @@ enum Command {
     Keys(keys::Args),
     /// Sign, verify and list model packages.
     Models(models::Args),
+    /// Analyse one study, locked in: started by the daemon, speaks frames over stdin and stdout.
+    #[command(hide = true)]
+    Worker(worker::Args),
 }
 
 /// Reads the process's arguments.
@@ -58,6 +63,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Subscribe(args) => follow(&subscribe::SubscribeArgs { json, ..*args }),
         Command::Keys(args) => keys::run(&args, json),
         Command::Models(args) => models::run(&args, json),
+        Command::Worker(args) => Ok(worker::run(&args)),
     }
 }
 

@@ -11,3 +11,5 @@ mod broker;
 mod mqtt;
 
 mod subscribe;
+
+mod worker;
