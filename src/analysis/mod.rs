@@ -20,6 +20,10 @@ pub mod models;
 
 mod analyse;
 
+/// Number of this analysis: part of every result id, so that a study is analysed again when what is
+/// computed from it has changed. Raise it with every change of the numbers that come out.
+pub const ANALYSIS_VERSION: u64 = 1;
+
 pub use analyse::{
     Analysis, AnalysisError, Clinic, Networks, Observer, Settings, StudyInput, analyse,
 };

@@ -1,5 +1,7 @@
 //! The shipped networks and the clinical layer behind the two seams of [`analyse`](super::analyse()).
 
+use std::cell::RefCell;
+
 use thiserror::Error;
 
 use super::analyse::{Clinic, Networks};
@@ -10,6 +12,7 @@ use super::pmn::{Classifier, HeatMap, Phases, PmnError, Risk};
 use super::segment::{Localiser, Progress, SegmentError, Segmenter};
 use super::volume::{HuVolume, Mask, VoxelBox};
 use crate::clinical::{self, ClinicalData, ClinicalFindings, Measured, NomogramPair};
+use crate::units::Bytes;
 
 /// The three network packages in use. Each network is loaded when its stage begins and freed when
 /// it ends, so that the stages' memory does not add up.
@@ -23,6 +26,10 @@ pub struct Packages {
     pub pmn: Package,
     /// Compute threads, at least 1.
     pub threads: usize,
+    /// Memory the whole process may use.
+    pub memory: Bytes,
+    /// What computed last; empty before the first network ran.
+    pub ran_on: RefCell<Option<EngineInfo>>,
 }
 
 /// Why a network gave no answer.
@@ -34,12 +41,28 @@ pub enum NetworkFailure {
     /// Prototype Mamba Net.
     #[error("classifying the tumour")]
     Classify(#[from] PmnError),
+    /// Refused before the work began, instead of being stopped in the middle of it.
+    #[error(
+        "segmenting this scan needs about {predicted}, the limit is {limit}: send a smaller series \
+         or raise `limits.worker_memory_mib`"
+    )]
+    Memory {
+        /// Peak that was predicted, the two phases included.
+        predicted: Bytes,
+        /// What the process may use.
+        limit: Bytes,
+    },
 }
 
 impl Packages {
-    /// What computes: the engine as the segmentation network reports it.
-    pub fn engine(&self) -> Result<EngineInfo, NetworkFailure> {
-        Ok(Segmenter::load(&self.segmenter, self.threads)?.engine())
+    /// Refuses a scan whose segmentation would not fit; both phases are held meanwhile.
+    fn check_memory(&self, portal: &HuVolume, needed: Bytes) -> Result<(), NetworkFailure> {
+        let phases = 2 * portal.hu.len() * size_of::<i16>();
+        let (predicted, limit) = (Bytes(needed.0 + phases as u64), self.memory);
+        if predicted > limit {
+            return Err(NetworkFailure::Memory { predicted, limit });
+        }
+        Ok(())
     }
 }
 
@@ -48,7 +71,9 @@ impl Networks for Packages {
 
     fn locate_liver(&self, portal: &HuVolume) -> Result<Option<VoxelBox>, NetworkFailure> {
         let localiser = Localiser::new(&self.localiser, self.threads)?;
-        Ok(localiser.locate(portal, &mut |_| {})?.region)
+        let located = localiser.locate(portal, &mut |_| {})?;
+        self.ran_on.replace(Some(located.engine));
+        Ok(located.region)
     }
 
     fn segment(
@@ -58,6 +83,8 @@ impl Networks for Packages {
         progress: &mut dyn FnMut(u8),
     ) -> Result<Mask, NetworkFailure> {
         let segmenter = Segmenter::load(&self.segmenter, self.threads)?;
+        self.check_memory(portal, segmenter.predicted_peak(portal, liver))?;
+        self.ran_on.replace(Some(segmenter.engine()));
         Ok(segmenter.segment(portal, liver, &mut |p| progress(percent(p)))?)
     }
 

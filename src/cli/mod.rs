@@ -92,7 +92,7 @@ enum Command {
     Journal(journal::Args),
     /// The worker process of one study; started by the daemon.
     #[command(hide = true)]
-    Worker(worker::WorkerArgs),
+    Worker(worker::Args),
 }
 
 /// Reads the process's arguments.

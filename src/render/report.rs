@@ -21,8 +21,10 @@ pub fn report(view: &ReportView) -> String {
     page.overview(view);
     page.lesions(view);
     page.nomograms(&view.nomograms);
+    page.prototypes(&view.prototypes);
     page.eligibility(&view.eligibility);
     page.liver_function(&view.liver_function);
+    page.inputs(view);
     page.models(&view.models);
     page.timings_and_facts(view);
     page.foot(view);
@@ -190,7 +192,17 @@ impl Html {
             });
             self.table_with_total(&heads, rows.collect(), &nomogram.total);
             self.element("<p class=\"note\">", &nomogram.cut_off, "</p>");
+            if !nomogram.survival.is_empty() {
+                self.element("<p class=\"note\">", &nomogram.survival, "</p>");
+            }
             self.element("<p class=\"note\">", &nomogram.provenance, "</p></section>\n");
+        }
+    }
+
+    fn prototypes(&mut self, distances: &[FactRow]) {
+        if !distances.is_empty() {
+            self.raw("<h2>Behind the risk score</h2>\n");
+            self.facts(&["Quantity", "n:Value"], distances, "");
         }
     }
 
@@ -232,6 +244,15 @@ impl Html {
         self.table(&heads, rows.collect(), "No model was run.");
     }
 
+    /// What went in: the patient's values and the images'.
+    fn inputs(&mut self, view: &ReportView) {
+        self.raw("<div class=\"columns\">\n<div><h2>Clinical data supplied</h2>\n");
+        self.facts(&["Value", "n:Supplied"], &view.supplied, "None.");
+        self.raw("</div>\n<div><h2>Measured on the images</h2>\n");
+        self.facts(&["Quantity", "n:Value"], &view.measurements, "Nothing was measured.");
+        self.raw("</div>\n</div>\n");
+    }
+
     fn timings_and_facts(&mut self, view: &ReportView) {
         self.raw("<div class=\"columns\">\n<div><h2>Time per stage</h2>\n");
         let rows = view.timings.iter().map(|t| vec![Cell::Text(&t.stage), Cell::Number(&t.time)]);
@@ -240,6 +261,11 @@ impl Html {
         let rows = view.facts.iter().map(|f| vec![Cell::Text(&f.name), Cell::Code(&f.value)]);
         self.table(&["Fact", "Value"], rows.collect(), "Nothing recorded.");
         self.raw("</div>\n</div>\n");
+    }
+
+    fn facts(&mut self, heads: &[&'static str], facts: &[FactRow], empty: &'static str) {
+        let rows = facts.iter().map(|f| vec![Cell::Text(&f.name), Cell::Number(&f.value)]);
+        self.table(heads, rows.collect(), empty);
     }
 
     fn foot(&mut self, view: &ReportView) {

@@ -291,7 +291,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// A moment as RFC 3339 in UTC, to the second.
-fn rfc3339(ms: u64) -> String {
+pub(crate) fn rfc3339(ms: u64) -> String {
     let seconds = ms / 1_000;
     let (days, rest) = ((seconds / 86_400) as i64, seconds % 86_400);
     let mut year = 1970 + days / 366;

@@ -13,3 +13,5 @@ mod models;
 mod mqtt;
 
 mod subscribe;
+
+mod worker;

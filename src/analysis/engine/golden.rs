@@ -3,12 +3,14 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::network::{EngineError, Network};
+use super::network::{EngineError, EngineInfo, Network};
 use super::package::Package;
 
 /// What the self-test saw.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GoldenReport {
+    /// What computed the answer.
+    pub engine: EngineInfo,
     /// Largest absolute difference of any element of any output.
     pub max_abs_error: f32,
     /// What the manifest allows.
@@ -27,7 +29,8 @@ pub fn self_test(package: &Package) -> Result<GoldenReport, EngineError> {
     }
     let input = tensor(package.file(&golden.input)?, &golden.input_shape);
     let outputs = network.run(input.view())?;
-    let mut report = GoldenReport { max_abs_error: 0.0, tolerance: golden.tolerance };
+    let engine = network.engine();
+    let mut report = GoldenReport { engine, max_abs_error: 0.0, tolerance: golden.tolerance };
     for (found, expected) in outputs.iter().zip(&golden.outputs) {
         let stored = tensor(package.file(&expected.file)?, &expected.shape);
         let max_abs_error = max_abs_error(found, &stored);

@@ -16,8 +16,8 @@ use crate::units::Millis;
 pub struct RunFacts {
     /// The packages in use, in the order of use.
     pub models: Vec<wire::ModelUse>,
-    /// What computed the result.
-    pub engine: wire::Engine,
+    /// What computed the result; `None` when no network ran.
+    pub engine: Option<wire::Engine>,
     /// `clinical.json` as understood.
     pub supplied: ClinicalData,
     /// From the worker's start to its last stage.
@@ -33,14 +33,10 @@ pub fn draft(findings: &Findings, facts: RunFacts) -> Result<Draft, BoundError> 
     let nomograms = nomograms.unwrap_or_else(|| Ok(Vec::new()))?;
     let recommendation = findings.clinical.recommendation.as_ref().filter(|_| scored);
     Ok(Draft {
-        status: match findings.outcome {
-            Outcome::Ok => wire::Status::Ok,
-            Outcome::Abstained => wire::Status::Abstained,
-            Outcome::Unreadable => wire::Status::Unreadable,
-        },
+        status: status(findings.outcome),
         reasons: List::new(reasons::reasons(&findings.reasons))?,
         models: List::new(facts.models)?,
-        engine: Some(facts.engine),
+        engine: facts.engine,
         pmn: findings.risk.as_ref().filter(|_| scored).map(pmn),
         lesions: findings.lesions.as_ref().map(lesions).transpose()?,
         clinical: Some(clinical::clinical(&findings.clinical, &facts.supplied)?),
@@ -80,21 +76,34 @@ fn lesion(lesion: &Lesion) -> wire::Lesion {
 }
 
 fn timings(timings: &[StageTiming], total: Millis) -> Result<List<wire::Timing, 10>, BoundError> {
-    let stages = timings.iter().map(|t| wire::Timing {
-        stage: match t.stage {
-            Stage::Decode => wire::StageCode::Decode,
-            Stage::Gate => wire::StageCode::Gate,
-            Stage::Localise => wire::StageCode::Localise,
-            Stage::Segment => wire::StageCode::Segment,
-            Stage::Measure => wire::StageCode::Measure,
-            Stage::Classify => wire::StageCode::Classify,
-            Stage::Clinical => wire::StageCode::Clinical,
-            Stage::Render => wire::StageCode::Render,
-        },
-        elapsed_ms: t.elapsed.0,
-    });
+    let stages = timings
+        .iter()
+        .map(|t| wire::Timing { stage: stage_code(t.stage), elapsed_ms: t.elapsed.0 });
     let total = wire::Timing { stage: wire::StageCode::Total, elapsed_ms: total.0 };
     List::new(stages.chain([total]).collect())
+}
+
+/// The outcome as messages say it.
+pub(super) fn status(outcome: Outcome) -> wire::Status {
+    match outcome {
+        Outcome::Ok => wire::Status::Ok,
+        Outcome::Abstained => wire::Status::Abstained,
+        Outcome::Unreadable => wire::Status::Unreadable,
+    }
+}
+
+/// The stage as messages number it.
+pub(super) fn stage_code(stage: Stage) -> wire::StageCode {
+    match stage {
+        Stage::Decode => wire::StageCode::Decode,
+        Stage::Gate => wire::StageCode::Gate,
+        Stage::Localise => wire::StageCode::Localise,
+        Stage::Segment => wire::StageCode::Segment,
+        Stage::Measure => wire::StageCode::Measure,
+        Stage::Classify => wire::StageCode::Classify,
+        Stage::Clinical => wire::StageCode::Clinical,
+        Stage::Render => wire::StageCode::Render,
+    }
 }
 
 /// A number in the wire's fixed-point scale, rounded to the nearest; what does not fit saturates.

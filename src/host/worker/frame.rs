@@ -21,15 +21,27 @@ pub enum Kind {
     Progress = 16,
     /// Worker: the encoded draft of the result; nothing follows it.
     Draft = 17,
-    /// Worker: it caught a panic or cannot go on; the body says why, in UTF-8.
+    /// Worker: it caught a panic or cannot go on; the body is a `failure`.
     Failed = 18,
+    /// Worker: the encoded posture of its sandbox; before anything else.
+    Sandbox = 19,
+    /// Worker: the report of a self-test that was passed; nothing follows it.
+    Passed = 20,
 }
 
 impl Kind {
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Begin, Self::Chunk, Self::Go, Self::Progress, Self::Draft, Self::Failed]
-            .into_iter()
-            .find(|kind| *kind as u8 == number)
+        let all = [
+            Self::Begin,
+            Self::Chunk,
+            Self::Go,
+            Self::Progress,
+            Self::Draft,
+            Self::Failed,
+            Self::Sandbox,
+            Self::Passed,
+        ];
+        all.into_iter().find(|kind| *kind as u8 == number)
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! daemon                                   worker (same binary, `hcc-edge worker`)
 //!   spawn ──────────────────────────────▶  rlimits, no_new_privs, Landlock, seccomp
+//!   good enough? ◀──────────────────────   posture
 //!   files and packages as frames ───────▶  analyse
 //!   progress, masks, pictures, draft ◀───
 //!   checks sizes, writes out/, reads VmHWM
@@ -13,7 +14,22 @@
 //! very bytes it receives, both under limits.
 
 pub mod frame;
-pub mod process;
+
 pub mod sandbox;
 
-pub use process::{Artefact, Input, Job, Limits, WorkerError, WorkerReport, run};
+pub mod failure;
+
+pub mod self_test;
+
+pub mod job;
+
+mod feed;
+
+mod collect;
+
+pub mod process;
+
+pub use failure::FailureClass;
+pub use job::{Artefact, Input, Job, Limits, SelfTest, Setup, WorkerError, WorkerReport};
+pub use process::{run, run_self_test};
+pub use sandbox::Posture;

@@ -8,12 +8,14 @@
 use std::collections::BTreeMap;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset,
+    RulesetAttr, RulesetStatus,
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use seccompiler::{SeccompAction, SeccompFilter, apply_filter_all_threads};
 use thiserror::Error;
 
+use crate::seal::wire;
 use crate::units::Bytes;
 
 /// What the sandbox reached on this kernel.
@@ -27,17 +29,35 @@ pub struct Posture {
     pub seccomp: bool,
     /// File system and network are closed by Landlock, wholly or in part.
     pub landlock: Landlock,
+    /// The Landlock ABI in effect; 0 where the kernel has none.
+    pub landlock_abi: u8,
 }
 
 /// How much of the Landlock rules this kernel enforces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Landlock {
-    /// All that we asked for.
-    Full,
-    /// An older kernel enforces a part.
-    Partial,
     /// The kernel has no Landlock.
-    None,
+    None = 0,
+    /// An older kernel enforces a part.
+    Partial = 1,
+    /// All that we asked for.
+    Full = 2,
+}
+
+impl Landlock {
+    const ALL: [Self; 3] = [Self::None, Self::Partial, Self::Full];
+}
+
+impl From<Posture> for wire::Sandbox {
+    fn from(posture: Posture) -> Self {
+        Self {
+            rlimits: posture.rlimits,
+            no_new_privs: posture.no_new_privs,
+            seccomp: posture.seccomp,
+            landlock_abi: u64::from(posture.landlock_abi),
+        }
+    }
 }
 
 impl Posture {
@@ -55,6 +75,31 @@ impl Posture {
             on(self.no_new_privs, "no-new-privs"),
             on(self.seccomp, "seccomp"),
         )
+    }
+
+    /// The body of a [`Kind::Sandbox`](super::frame::Kind::Sandbox) frame.
+    pub fn encode(&self) -> [u8; 5] {
+        [
+            u8::from(self.rlimits),
+            u8::from(self.no_new_privs),
+            u8::from(self.seccomp),
+            self.landlock as u8,
+            self.landlock_abi,
+        ]
+    }
+
+    /// `None` for a body that [`Self::encode`] does not make.
+    pub fn decode(body: &[u8]) -> Option<Self> {
+        let &[rlimits, no_new_privs, seccomp, landlock, landlock_abi] = body else { return None };
+        let posture = Self {
+            rlimits: rlimits == 1,
+            no_new_privs: no_new_privs == 1,
+            seccomp: seccomp == 1,
+            landlock: Landlock::ALL.into_iter().find(|kind| *kind as u8 == landlock)?,
+            landlock_abi,
+        };
+        let agrees = (landlock_abi == 0) == (posture.landlock == Landlock::None);
+        (posture.encode() == body && agrees).then_some(posture)
     }
 
     /// True when nothing that the design asks for is missing.
@@ -91,9 +136,9 @@ pub fn enter(memory: Bytes, cpu_seconds: u64) -> Result<Posture, SandboxError> {
     limit("open files", Resource::Nofile, 16)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|source| SandboxError::Limit { what: "dumps", source })?;
-    let (landlock, no_new_privs) = restrict_files_and_network()?;
+    let reached = restrict_files_and_network()?;
     filter_system_calls()?;
-    Ok(Posture { rlimits: true, no_new_privs, seccomp: true, landlock })
+    Ok(Posture { rlimits: true, seccomp: true, ..reached })
 }
 
 fn limit(what: &'static str, resource: Resource, value: u64) -> Result<(), SandboxError> {
@@ -101,8 +146,8 @@ fn limit(what: &'static str, resource: Resource, value: u64) -> Result<(), Sandb
     setrlimit(resource, limit).map_err(|source| SandboxError::Limit { what, source })
 }
 
-/// An empty Landlock rule set: no path, no port.
-fn restrict_files_and_network() -> Result<(Landlock, bool), SandboxError> {
+/// An empty Landlock rule set: no path, no port. Returns what stands after it.
+fn restrict_files_and_network() -> Result<Posture, SandboxError> {
     let abi = ABI::V4;
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -115,7 +160,21 @@ fn restrict_files_and_network() -> Result<(Landlock, bool), SandboxError> {
         RulesetStatus::PartiallyEnforced => Landlock::Partial,
         RulesetStatus::NotEnforced => Landlock::None,
     };
-    Ok((landlock, status.no_new_privs))
+    let landlock_abi = match status.landlock {
+        LandlockStatus::Available { effective_abi, .. } if landlock != Landlock::None => {
+            number(effective_abi)
+        }
+        LandlockStatus::Available { .. }
+        | LandlockStatus::NotEnabled
+        | LandlockStatus::NotImplemented => 0,
+    };
+    let no_new_privs = status.no_new_privs;
+    Ok(Posture { rlimits: true, no_new_privs, seccomp: false, landlock, landlock_abi })
+}
+
+/// The ABI's number, which the crate does not let us cast.
+fn number(abi: ABI) -> u8 {
+    (1..=u8::MAX).find(|n| ABI::from(i32::from(*n)) == abi).unwrap_or(0)
 }
 
 fn filter_system_calls() -> Result<(), SandboxError> {
@@ -169,3 +228,48 @@ const ALLOWED: &[i64] = &[
     libc::SYS_exit,
     libc::SYS_exit_group,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: Posture = Posture {
+        rlimits: true,
+        no_new_privs: true,
+        seccomp: true,
+        landlock: Landlock::Full,
+        landlock_abi: 4,
+    };
+
+    #[test]
+    fn a_posture_crosses_the_pipe() {
+        let without =
+            Posture { landlock: Landlock::None, landlock_abi: 0, seccomp: false, ..WHOLE };
+        for posture in [WHOLE, without] {
+            assert_eq!(Posture::decode(&posture.encode()), Some(posture));
+        }
+        assert!(WHOLE.is_complete() && !without.is_complete());
+        assert_eq!(without.summary(), "rlimits no-new-privs no-seccomp no-landlock");
+        assert_eq!(wire::Sandbox::from(WHOLE).landlock_abi, 4);
+    }
+
+    #[test]
+    fn other_bodies_are_refused() {
+        for bad in [
+            &[][..],
+            &[1, 1, 1, 2],
+            &[1, 1, 1, 2, 4, 0],
+            &[2, 1, 1, 2, 4],
+            &[1, 1, 1, 3, 4],
+            &[1, 1, 1, 2, 0],
+            &[1, 1, 1, 0, 4],
+        ] {
+            assert_eq!(Posture::decode(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn abis_have_their_numbers() {
+        assert_eq!([ABI::Unsupported, ABI::V1, ABI::V4, ABI::V6].map(number), [0, 1, 4, 6]);
+    }
+}

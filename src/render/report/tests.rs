@@ -24,6 +24,7 @@ fn view(mut text: impl FnMut(&'static str) -> String) -> ReportView {
         cut_off: t("Cut-off 1.20 (placeholder)"),
         terms,
         total: t("1.62"),
+        survival: t("12 months 74 %"),
         provenance: t("Baseline survival is a placeholder."),
     }];
     let reasons = vec![ReasonRow {
@@ -79,6 +80,9 @@ fn view(mut text: impl FnMut(&'static str) -> String) -> ReportView {
             grade: t("grade 1"),
             inputs: t("albumin 41 g/l, bilirubin 12 µmol/l"),
         }],
+        prototypes: vec![FactRow { name: t("Distance"), value: t("1.25") }],
+        supplied: vec![FactRow { name: t("Age"), value: t("60 years") }],
+        measurements: vec![FactRow { name: t("Liver volume, mL"), value: t("1400") }],
         nomograms,
         models: vec![ModelRow {
             role: t("Segmentation"),

@@ -23,10 +23,16 @@ pub struct ReportView {
     pub lesion_summary: String,
     /// Largest first.
     pub lesions: Vec<LesionRow>,
+    /// Distances to the prototypes behind the score.
+    pub prototypes: Vec<FactRow>,
     /// The validity box, criterion by criterion.
     pub eligibility: Vec<CriterionRow>,
     /// ALBI, Child-Pugh and later stagings.
     pub liver_function: Vec<GradeRow>,
+    /// `clinical.json` as understood.
+    pub supplied: Vec<FactRow>,
+    /// What the gate measured on the images, units in the names.
+    pub measurements: Vec<FactRow>,
     /// One for each therapy.
     pub nomograms: Vec<NomogramView>,
     /// The packages in use.
@@ -153,6 +159,8 @@ pub struct NomogramView {
     pub terms: Vec<TermRow>,
     /// Sum of the points.
     pub total: String,
+    /// Predicted survival; empty when there is none.
+    pub survival: String,
     /// What the whole is based on.
     pub provenance: String,
 }
@@ -170,7 +178,7 @@ pub struct TermRow {
     pub source: String,
     /// Coefficient.
     pub coefficient: String,
-    /// Coefficient times value.
+    /// Points on the nomogram's scale.
     pub points: String,
     /// Published hazard ratio, own fit or placeholder.
     pub provenance: String,

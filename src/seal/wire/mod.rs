@@ -8,6 +8,7 @@
 pub mod atoms;
 pub mod codes;
 pub mod consistency;
+pub mod decimal;
 pub mod gate_codes;
 pub mod messages;
 pub mod parts;

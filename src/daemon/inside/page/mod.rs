@@ -1,0 +1,219 @@
+//! The wire draft → what the report page says. The page is made from the very values that are
+//! signed, so that both agree to the last digit; only what no message may carry is added: the
+//! study's name, and what is wrong with `clinical.json`.
+
+mod nomogram;
+
+mod patient;
+
+mod run;
+
+use std::fmt;
+
+use super::order::WorkOrder;
+use crate::analysis::findings::Images;
+use crate::render::ReportView;
+use crate::render::report::{
+    FactRow, LesionRow, OutcomeView, ReasonRow, RecommendationView, ScoreView, Tone,
+};
+use crate::seal::trust::rfc3339;
+use crate::seal::wire::decimal::{fixed, trimmed};
+use crate::seal::wire::result::intended_use;
+use crate::seal::wire::{
+    Draft, IntendedUse, Lesion, Lesions, Pmn, Reason, ReasonCode, RecommendationCode, Status,
+};
+
+/// What the page says beside the draft.
+pub(super) struct PageFacts<'a> {
+    /// Names and ids.
+    pub(super) order: &'a WorkOrder,
+    /// What was read; `None` when no portal image was.
+    pub(super) scan: Option<Scan>,
+    /// What no message may carry.
+    pub(super) notes: Vec<String>,
+    /// Slice of each lesion's diameter, from 0, in the order of the lesions.
+    pub(super) slices: Vec<usize>,
+}
+
+/// The portal image in a line.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Scan {
+    arterial: bool,
+    voxels_xyz: [usize; 3],
+    spacing_xyz_mm: [f64; 3],
+}
+
+impl Scan {
+    pub(super) fn of(images: &Images) -> Self {
+        let geometry = &images.portal.geometry;
+        let ([z, y, x], [dz, dy, dx]) = (geometry.shape, geometry.spacing.zyx());
+        let arterial = images.arterial.is_some();
+        Self { arterial, voxels_xyz: [x, y, z], spacing_xyz_mm: [dx, dy, dz] }
+    }
+}
+
+impl fmt::Display for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phases = if self.arterial {
+            "arterial and portal venous phase"
+        } else {
+            "portal venous phase only"
+        };
+        let ([x, y, z], [dx, dy, dz]) = (self.voxels_xyz, self.spacing_xyz_mm);
+        write!(f, "{phases} · {x} × {y} × {z} voxels of {dx:.2} × {dy:.2} × {dz:.2} mm")
+    }
+}
+
+/// Everything the page says.
+pub(super) fn view(draft: &Draft, facts: &PageFacts<'_>) -> ReportView {
+    let order = facts.order;
+    let scan = facts.scan.as_ref().map(ToString::to_string);
+    ReportView {
+        demonstration: intended_use(&draft.models) == IntendedUse::Demonstration,
+        study: order.study.clone(),
+        scan: scan.unwrap_or_else(|| "No portal venous image could be read.".to_owned()),
+        made_at: moment(order.started_ms),
+        outcome: outcome(draft, facts),
+        score: draft.pmn.as_ref().map(score),
+        recommendation: recommendation(draft),
+        has_overview: facts.scan.is_some(),
+        lesion_summary: draft.lesions.as_ref().map(lesion_summary).unwrap_or_default(),
+        lesions: draft.lesions.as_ref().map(|l| lesions(l, &facts.slices)).unwrap_or_default(),
+        prototypes: draft.pmn.as_ref().map(prototypes).unwrap_or_default(),
+        eligibility: draft.clinical.as_ref().map(patient::eligibility).unwrap_or_default(),
+        liver_function: draft.clinical.as_ref().map(patient::liver_function).unwrap_or_default(),
+        supplied: draft.clinical.as_ref().map(patient::supplied).unwrap_or_default(),
+        nomograms: draft.nomograms.iter().map(nomogram::view).collect(),
+        measurements: draft.gate.iter().map(run::measurement).collect(),
+        models: draft.models.iter().map(run::model).collect(),
+        timings: draft.timings_ms.iter().map(run::timing).collect(),
+        facts: run::facts(draft, order),
+    }
+}
+
+/// How the analysis ended, in two words.
+pub(super) fn headline(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "Scored",
+        Status::Abstained => "No score",
+        Status::Unreadable => "Not readable",
+        Status::Failed => "Failed",
+    }
+}
+
+fn outcome(draft: &Draft, facts: &PageFacts<'_>) -> OutcomeView {
+    let tone = match draft.status {
+        Status::Ok => Tone::Good,
+        Status::Abstained => Tone::Held,
+        Status::Unreadable | Status::Failed => Tone::Stopped,
+    };
+    let mut reasons: Vec<ReasonRow> = draft.reasons.iter().map(reason).collect();
+    let file = draft.reasons.iter().position(|r| r.code == ReasonCode::ClinicalInvalid);
+    for (number, note) in facts.notes.iter().enumerate() {
+        match file.filter(|_| number == 0).and_then(|at| reasons.get_mut(at)) {
+            Some(row) => row.sentence = format!("{} ({note})", row.sentence),
+            None => reasons.push(ReasonRow { code: "note".to_owned(), sentence: note.clone() }),
+        }
+    }
+    OutcomeView { tone, headline: headline(draft.status).to_owned(), reasons }
+}
+
+fn reason(reason: &Reason) -> ReasonRow {
+    let mut sentence = reason.code.sentence().to_owned();
+    if let Some(detail) = &reason.detail {
+        sentence = format!("{sentence} ({detail})");
+    }
+    ReasonRow { code: reason.code.name().to_owned(), sentence }
+}
+
+fn score(pmn: &Pmn) -> ScoreView {
+    let class = if pmn.proliferative { "proliferative" } else { "non-proliferative" };
+    ScoreView {
+        score: number(pmn.score_e4, 4),
+        class: class.to_owned(),
+        threshold: number(pmn.threshold_e4, 4),
+    }
+}
+
+fn prototypes(pmn: &Pmn) -> Vec<FactRow> {
+    let names = [
+        "non-proliferative",
+        "proliferative",
+        "HAIC, poor response",
+        "HAIC, good response",
+        "TACE, poor response",
+        "TACE, good response",
+    ];
+    let distances = names.iter().zip(pmn.distances_e6);
+    let distances = distances.map(|(name, distance)| FactRow {
+        name: format!("Squared distance to the prototype {name}"),
+        value: number(distance, 6),
+    });
+    let good = [("HAIC", pmn.haic_good_e4), ("TACE", pmn.tace_good_e4)];
+    let good = good.map(|(name, probability)| FactRow {
+        name: format!("p(good response under {name}), shown for the record, not used"),
+        value: number(probability, 4),
+    });
+    distances.chain(good).collect()
+}
+
+fn recommendation(draft: &Draft) -> Option<RecommendationView> {
+    let made = &draft.recommendation;
+    (made.code != RecommendationCode::None).then(|| RecommendationView {
+        headline: made.code.sentence().trim_end_matches('.').to_owned(),
+        wording: made.wording.sentence().to_owned(),
+    })
+}
+
+fn lesion_summary(found: &Lesions) -> String {
+    let noun = if found.count == 1 { "lesion" } else { "lesions" };
+    let (liver, tumour) = (millilitres(found.liver_mm3), millilitres(found.tumour_mm3));
+    let listed = match found.list.len() as u64 {
+        listed if listed < found.count => format!(" (the {listed} largest are listed)"),
+        _ => String::new(),
+    };
+    format!("{} {noun}{listed} · liver with tumour {liver} · tumour {tumour}", found.count)
+}
+
+fn lesions(found: &Lesions, slices: &[usize]) -> Vec<LesionRow> {
+    let slices = slices.iter().map(|slice| (slice + 1).to_string());
+    let slices = slices.chain(std::iter::repeat_with(String::new));
+    found.list.iter().zip(slices).map(|(lesion, slice)| lesion_row(lesion, slice)).collect()
+}
+
+fn lesion_row(lesion: &Lesion, slice: String) -> LesionRow {
+    let [x, y, z] = lesion.centre_um.map(|um| signed((um as f64 / 100.0).round() as i64, 1));
+    LesionRow {
+        diameter: format!("{} mm", number(lesion.diameter_um, 3)),
+        volume: millilitres(lesion.volume_mm3),
+        slice,
+        centre: format!("{x}, {y}, {z} mm"),
+    }
+}
+
+fn millilitres(mm3: u64) -> String {
+    format!("{} ml", number(mm3, 3))
+}
+
+/// A scaled number of the wire, all its digits.
+fn number(value: u64, places: u32) -> String {
+    fixed(i64::try_from(value).unwrap_or(i64::MAX), places)
+}
+
+/// With a minus sign as wide as a plus.
+fn signed(value: i64, places: u32) -> String {
+    fixed(value, places).replace('-', "−")
+}
+
+/// Without zeros at the end.
+fn short(value: i64, places: u32) -> String {
+    trimmed(value, places).replace('-', "−")
+}
+
+/// A moment as people write it.
+fn moment(ms: u64) -> String {
+    rfc3339(ms).replace('T', " ").replace('Z', " UTC")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The page against the sample messages of the wire format.

@@ -1,0 +1,34 @@
+//! Every network on its golden input: an engine that answers otherwise must not serve.
+
+use std::io::Write;
+
+use super::failure::Failure;
+use super::outlet::Outlet;
+use super::packages::Loaded;
+use crate::analysis::engine::golden::{self, GoldenReport};
+use crate::analysis::engine::package::Package;
+use crate::host::worker::self_test::{PackageTest, SelfTestReport};
+
+/// Tests the three networks and reports how close they came.
+pub(super) fn run<W: Write>(loaded: &Loaded, outlet: &mut Outlet<W>) -> Result<(), Failure> {
+    let networks = &loaded.networks;
+    let localiser = test(&networks.localiser)?;
+    let segmenter = test(&networks.segmenter)?;
+    let pmn = test(&networks.pmn)?;
+    let engine = &segmenter.0.engine;
+    let report = SelfTestReport {
+        backend: format!("{} {}", engine.backend, engine.version),
+        precision: engine.precision.to_owned(),
+        device: engine.device.to_owned(),
+        packages: vec![localiser.1, segmenter.1, pmn.1],
+    };
+    Ok(outlet.passed(&report.encode())?)
+}
+
+fn test(package: &Package) -> Result<(GoldenReport, PackageTest), Failure> {
+    let (name, version) = (package.manifest.name.clone(), package.manifest.version.clone());
+    let refused = |source| Failure::SelfTest { package: name.clone(), source };
+    let seen = golden::self_test(package).map_err(refused)?;
+    let (max_abs_error, tolerance) = (seen.max_abs_error, seen.tolerance);
+    Ok((seen, PackageTest { name, version, max_abs_error, tolerance }))
+}

@@ -1,0 +1,1 @@
+//! The worker's inside without its process: frames in, frames out.

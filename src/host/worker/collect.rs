@@ -1,0 +1,194 @@
+//! Collects what a worker sends, under limits of time and size, and writes its artefacts.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::failure;
+use super::frame::{Frame, FrameError, Kind, parse_begin, read_frame};
+use super::job::{Artefact, Setup, WorkerError};
+use super::sandbox::Posture;
+use crate::config::SandboxRule;
+
+/// Frames as they come, from a thread of their own so that waiting can be bounded. The queue is
+/// short: a worker that sends faster than the disk takes is held back.
+pub(super) fn frames_of(from: impl Read + Send + 'static) -> Receiver<Result<Frame, FrameError>> {
+    let (send, receive) = mpsc::sync_channel(4);
+    thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        loop {
+            let next = match read_frame(&mut from) {
+                Ok(Some(frame)) => Ok(frame),
+                Ok(None) => return,
+                Err(error) => Err(error),
+            };
+            let failed = next.is_err();
+            if send.send(next).is_err() || failed {
+                return;
+            }
+        }
+    });
+    receive
+}
+
+/// The worker's last word.
+pub(super) enum Answer {
+    /// An encoded draft.
+    Draft(Vec<u8>),
+    /// The report of a self-test that was passed.
+    Passed(Vec<u8>),
+}
+
+/// Everything a worker sent.
+pub(super) struct Collected {
+    pub(super) answer: Answer,
+    pub(super) artefacts: Vec<Artefact>,
+    pub(super) posture: Posture,
+}
+
+/// What has come from the worker so far.
+pub(super) struct Collector<'a> {
+    /// Where artefacts go; `None` where none is expected.
+    out: Option<&'a Path>,
+    setup: Setup<'a>,
+    left: u64,
+    posture: Option<Posture>,
+    open: Option<OpenArtefact>,
+    artefacts: Vec<Artefact>,
+}
+
+struct OpenArtefact {
+    artefact: Artefact,
+    file: File,
+    left: u64,
+}
+
+impl<'a> Collector<'a> {
+    pub(super) fn new(out: Option<&'a Path>, setup: Setup<'a>) -> Self {
+        let left = setup.limits.artefact_bytes.0;
+        Self { out, setup, left, posture: None, open: None, artefacts: Vec::new() }
+    }
+
+    /// Collects to the end. `cleared` gets a message when the worker may be fed.
+    pub(super) fn collect(
+        mut self,
+        frames: &Receiver<Result<Frame, FrameError>>,
+        cancel: &AtomicBool,
+        cleared: &Sender<()>,
+        progress: &mut dyn FnMut(u8, u8),
+    ) -> Result<Collected, WorkerError> {
+        let tick = Duration::from_millis(100);
+        let (start, most) = (Instant::now(), self.setup.limits.time);
+        loop {
+            if start.elapsed() > most {
+                return Err(WorkerError::TimedOut(most));
+            }
+            if cancel.load(Ordering::Relaxed) {
+                return Err(WorkerError::Cancelled);
+            }
+            let frame = match frames.recv_timeout(tick) {
+                Ok(frame) => frame?,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return Err(protocol("it gave no answer")),
+            };
+            let answer = match frame.kind {
+                Kind::Failed => return Err(failed(&frame.body)),
+                Kind::Sandbox => {
+                    self.sandbox(&frame.body)?;
+                    // A feeder that is gone has said why itself.
+                    let _ = cleared.send(());
+                    continue;
+                }
+                _ if self.posture.is_none() => return Err(protocol("no posture came first")),
+                Kind::Draft => Answer::Draft(frame.body),
+                Kind::Passed => Answer::Passed(frame.body),
+                Kind::Begin => {
+                    self.begin(&frame.body)?;
+                    continue;
+                }
+                Kind::Chunk => {
+                    self.chunk(&frame.body)?;
+                    continue;
+                }
+                Kind::Progress => match frame.body[..] {
+                    [stage, percent] => {
+                        progress(stage, percent.min(100));
+                        continue;
+                    }
+                    _ => return Err(protocol("a progress that is not two bytes")),
+                },
+                Kind::Go => return Err(protocol("a go frame")),
+            };
+            return self.finish(answer);
+        }
+    }
+
+    fn finish(self, answer: Answer) -> Result<Collected, WorkerError> {
+        match (self.posture, self.open) {
+            (Some(posture), None) => Ok(Collected { answer, artefacts: self.artefacts, posture }),
+            (None, _) => Err(protocol("no posture came first")),
+            (_, Some(_)) => Err(protocol("an answer inside an artefact")),
+        }
+    }
+
+    fn sandbox(&mut self, body: &[u8]) -> Result<(), WorkerError> {
+        let posture = Posture::decode(body).ok_or_else(|| protocol("an unknown posture"))?;
+        if self.posture.replace(posture).is_some() {
+            return Err(protocol("a second posture"));
+        }
+        match self.setup.sandbox {
+            SandboxRule::Required if !posture.is_complete() => {
+                Err(WorkerError::SandboxIncomplete(posture))
+            }
+            SandboxRule::Required | SandboxRule::BestEffort => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, body: &[u8]) -> Result<(), WorkerError> {
+        let (length, name) = parse_begin(body)?;
+        let artefact = Artefact::from_name(name).filter(|a| !self.artefacts.contains(a));
+        let (Some(artefact), Some(out), None) = (artefact, self.out, &self.open) else {
+            return Err(protocol("an artefact out of order"));
+        };
+        self.left = self
+            .left
+            .checked_sub(length)
+            .ok_or_else(|| protocol("artefacts larger than the limit `artefact_bytes`"))?;
+        let file =
+            File::options().write(true).create_new(true).open(out.join(artefact.file_name()))?;
+        self.open = Some(OpenArtefact { artefact, file, left: length });
+        self.close_if_complete()
+    }
+
+    fn chunk(&mut self, body: &[u8]) -> Result<(), WorkerError> {
+        let open = self.open.as_mut();
+        let open = open.filter(|o| o.left >= body.len() as u64);
+        let open = open.ok_or_else(|| protocol("bytes beyond an artefact's length"))?;
+        open.file.write_all(body)?;
+        open.left -= body.len() as u64;
+        self.close_if_complete()
+    }
+
+    fn close_if_complete(&mut self) -> Result<(), WorkerError> {
+        if let Some(open) = self.open.take_if(|o| o.left == 0) {
+            open.file.sync_all()?;
+            self.artefacts.push(open.artefact);
+        }
+        Ok(())
+    }
+}
+
+fn failed(body: &[u8]) -> WorkerError {
+    match failure::decode(body) {
+        Some((class, message)) => WorkerError::Failed { class, message },
+        None => protocol("a failure that says nothing"),
+    }
+}
+
+fn protocol(what: &str) -> WorkerError {
+    WorkerError::Protocol(what.to_owned())
+}
