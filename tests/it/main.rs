@@ -12,4 +12,6 @@ mod models;
 
 mod mqtt;
 
+mod python;
+
 mod subscribe;
