@@ -1,10 +1,12 @@
 # Named, timed steps for the scripts. Source it; do not run it.
 # shellcheck shell=sh
 step_times=$(mktemp)
+step_gaps=$(mktemp)
 # Where a step may keep output that it looks through; the scripts that source this file read it.
 step_log=$(mktemp)
 export step_log
-trap 'rm -f "$step_times" "$step_log"' EXIT
+step_name=
+trap 'step_end $?' EXIT
 
 # step NAME COMMAND...: runs the command under a heading; a failure ends the script.
 step() {
@@ -13,10 +15,24 @@ step() {
     printf '\n== %s\n' "$step_name"
     step_start=$(date +%s)
     "$@"
-    printf '%5ds  %s\n' "$(($(date +%s) - step_start))" "$step_name" >>"$step_times"
+    step_took=$(($(date +%s) - step_start))
+    printf '%3d min %02d s  %s\n' $((step_took / 60)) $((step_took % 60)) "$step_name" >>"$step_times"
+    step_name=
+}
+
+# not_checked WHAT WHY: tells it where it happens and again in the summary.
+not_checked() {
+    printf 'NOT CHECKED HERE: %s (%s)\n' "$1" "$2" | tee -a "$step_gaps"
 }
 
 step_summary() {
     printf '\n== time per step\n'
-    cat "$step_times"
+    cat "$step_times" "$step_gaps"
+}
+
+step_end() {
+    rm -f "$step_times" "$step_gaps" "$step_log"
+    if [ "$1" -ne 0 ] && [ -n "$step_name" ]; then
+        printf '\nFAILED in step: %s\n' "$step_name" >&2
+    fi
 }

@@ -20,6 +20,7 @@ use crate::host::files::free_bytes;
 use crate::host::journal::{JournalError, Ledger, inspect};
 use crate::host::mqtt::Link;
 use crate::host::mqtt::link::SessionOptions;
+use crate::host::worker::SelfTest;
 use crate::seal::cose::{Signer, key_id};
 use crate::seal::wire::ClockQuality;
 
@@ -193,12 +194,18 @@ fn packages(device: &Device) -> Vec<Item> {
     let names: Vec<String> =
         packages.in_use().iter().map(|p| format!("{} {}", p.name, p.version)).collect();
     let signed = Item::good("packages", names.join(", "));
-    match self_test(device, &packages) {
+    match self_test(device, packages) {
         Ok(test) => {
-            vec![signed, Item::good("self-test", test.summary())]
+            vec![signed, Item::good("self-test", self_test_line(&test))]
         }
         Err(error) => vec![signed, Item::bad("self-test", exit::VERIFICATION_FAILED, chain(&error))],
     }
+}
+
+fn self_test_line(test: &SelfTest) -> String {
+    let report = &test.report;
+    let posture = test.posture.summary();
+    format!("{} networks on {} {}, worker {posture}", report.packages.len(), report.backend, report.device)
 }
 
 /// Connects under another name than the daemon's, which may be connected.

@@ -83,11 +83,11 @@ fn environment_beats_file_and_flag_beats_environment() {
             pair("HCC_EDGE_MQTT__URL", "mqtt://env:1"),
             pair("HCC_EDGE_MODELS", "/a:/b"),
             pair("HCC_EDGE_MQTT__VIEW", "false"),
-            pair("HCC_EDGE_DATA", "not a setting"),
             pair("PATH", "/bin"),
         ],
         flags: vec![("mqtt.url".to_owned(), "mqtt://flag:2".to_owned())],
     };
+    sources.environment.extend(NOT_SETTINGS.iter().map(|name| pair(name, "passed over")));
     let effective = load(&sources).unwrap();
     assert_eq!(effective.config.mqtt.url.to_string(), "mqtt://flag:2");
     assert_eq!(effective.config.models.len(), 2);

@@ -13,7 +13,7 @@ use crate::analysis::engine::network::MAX_THREADS;
 use crate::config::{Config, Effective, Mode};
 use crate::host::files::StateDir;
 use crate::host::keys::{self, KeyError};
-use crate::host::worker::Limits;
+use crate::host::worker::{Limits, Setup};
 use crate::seal::cose::{Ed25519Signer, sha256};
 use crate::seal::trust::TrustStore;
 use crate::seal::verify::{Address, PackageMode};
@@ -109,8 +109,13 @@ impl Device {
         }
     }
 
-    /// What one worker may use.
-    pub fn worker_limits(&self) -> Limits {
+    /// How every worker is started and bounded.
+    pub fn worker_setup(&self) -> Setup<'_> {
+        let (limits, sandbox) = (self.worker_limits(), self.config.sandbox);
+        Setup { program: &self.program, limits, sandbox }
+    }
+
+    fn worker_limits(&self) -> Limits {
         let cores = available_parallelism().map_or(1, usize::from);
         let threads = self.config.engine.threads.unwrap_or(cores).min(MAX_THREADS);
         Limits {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::device::Device;
 use super::notice::{Notice, Tell, ThreadError, job};
+use super::sealing::chain;
 use crate::host::files::free_bytes;
 use crate::host::inbox::{self, Inbox};
 use crate::host::journal::{JobId, Journal, Record};
@@ -83,8 +84,14 @@ impl Intake {
             let mut bytes = [0; 8];
             random(&mut bytes)?;
             let id = JobId::new(bytes);
-            if inbox::claim(&self.device.state, &ready, id)?.is_none() {
-                continue;
+            match inbox::claim(&self.device.state, &ready, id) {
+                Ok(Some(_)) => {}
+                Ok(None) => continue,
+                // Left in the inbox, where the next scan tries again; the others go on.
+                Err(error) => {
+                    log::error!("{}", chain(&error));
+                    continue;
+                }
             }
             let arrived_ms = ready.arrived_ms;
             self.journal.append(vec![Record::Claim { job: id, arrived_ms }])?;

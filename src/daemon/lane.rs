@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::device::Device;
-use super::inside::order::WorkOrder;
+use super::device::{Device, SOFTWARE};
+use super::inside::order::{self, ImageFile, Phase, WorkOrder};
 use super::notice::{Notice, Tell, ThreadError, job};
 use super::packages::PackageSet;
 use super::release::{self, Run};
@@ -22,10 +22,10 @@ use crate::host::inbox::{self, Claim, StudyFile};
 use crate::host::journal::{JobId, Journal, Record, SealError};
 use crate::host::mqtt::messages::JobPhase;
 use crate::host::mqtt::topic::AlarmCode;
-use crate::host::worker::{self, Job, WorkerError};
+use crate::host::worker::{self, FailureClass, Input, Job, WorkerError, WorkerReport};
 use crate::seal::digest::{ResultIdentity, result_id};
 use crate::seal::verify::decode_unverified;
-use crate::seal::wire::{Digest, Draft, Reason, ReasonCode, ResultMessage, StageCode, Status};
+use crate::seal::wire::{CompletionRule, Digest, Draft, InputRole, Reason, ReasonCode, ResultMessage, StageCode, Status};
 use crate::study::life::{Command, Event, Failure, Study, Verdict};
 use crate::units::Millis;
 
@@ -122,7 +122,8 @@ impl<'a> Case<'a> {
         let state = &lane.device.state;
         let claim = Claim::load(state, job).unwrap_or_else(|error| {
             log::warn!("job {job}: {}", chain(&error));
-            Claim::unknown(arrived_ms)
+            let (study, rule) = (String::new(), CompletionRule::Deadline);
+            Claim { job, study, rule, arrived_ms }
         });
         Self {
             lane,
@@ -226,28 +227,16 @@ impl<'a> Case<'a> {
             }
         };
         let started = clock::now_ms();
-        let ended = match self.order(packages) {
-            Ok(order) => worker::run(order, &lane.stop, &mut |stage, percent| {
+        let ended = release::fresh_out(&self.folder).map_err(WorkerError::Io).and_then(|out| {
+            let (setup, inputs) = (lane.device.worker_setup(), self.inputs(packages));
+            worker::run(Job { setup, inputs, out: &out }, &lane.stop, &mut |stage, percent| {
                 (lane.tell)(job(job_id, running(stage, percent)));
-            }),
-            Err(error) => Err(error),
-        };
+            })
+        });
         self.run.worker_ms = clock::now_ms().saturating_sub(started);
         match ended {
-            Ok(report) => {
-                self.run.peak_rss = report.peak_rss;
-                match Draft::decode(&report.draft) {
-                    Ok(draft) => {
-                        self.draft = Some(draft);
-                        Ok(Some(Event::Drafted))
-                    }
-                    Err(error) => {
-                        log::error!("job {job_id}: {}", chain(&error));
-                        Ok(Some(Event::Failed(Failure::Crashed)))
-                    }
-                }
-            }
-            Err(_) if lane.stopping() => {
+            Ok(report) => Ok(Some(self.drafted(&report))),
+            Err(WorkerError::Cancelled) => {
                 lane.journal.append(vec![Record::Interrupted { job: job_id }])?;
                 Ok(None)
             }
@@ -257,27 +246,39 @@ impl<'a> Case<'a> {
             }
         }
     }
+
+    fn drafted(&mut self, report: &WorkerReport) -> Event {
+        self.run.peak_rss = report.peak_rss;
+        match Draft::decode(&report.draft) {
+            Ok(draft) => {
+                self.draft = Some(draft);
+                Event::Drafted
+            }
+            Err(error) => {
+                log::error!("job {}: {}", self.job, chain(&error));
+                Event::Failed(Failure::Crashed)
+            }
+        }
+    }
 }
 
 impl Case<'_> {
-    /// The worker's order: the study's files, the packages, and a fresh folder for what it makes.
-    fn order(&self, packages: PackageSet) -> Result<Job<'_>, WorkerError> {
+    /// What the worker gets: its order, the packages, the study's files.
+    fn inputs(&self, packages: PackageSet) -> Vec<Input> {
         let device = &self.lane.device;
         let order = WorkOrder {
             job: self.job.to_string(),
-            study: self.claim.study.clone(),
+            study: self.run.study.clone(),
             site: device.address.site.to_string(),
             device: device.address.device.to_string(),
             result_id: self.identity.result_id.to_string(),
-            limits: device.config.limits,
+            software: SOFTWARE.to_owned(),
+            started_ms: clock::now_ms(),
+            max_file_bytes: device.config.limits.max_image.0,
+            max_voxels: device.config.limits.max_voxels,
         };
-        Ok(Job {
-            program: &device.program,
-            inputs: order.inputs(packages.into_inner(), &self.files, self.clinical.clone()),
-            out: release::fresh_out(&self.folder)?,
-            limits: device.worker_limits(),
-            sandbox: device.config.sandbox,
-        })
+        let images = self.files.iter().filter_map(image).collect();
+        order::inputs(&order, packages.into_inner(), images, self.clinical.clone())
     }
 
     fn seal(&mut self, verdict: Verdict) -> Result<Event, ThreadError> {
@@ -339,12 +340,27 @@ fn failure(error: &WorkerError) -> Failure {
     match error {
         WorkerError::InputChanged { .. } => Failure::InputChanged,
         WorkerError::TimedOut(_) => Failure::TimedOut,
-        WorkerError::OutOfMemory(_) => Failure::OutOfMemory,
+        WorkerError::OutOfMemory(_)
+        | WorkerError::Failed { class: FailureClass::Memory, .. } => Failure::OutOfMemory,
+        WorkerError::Failed { class: FailureClass::ModelRefused, .. } => Failure::ModelRefused,
         WorkerError::Io(_)
+        | WorkerError::SandboxIncomplete(_)
         | WorkerError::Crashed { .. }
-        | WorkerError::Failed(_)
+        | WorkerError::Failed { class: FailureClass::Internal | FailureClass::Sandbox, .. }
+        | WorkerError::Cancelled
         | WorkerError::Protocol(_) => Failure::Crashed,
     }
+}
+
+/// The files the worker reads as images.
+fn image(file: &StudyFile) -> Option<ImageFile> {
+    let phase = match file.role {
+        InputRole::Portal => Phase::Portal,
+        InputRole::Arterial => Phase::Arterial,
+        InputRole::Clinical | InputRole::Other => return None,
+    };
+    let (path, sha256, length) = (file.path.clone(), file.sha256.0, file.length);
+    Some(ImageFile { phase, path, sha256, length })
 }
 
 fn running(stage: u8, percent: u8) -> JobPhase {

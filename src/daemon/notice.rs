@@ -38,8 +38,8 @@ pub enum ThreadError {
     /// The inbox cannot be read.
     #[error("the inbox cannot be watched")]
     Inbox(#[from] InboxError),
-    /// A study cannot be moved from the inbox.
-    #[error("a study cannot be claimed")]
+    /// The claims of the last run cannot be listed.
+    #[error("work/ cannot be looked through")]
     Claim(#[from] ClaimError),
     /// No random numbers for a job's name.
     #[error("the system gave no random numbers")]

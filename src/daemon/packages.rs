@@ -81,11 +81,6 @@ impl PackageSet {
         self.0.iter().map(|package| Digest::from(package.manifest_digest)).collect()
     }
 
-    /// The verified packages.
-    pub fn packages(&self) -> &[VerifiedPackage] {
-        &self.0
-    }
-
     /// The verified bytes, for a worker.
     pub fn into_inner(self) -> Vec<VerifiedPackage> {
         self.0

@@ -7,17 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Value, json};
 
 use super::device::{Device, SOFTWARE};
-use super::inside::SelfTest;
-use super::packages::PackageSet;
 use super::sealing::{chain, clock_quality};
 use crate::host::clock;
 use crate::host::files::{StateDir, write_durably};
 use crate::host::journal::Journal;
 use crate::host::mqtt::messages::{Presence, StatusSigner};
+use crate::host::worker::SelfTest;
 use crate::seal::cose::{Signer, key_id};
 use crate::seal::sign::sign;
 use crate::seal::view::VIEW_SCHEMA;
-use crate::seal::wire::{Digest, DeviceState, Id8, Sandbox, StatusMessage, WIRE_VERSION};
+use crate::seal::wire::{Digest, DeviceState, Id8, ModelUse, Sandbox, StatusMessage, WIRE_VERSION};
 
 /// Holds the number of the last start.
 const BOOT: &str = "boot";
@@ -78,8 +77,7 @@ pub fn signer(
 }
 
 /// The birth certificate, unsigned JSON.
-pub fn info(device: &Device, journal: &Journal, packages: &PackageSet, test: &SelfTest) -> Value {
-    let models = packages.in_use();
+pub fn info(device: &Device, journal: &Journal, models: &[ModelUse], test: &SelfTest) -> Value {
     json!({
         "schema": 1,
         "signed": false,
@@ -91,7 +89,11 @@ pub fn info(device: &Device, journal: &Journal, packages: &PackageSet, test: &Se
         "wire_version": WIRE_VERSION,
         "view_schema": VIEW_SCHEMA,
         "mode": format!("{:?}", device.config.mode).to_lowercase(),
-        "engine": test.engine,
+        "engine": {
+            "backend": test.report.backend,
+            "precision": test.report.precision,
+            "device": test.report.device,
+        },
         "models": models,
     })
 }

@@ -13,12 +13,13 @@ use tokio::sync::mpsc as channel;
 
 use super::control::Control;
 use super::device::Device;
-use super::inside::{self, SelfTest};
+use super::inside::order::self_test_inputs;
 use super::intake::Intake;
 use super::lane::{Ended, Lane};
 use super::notice::{Notice, Tell, ThreadError};
 use super::outbox::JournalOutbox;
 use super::packages::{PackageSet, PackagesError};
+use crate::config::EngineKind;
 use super::{presence, recover, retention, telemetry};
 use crate::host::clock;
 use crate::host::journal::{Damage, Journal, JobId, JournalError, Store};
@@ -27,7 +28,7 @@ use crate::host::mqtt::delivery::DeliveryLimits;
 use crate::host::mqtt::link::{BrokerSettings, Credentials};
 use crate::host::mqtt::uplink::{UplinkEvent, UplinkSettings};
 use crate::host::mqtt::Uplink;
-use crate::host::worker::WorkerError;
+use crate::host::worker::{SelfTest, WorkerError, run_self_test};
 use crate::units::Millis;
 
 /// Notices waiting for the service; a thread beyond that waits itself.
@@ -52,10 +53,8 @@ pub enum ServiceError {
     #[error("the self-test of the model packages failed")]
     SelfTest(#[source] WorkerError),
     /// Another engine is required than the one in use.
-    #[error("engine.require is {required:?} and the engine in use is {found}")]
+    #[error("engine.require is \"cpu\" and the engine in use is {found}")]
     Engine {
-        /// What the configuration asks for.
-        required: crate::config::EngineKind,
         /// What there is.
         found: String,
     },
@@ -87,13 +86,19 @@ pub fn run(device: Device) -> Result<(), ServiceError> {
     let journal = Arc::new(Journal::start(store, &entries, clock::now_ms));
     drop(entries);
     let packages = PackageSet::load(&device)?;
-    let test = self_test(&device, &packages)?;
-    let info = presence::info(&device, &journal, &packages, &test);
-    drop(packages);
+    let models = packages.in_use();
+    let test = self_test(&device, packages)?;
+    match device.config.engine.require {
+        Some(EngineKind::Cpu) if !test.report.device.starts_with("cpu") => {
+            return Err(ServiceError::Engine { found: test.report.device });
+        }
+        Some(EngineKind::Cpu) | None => {}
+    }
+    let info = presence::info(&device, &journal, &models, &test);
     let open = recover::recover(&device, &journal)?;
     let boot = presence::next_boot(&device.state)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let signer = presence::signer(device.clone(), journal.clone(), boot, test.sandbox.clone());
+    let signer = presence::signer(device.clone(), journal.clone(), boot, test.posture.into());
     let config = &device.config;
     let outbox = JournalOutbox::new(journal.clone(), config.delivery.confirm, config.mqtt.view);
     let settings = uplink_settings(&device, info.to_string().into_bytes())?;
@@ -113,11 +118,11 @@ pub fn run(device: Device) -> Result<(), ServiceError> {
 }
 
 /// Asks the networks their stored questions, in a worker.
-pub fn self_test(device: &Device, packages: &PackageSet) -> Result<SelfTest, ServiceError> {
-    let limits = device.worker_limits();
-    let test = inside::self_test(&device.program, packages.packages(), limits, device.config.sandbox)
+pub fn self_test(device: &Device, packages: PackageSet) -> Result<SelfTest, ServiceError> {
+    let inputs = self_test_inputs(packages.into_inner());
+    let test = run_self_test(device.worker_setup(), inputs, &AtomicBool::new(false))
         .map_err(ServiceError::SelfTest)?;
-    log::info!("self-test passed; sandbox {:?}", test.sandbox);
+    log::info!("self-test passed; worker: {}", test.posture.summary());
     Ok(test)
 }
 

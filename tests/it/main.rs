@@ -12,6 +12,8 @@ mod models;
 
 mod mqtt;
 
+mod python;
+
 mod subscribe;
 
 mod worker;

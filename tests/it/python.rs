@@ -1,0 +1,115 @@
+//! `scripts/verify.py`, the verifier that shares no code with the program: it must come to the same
+//! verdict on every shared vector, and on the JSON view.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use hcc_edge::seal::view::View;
+use serde_json::{Value, json};
+
+const VERIFICATION_FAILED: i32 = 5;
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The interpreter that has the verifier's requirements.
+fn interpreter() -> PathBuf {
+    let made_by_the_script = repository().join(".venv-test/bin/python");
+    let python = std::env::var_os("HCC_EDGE_TEST_PYTHON").map_or(made_by_the_script, PathBuf::from);
+    assert!(
+        python.is_file(),
+        "no Python at {}: run scripts/test, which makes it, or name one in HCC_EDGE_TEST_PYTHON",
+        python.display()
+    );
+    python
+}
+
+/// Runs a copy of the verifier from an empty folder, without search paths for programs or modules,
+/// so that it can use nothing of the repository but the files it is given.
+fn verifier(arguments: &[&Path]) -> Output {
+    let alone = tempfile::tempdir().unwrap();
+    let script = alone.path().join("verify.py");
+    fs::copy(repository().join("scripts/verify.py"), &script).unwrap();
+    Command::new(interpreter())
+        .arg("-I")
+        .arg(script)
+        .args(arguments)
+        .current_dir(alone.path())
+        .env("PATH", "")
+        .output()
+        .unwrap()
+}
+
+/// Exit status and everything that was said.
+fn told(output: &Output) -> (i32, String) {
+    let text = [&output.stdout[..], &output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+fn vectors() -> Value {
+    let text = fs::read_to_string(repository().join("tests/vectors/messages.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Judges a copy of the vectors in which `change` was made.
+fn self_test(change: impl FnOnce(&mut Value)) -> (i32, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stored = vectors();
+    change(&mut stored);
+    fs::write(folder.path().join("messages.json"), stored.to_string()).unwrap();
+    told(&verifier(&["--self-test".as_ref(), folder.path()]))
+}
+
+#[test]
+fn the_python_verifier_agrees_on_every_vector() {
+    let count = vectors()["vectors"].as_array().unwrap().len();
+    assert!(count >= 80, "{count} vectors");
+    assert_eq!(self_test(|_| ()), (0, format!("{count} vectors, 0 wrong\n")));
+}
+
+#[test]
+fn the_python_verifier_reports_a_vector_it_disagrees_on() {
+    let changes: [(&str, fn(&mut Value)); 3] = [
+        ("a verdict", |vectors| vectors[0]["verdict"] = json!("signature")),
+        ("a message", |vectors| vectors[0]["message"]["seq"] = json!(4_711)),
+        ("none at all", |vectors| *vectors = json!([])),
+    ];
+    for (what, change) in changes {
+        let (status, text) = self_test(|stored| change(&mut stored["vectors"]));
+        assert_eq!(status, VERIFICATION_FAILED, "{what}: {text}");
+    }
+}
+
+#[test]
+fn the_python_verifier_believes_a_view_only_as_far_as_it_is_signed() {
+    let stored = vectors();
+    let good = stored["vectors"].as_array().unwrap().iter();
+    let good = good.filter(|v| v["kind"] == "result" && v["verdict"] == "ok");
+    let folder = tempfile::tempdir().unwrap();
+    let (trust, file) = (folder.path().join("trust.toml"), folder.path().join("view.json"));
+    fs::write(&trust, stored["trust"].as_str().unwrap()).unwrap();
+    let judge = |view: &Value| {
+        fs::write(&file, view.to_string()).unwrap();
+        told(&verifier(&["--trust".as_ref(), &trust, &file]))
+    };
+    let mut tried = 0;
+    for vector in good {
+        let cose = unhex(vector["envelope"].as_str().unwrap());
+        let mut view = serde_json::to_value(View::of(&cose).unwrap()).unwrap();
+        let (status, text) = judge(&view);
+        assert_eq!(status, 0, "{}: {text}", vector["name"]);
+        view["result"]["seq"] = json!(4_711);
+        let (status, text) = judge(&view);
+        assert_eq!(status, VERIFICATION_FAILED, "{}: {text}", vector["name"]);
+        assert!(text.contains("differs from the signed bytes"), "{text}");
+        tried += 1;
+    }
+    assert!(tried >= 2, "{tried} views");
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(byte).collect()
+}
