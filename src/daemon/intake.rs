@@ -45,7 +45,7 @@ impl Intake {
     /// Runs until the daemon is being stopped.
     pub fn run(&self) -> Result<(), ThreadError> {
         let config = &self.device.config;
-        let mut inbox = Inbox::new(&self.device.state, config.inbox, config.limits)?;
+        let mut inbox = Inbox::new(&self.device.state, config.inbox, config.limits);
         let mut held_back = false;
         while !self.stop.load(Ordering::Relaxed) {
             let obstacle = self.obstacle();

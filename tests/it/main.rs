@@ -8,6 +8,14 @@
 
 mod broker;
 
+mod edge;
+
+mod nifti;
+
+mod daemon;
+
+mod bad_input;
+
 mod models;
 
 mod mqtt;
