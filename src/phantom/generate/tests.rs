@@ -1,3 +1,5 @@
+//! What a drawn phantom keeps: its truth, its contrast, its repeatability.
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 

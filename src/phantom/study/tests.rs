@@ -1,3 +1,5 @@
+//! A phantom's files read back as a study.
+
 use std::collections::BTreeSet;
 use std::io::Read;
 
