@@ -185,7 +185,7 @@ fn a_two_phase_study_gives_a_draft_and_every_artefact() {
     let stages: Vec<StageCode> = draft.timings_ms.iter().map(|t| t.stage).collect();
     assert_eq!(stages, StageCode::ALL);
     let engine = draft.engine.as_ref().unwrap();
-    assert!(engine.backend.starts_with("tract ") && &*engine.device != "");
+    assert!(engine.backend.starts_with("tract ") && !engine.device.is_empty());
     let largest = &draft.lesions.as_ref().unwrap().list[0];
     let truth_mm = files.truth.tumours[0].diameter_mm;
     let off_mm = largest.diameter_um as f64 / 1000.0 - truth_mm;

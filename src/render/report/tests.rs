@@ -1,3 +1,5 @@
+//! The report page: complete, escaped, without anything fetched.
+
 use super::*;
 
 /// A view with `text(n)` in every text field, each with its own number.
