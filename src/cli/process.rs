@@ -23,7 +23,7 @@ use crate::daemon::notice::{Notice, Tell};
 use crate::daemon::release;
 use crate::host::clock;
 use crate::host::inbox::{self, Ready};
-use crate::host::journal::{Damage, Journal, JobId, Record, Store};
+use crate::host::journal::{Damage, JobId, Journal, Record, Store};
 use crate::host::keys;
 use crate::host::mqtt::messages::{JobPhase, JobUpdate};
 use crate::seal::verify::{Verified, verify};
@@ -118,7 +118,12 @@ fn carry(device: &Arc<Device>, study: &Path) -> anyhow::Result<PathBuf> {
     let (store, entries) = Store::open(&device.state.journal(), epoch, Damage::Refuse)?;
     let journal = Arc::new(Journal::start(store, &entries, clock::now_ms));
     let arrived_ms = clock::now_ms();
-    claim_copy(device, study, Ready { name: study_name(study), rule: CompletionRule::DoneMarker, arrived_ms }, job)?;
+    claim_copy(
+        device,
+        study,
+        Ready { name: study_name(study), rule: CompletionRule::DoneMarker, arrived_ms },
+        job,
+    )?;
     journal.append(vec![Record::Claim { job, arrived_ms }])?;
     let progress = Progress::new();
     let tell: Tell = Arc::new(move |notice| match notice {

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use super::device::Device;
 use super::notice::{Notice, Tell, ThreadError, job};
 use super::sealing::chain;
+use crate::host::clock;
 use crate::host::files::free_bytes;
 use crate::host::inbox::{self, Inbox};
 use crate::host::journal::{JobId, Journal, Record};
 use crate::host::keys::random;
 use crate::host::mqtt::messages::JobPhase;
 use crate::host::mqtt::topic::AlarmCode;
-use crate::host::clock;
 
 /// Studies claimed and not released at once; the others wait in the inbox.
 const MOST_CLAIMED: usize = 64;

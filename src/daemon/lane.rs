@@ -25,7 +25,9 @@ use crate::host::mqtt::topic::AlarmCode;
 use crate::host::worker::{self, FailureClass, Input, Job, WorkerError, WorkerReport};
 use crate::seal::digest::{ResultIdentity, result_id};
 use crate::seal::verify::decode_unverified;
-use crate::seal::wire::{CompletionRule, Digest, Draft, InputRole, Reason, ReasonCode, ResultMessage, StageCode, Status};
+use crate::seal::wire::{
+    CompletionRule, Digest, Draft, InputRole, Reason, ReasonCode, ResultMessage, StageCode, Status,
+};
 use crate::study::life::{Command, Event, Failure, Study, Verdict};
 use crate::units::Millis;
 
@@ -193,7 +195,9 @@ impl<'a> Case<'a> {
             Ok(found) => {
                 self.files = found.files;
                 self.clinical = found.clinical;
-                return Ok(self.known(&result_id.0).map_or(Event::Inspected, |seq| Event::Known { seq }));
+                return Ok(self
+                    .known(&result_id.0)
+                    .map_or(Event::Inspected, |seq| Event::Known { seq }));
             }
         };
         log::warn!("job {}: {}", self.job, refusal.reason.sentence());
@@ -218,7 +222,8 @@ impl<'a> Case<'a> {
         let (lane, job_id) = (self.lane, self.job);
         lane.journal.append(vec![Record::Try { job: job_id, attempt }])?;
         self.run.attempts = attempt;
-        let packages = match self.packages.take().map_or_else(|| PackageSet::load(&lane.device), Ok) {
+        let packages = match self.packages.take().map_or_else(|| PackageSet::load(&lane.device), Ok)
+        {
             Ok(packages) => packages,
             Err(error) => {
                 self.model_alarm(&chain(&error));
@@ -339,8 +344,9 @@ fn failure(error: &WorkerError) -> Failure {
     match error {
         WorkerError::InputChanged { .. } => Failure::InputChanged,
         WorkerError::TimedOut(_) => Failure::TimedOut,
-        WorkerError::OutOfMemory(_)
-        | WorkerError::Failed { class: FailureClass::Memory, .. } => Failure::OutOfMemory,
+        WorkerError::OutOfMemory(_) | WorkerError::Failed { class: FailureClass::Memory, .. } => {
+            Failure::OutOfMemory
+        }
         WorkerError::Failed { class: FailureClass::ModelRefused, .. } => Failure::ModelRefused,
         WorkerError::Io(_)
         | WorkerError::SandboxIncomplete(_)

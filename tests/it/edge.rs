@@ -164,7 +164,7 @@ impl Edge {
             .arg(&trust)
             .args(["--broker", &format!("mqtt://127.0.0.1:{port}")])
             .args(["--count", &count.to_string()])
-            .args(["--timeout", &PATIENCE.as_secs().to_string()])
+            .args(["--timeout", &(3 * PATIENCE).as_secs().to_string()])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
