@@ -1,7 +1,7 @@
 //! The inbox: what the scanner side drops, until it is claimed and looked at (DESIGN section 4).
 //!
 //! [`Inbox`] finds folders that are complete, [`Claim`] takes one by renaming it into `work/`, and
-//! [`inspect`] reads it once, under limits, and says which file is which. The decisions are in
+//! [`inspect()`] reads it once, under limits, and says which file is which. The decisions are in
 //! [`crate::study`]; what is here touches the disk.
 //!
 //! The scanner side is not trusted and may own the files: links are never followed, nothing waits

@@ -166,10 +166,14 @@ impl Inbox {
     }
 
     fn forget_all_but(&mut self, present: &BTreeMap<OsString, u64>) {
-        let gone = |name: &OsStr, followed: &Followed| present.get(name) != Some(&followed.inode);
-        for (_, followed) in self.followed.extract_if(.., |name, followed| gone(name, followed)) {
-            followed.watch.into_iter().for_each(|watch| self.watch.unfollow(watch));
-        }
+        let watch = &mut self.watch;
+        self.followed.retain(|name, followed| {
+            let stays = present.get(name) == Some(&followed.inode);
+            if !stays {
+                followed.watch.take().into_iter().for_each(|folder| watch.unfollow(folder));
+            }
+            stays
+        });
     }
 
     fn look_at(&mut self, name: OsString, inode: u64, now: Now) {
