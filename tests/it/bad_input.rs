@@ -67,13 +67,15 @@ fn cases() -> Vec<Case> {
             "unreadable",
             "implausible_hu",
         ),
-        case("bomb", portal_changed(&good, bomb), "unreadable", "bad_header"),
+        case("bomb", portal_changed(&good, bomb), "unreadable", "corrupt"),
         case("no-portal", without("portal.nii.gz"), "abstained", "portal_missing"),
         case("no-arterial", without("arterial.nii.gz"), "abstained", "arterial_missing"),
         case("far-apart", far, "abstained", "phases_do_not_match"),
         case(
             "no-liver",
-            portal_changed(&good, |b| nifti::each_voxel(b, |hu| if hu > -200 { 0 } else { hu })),
+            portal_changed(&good, |b| {
+                nifti::each_voxel(b, |hu| if (-200..250).contains(&hu) { -90 } else { hu })
+            }),
             "abstained",
             "no_liver",
         ),
