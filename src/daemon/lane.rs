@@ -164,7 +164,7 @@ impl<'a> Case<'a> {
 
     fn inspect(&mut self) -> Result<Event, ThreadError> {
         let device = &self.lane.device;
-        let input = self.folder.join("input");
+        let input = self.folder.join(inbox::INPUT);
         let inspected = inbox::inspect(&input, &self.claim, &device.config.limits);
         let (inputs, study_digest) = match &inspected {
             Ok(found) => (found.inputs.clone(), found.study_digest),

@@ -16,6 +16,12 @@ mod daemon;
 
 mod bad_input;
 
+mod check;
+
+mod demo;
+
+mod real_ct;
+
 mod models;
 
 mod mqtt;
