@@ -10,14 +10,15 @@ use clap::Args;
 use serde::Serialize;
 
 use super::exit;
-use super::run::device_code;
+use super::run::{device_code, journal_code};
 use super::settings::ConfigArgs;
 use crate::daemon::device::Device;
 use crate::daemon::packages::PackageSet;
-use crate::daemon::sealing::{chain, clock_quality};
+use crate::daemon::sealing::clock_quality;
 use crate::daemon::service::{self_test, uplink_settings};
+use crate::host::errors::one_line;
 use crate::host::files::free_bytes;
-use crate::host::journal::{JournalError, Ledger, inspect};
+use crate::host::journal::{Ledger, inspect};
 use crate::host::mqtt::Link;
 use crate::host::mqtt::link::SessionOptions;
 use crate::host::worker::SelfTest;
@@ -107,7 +108,7 @@ fn examine(args: &CheckArgs) -> Vec<Item> {
     let device = match Device::open(&effective) {
         Ok(device) => device,
         Err(error) => {
-            items.push(Item::bad("keys", device_code(&error), chain(&error)));
+            items.push(Item::bad("keys", device_code(&error), one_line(&error)));
             return items;
         }
     };
@@ -176,10 +177,7 @@ fn journal(device: &Device) -> Item {
             let (results, waiting) = (ledger.last_seq(), ledger.backlog());
             Item::good("journal", format!("{results} results, {waiting} not delivered yet"))
         }
-        Err(error @ JournalError::Damaged { .. }) => {
-            Item::bad("journal", exit::VERIFICATION_FAILED, chain(&error))
-        }
-        Err(error) => Item::bad("journal", exit::IO, chain(&error)),
+        Err(error) => Item::bad("journal", journal_code(&error), one_line(&error)),
     }
 }
 
@@ -188,7 +186,7 @@ fn packages(device: &Device) -> Vec<Item> {
     let packages = match PackageSet::load(device) {
         Ok(packages) => packages,
         Err(error) => {
-            return vec![Item::bad("packages", exit::VERIFICATION_FAILED, chain(&error))];
+            return vec![Item::bad("packages", exit::VERIFICATION_FAILED, one_line(&error))];
         }
     };
     let names: Vec<String> =
@@ -199,7 +197,7 @@ fn packages(device: &Device) -> Vec<Item> {
             vec![signed, Item::good("self-test", self_test_line(&test))]
         }
         Err(error) => {
-            vec![signed, Item::bad("self-test", exit::VERIFICATION_FAILED, chain(&error))]
+            vec![signed, Item::bad("self-test", exit::VERIFICATION_FAILED, one_line(&error))]
         }
     }
 }
@@ -220,7 +218,7 @@ fn broker(device: &Device) -> Item {
     let bad = |why: String| Item::bad("broker", exit::BROKER_UNAVAILABLE, why);
     let mut settings = match uplink_settings(device, Vec::new()) {
         Ok(settings) => settings.broker,
-        Err(error) => return Item::bad("broker", exit::CONFIG, chain(&error)),
+        Err(error) => return Item::bad("broker", exit::CONFIG, one_line(&error)),
     };
     settings.connect_timeout = Duration::from_secs(10);
     let session = SessionOptions {
@@ -239,6 +237,6 @@ fn broker(device: &Device) -> Item {
             runtime.block_on(link.close());
             Item::good("broker", format!("{url} answers"))
         }
-        Err(error) => bad(chain(&error)),
+        Err(error) => bad(one_line(&error)),
     }
 }

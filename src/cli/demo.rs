@@ -86,7 +86,7 @@ pub fn run(args: &DemoArgs, json: bool) -> anyhow::Result<u8> {
     } else {
         run.print(&stage, args.keep)
     }
-    Ok(exit::of_status(run.outcome.verified.message.status))
+    Ok(exit::of_result(&run.outcome.verified.message))
 }
 
 fn step(text: &str) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::seal::wire::Status;
+use crate::seal::wire::{Reason, ResultMessage, Status};
 
 /// Done.
 pub const OK: u8 = 0;
@@ -34,11 +34,14 @@ pub const PERMISSION: u8 = 77;
 pub const CONFIG: u8 = 78;
 
 /// The exit code that goes with a result.
-pub fn of_status(status: Status) -> u8 {
-    match status {
+pub fn of_result(result: &ResultMessage) -> u8 {
+    // Reasons below 50 speak of what was dropped, the others of the device.
+    let of_input = |reason: &Reason| reason.code.code() < 50;
+    match result.status {
         Status::Ok => OK,
         Status::Abstained => ABSTAINED,
         Status::Unreadable => INPUT_REJECTED,
+        Status::Failed if result.reasons.iter().any(of_input) => INPUT_REJECTED,
         Status::Failed => GENERIC,
     }
 }

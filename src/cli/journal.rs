@@ -7,7 +7,8 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::exit::{self, exit};
-use crate::host::journal::{Damage, Entry, JournalError, Record, Store, inspect};
+use super::run::journal_code;
+use crate::host::journal::{Damage, Entry, Record, Store, inspect};
 use crate::host::keys;
 use crate::seal::cose::sha256;
 use crate::seal::wire::Id16;
@@ -53,11 +54,7 @@ pub fn run(args: &Args, json: bool) -> anyhow::Result<u8> {
 
 fn read(folder: &Path) -> anyhow::Result<Vec<Entry>> {
     inspect(folder).map_err(|error| {
-        let code = match error {
-            JournalError::Damaged { .. } => exit::VERIFICATION_FAILED,
-            JournalError::Locked(_) => exit::TEMPORARY,
-            JournalError::Io { .. } | JournalError::BadRecord(_) => exit::IO,
-        };
+        let code = journal_code(&error);
         anyhow::Error::from(error).context(exit(code, "reading the journal"))
     })
 }
@@ -78,7 +75,7 @@ fn tail(folder: &Path, records: usize, json: bool) -> anyhow::Result<u8> {
     let last = &entries[entries.len().saturating_sub(records)..];
     if json {
         let list: Vec<Value> = last.iter().map(object).collect();
-        println!("{}", Value::from(list));
+        println!("{}", json!({ "records": list }));
     } else {
         for entry in last {
             println!("{:>8}  {:>13}  {}", entry.lsn, entry.time_ms, line(&entry.record));

@@ -1,7 +1,6 @@
 //! `hcc-edge process`: one study on the command line, through the same worker, journal and signature
 //! as in the daemon, without inbox and broker.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::exit::{self, exit};
 use super::progress::Progress;
+use super::run::device_code;
 use super::scratch::Scratch;
 use super::settings::{self, ConfigArgs};
 use super::show::Readable;
@@ -22,7 +22,7 @@ use crate::daemon::lane::{Ended, Lane};
 use crate::daemon::notice::{Notice, Tell};
 use crate::daemon::release;
 use crate::host::clock;
-use crate::host::inbox::{self, Ready};
+use crate::host::inbox::{self, Claim};
 use crate::host::journal::{Damage, JobId, Journal, Record, Store};
 use crate::host::keys;
 use crate::host::mqtt::messages::{JobPhase, JobUpdate};
@@ -72,7 +72,7 @@ pub fn run(args: &ProcessArgs, json: bool) -> anyhow::Result<u8> {
             println!("File    {}", file.display());
         }
     }
-    Ok(exit::of_status(verified.message.status))
+    Ok(exit::of_result(&verified.message))
 }
 
 /// Processes a copy of the study on this device; the result's files and the trust store that
@@ -82,7 +82,11 @@ pub fn process(
     study: &Path,
     out: &Path,
 ) -> anyhow::Result<Verified<ResultMessage>> {
-    let device = Arc::new(Device::open(effective)?);
+    let device = Device::open(effective).map_err(|error| {
+        let code = device_code(&error);
+        anyhow::Error::from(error).context(exit(code, "opening the device"))
+    })?;
+    let device = Arc::new(device);
     let place = carry(&device, study)?;
     copy_files(&place, out)?;
     let (keys_folder, address) = (device.state.keys(), &device.address);
@@ -118,12 +122,8 @@ fn carry(device: &Arc<Device>, study: &Path) -> anyhow::Result<PathBuf> {
     let (store, entries) = Store::open(&device.state.journal(), epoch, Damage::Refuse)?;
     let journal = Arc::new(Journal::start(store, &entries, clock::now_ms));
     let arrived_ms = clock::now_ms();
-    claim_copy(
-        device,
-        study,
-        Ready { name: study_name(study), rule: CompletionRule::DoneMarker, arrived_ms },
-        job,
-    )?;
+    let (rule, study_name) = (CompletionRule::DoneMarker, study_name(study));
+    claim_copy(device, study, Claim { job, study: study_name, rule, arrived_ms })?;
     journal.append(vec![Record::Claim { job, arrived_ms }])?;
     let progress = Progress::new();
     let tell: Tell = Arc::new(move |notice| match notice {
@@ -145,16 +145,22 @@ fn carry(device: &Arc<Device>, study: &Path) -> anyhow::Result<PathBuf> {
     Ok(release::place(&device.state, job, failed))
 }
 
-/// Puts a copy in the inbox and claims it at once, as the daemon would.
-fn claim_copy(device: &Device, study: &Path, ready: Ready, job: JobId) -> anyhow::Result<()> {
-    copy_files(study, &device.state.inbox().join(&ready.name))?;
-    let claimed = inbox::claim(&device.state, &ready, job)?;
-    claimed.map(|_| ()).context("the copy of the study vanished from the inbox")
+/// Claims a copy, made where no scan of the inbox looks.
+fn claim_copy(device: &Device, study: &Path, claim: Claim) -> anyhow::Result<()> {
+    let copy = device.state.inbox().join(format!(".process-{}", claim.job));
+    let claimed = copy_files(study, &copy)
+        .and_then(|()| Ok(inbox::take(&device.state, &copy, claim)?))
+        .and_then(|claimed| claimed.context("the copy of the study vanished"));
+    if claimed.is_err() {
+        // It is gone already when the claim failed after the move.
+        let _ = fs::remove_dir_all(&copy);
+    }
+    claimed.map(|_| ())
 }
 
-fn study_name(study: &Path) -> OsString {
+fn study_name(study: &Path) -> String {
     let absolute = study.canonicalize().unwrap_or_else(|_| study.to_path_buf());
-    absolute.file_name().map_or_else(|| OsString::from("study"), OsString::from)
+    absolute.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Copies the plain files of a folder, not what lies deeper.

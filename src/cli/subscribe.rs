@@ -15,6 +15,7 @@ use crate::config::{AddressError, BrokerUrl, TlsFiles, TlsIdentity};
 use crate::control_room::state::StateError;
 use crate::control_room::subscriber::{SubscriberError, SubscriberSettings};
 use crate::control_room::{Sighting, Subscriber};
+use crate::host::errors::one_line;
 use crate::host::mqtt::link::{BrokerSettings, LinkError};
 use crate::seal::chain::{Observation, Verdict};
 use crate::seal::trust::{MAX_TRUST_BYTES, TrustError, TrustStore};
@@ -233,7 +234,7 @@ async fn listen(
 fn text_line(sighting: &Sighting) -> String {
     match sighting {
         Sighting::Connected => "connected".to_owned(),
-        Sighting::Disconnected(error) => format!("disconnected: {}", chain_of(error)),
+        Sighting::Disconnected(error) => format!("disconnected: {}", one_line(error)),
         Sighting::Result { verified, observation, cose } => {
             let ResultMessage { site, device, seq, status, .. } = &verified.message;
             let headline = View::of(cose).map(|view| view.headline).unwrap_or_default();
@@ -244,7 +245,7 @@ fn text_line(sighting: &Sighting) -> String {
             let StatusMessage { site, device, state, backlog, .. } = &verified.message;
             format!("{site}/{device} is {} (backlog {backlog})", state.name())
         }
-        Sighting::Refused { topic, reason } => format!("REFUSED {topic:?}: {}", chain_of(reason)),
+        Sighting::Refused { topic, reason } => format!("REFUSED {topic:?}: {}", one_line(reason)),
     }
 }
 
@@ -266,7 +267,7 @@ fn json_line(sighting: &Sighting) -> Value {
     match sighting {
         Sighting::Connected => json!({"event": "connected"}),
         Sighting::Disconnected(error) => {
-            json!({"event": "disconnected", "reason": chain_of(error)})
+            json!({"event": "disconnected", "reason": one_line(error)})
         }
         Sighting::Result { verified, observation, cose } => {
             json_result(verified, observation, cose)
@@ -275,7 +276,7 @@ fn json_line(sighting: &Sighting) -> Value {
             json!({"event": "status", "verified": true, "status": verified.message})
         }
         Sighting::Refused { topic, reason } => {
-            json!({"event": "refused", "topic": topic, "reason": chain_of(reason)})
+            json!({"event": "refused", "topic": topic, "reason": one_line(reason)})
         }
     }
 }
@@ -303,9 +304,4 @@ fn json_result(
         "kid": verified.kid,
         "view": View::of(cose).ok(),
     })
-}
-
-/// The error and its sources in one line.
-fn chain_of(error: &(dyn std::error::Error + 'static)) -> String {
-    anyhow::Chain::new(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -50,7 +50,7 @@ fn all_faults_come_together_with_their_lines() {
         "line 1: `site` is \"North\", expected 1 to 32 characters of a-z, 0-9 and -",
         "line 2: unknown key `moed`, did you mean `mode`?",
         "line 3: `state_dir` is 7, expected a path of 1 to 4096 bytes",
-        "line 5: `mqtt.window` is 65, expected 1..=64 messages",
+        "line 5: `mqtt.window` is 65, expected 1..=16 messages",
         "line 6: unknown key `mqtt.urll`, did you mean `mqtt.url`?",
         "line 8: `limits.attempts` is 0, expected 1..=10 attempts",
     ];
@@ -175,7 +175,9 @@ fn what_show_prints_reads_back_the_same() {
     let first = with("window = 3\n[engine]\nthreads = 2\nrequire = \"cpu\"\n").unwrap();
     let again = from_text(&first.to_toml()).unwrap();
     assert_eq!(first.config, again.config);
-    assert_eq!(first.result_settings(), "mode = \"demonstration\"\n");
+    let shaping =
+        "mode = \"demonstration\"\nlimits.max_image_mib = 1024\nlimits.max_voxels = 268435456\n";
+    assert_eq!(first.result_settings(), shaping);
 }
 
 proptest! {

@@ -2,12 +2,13 @@
 //! every message, by rename, so that a restart neither forgets a gap nor takes an old message for
 //! a new one.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::host::files::write_durably;
 use crate::seal::cbor::CborError;
 use crate::seal::chain::{Chain, MAX_SNAPSHOT, SnapshotError};
 
@@ -67,7 +68,7 @@ impl StateFile {
     /// Replaces what is stored, durably.
     pub fn store(&self, chain: &Chain) -> Result<(), StateError> {
         let bytes = chain.snapshot().map_err(StateError::Encode)?;
-        replace(&self.path, &bytes).map_err(|source| StateError::Io {
+        write_durably(&self.path, &bytes, 0o600).map_err(|source| StateError::Io {
             doing: "write",
             path: self.path.clone(),
             source,
@@ -75,20 +76,10 @@ impl StateFile {
     }
 }
 
-/// Temporary file, fsync, rename, fsync of the folder.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::seal::chain::{Link, Verdict};
     use crate::seal::wire::atoms::Octets;

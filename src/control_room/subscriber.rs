@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ring::rand::{SecureRandom, SystemRandom};
 use rumqttc::v5::Event;
 use rumqttc::v5::mqttbytes::v5::{Packet, Publish, SubscribeReasonCode};
 use thiserror::Error;
 
 use super::state::{StateError, StateFile};
+use crate::host::keys::jitter;
 use crate::host::mqtt::Backoff;
 use crate::host::mqtt::link::{BrokerSettings, Link, LinkError, SessionOptions};
 use crate::host::mqtt::topic::{self, Kind, Topic};
@@ -203,7 +203,7 @@ impl Subscriber {
         self.link = None;
         self.waiting.clear();
         let now = Instant::now();
-        self.retry_at = Some(now + self.backoff.lost(now, random()));
+        self.retry_at = Some(now + self.backoff.lost(now, jitter()));
         Sighting::Disconnected(error)
     }
 
@@ -264,13 +264,4 @@ impl Subscriber {
 enum Judged {
     Result(Box<Verified<ResultMessage>>),
     Status(Box<Verified<StatusMessage>>),
-}
-
-/// Jitter does not need to be secret; without entropy there is none.
-fn random() -> u32 {
-    let mut bytes = [0; 4];
-    match SystemRandom::new().fill(&mut bytes) {
-        Ok(()) => u32::from_le_bytes(bytes),
-        Err(_) => u32::MAX,
-    }
 }

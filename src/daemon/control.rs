@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::device::{Device, SOFTWARE};
 use super::outbox::JournalOutbox;
 use super::packages::PackageSet;
-use super::sealing::{chain, clock_quality};
+use super::sealing::clock_quality;
 use crate::host::clock;
+use crate::host::errors::one_line;
 use crate::host::files::free_bytes;
 use crate::host::journal::Journal;
 use crate::host::mqtt::messages::Command;
@@ -59,7 +60,7 @@ impl Control {
 
     fn verified<T: Signed + Epochal>(&self, cose: &[u8]) -> Result<T, String> {
         let verified = verify::<T>(cose, &self.device.trust, Some(&self.device.address))
-            .map_err(|refusal| chain(&refusal))?;
+            .map_err(|refusal| one_line(&refusal))?;
         let epoch = Id8::from(self.journal.epoch());
         if verified.message.epoch() != epoch {
             return Err(format!("it speaks of another epoch than {epoch}"));
@@ -73,7 +74,7 @@ impl Control {
         let free = free_bytes(self.device.state.root());
         json!({
             "ok": packages.is_ok(),
-            "packages": packages.map_or_else(|error| chain(&error), |_| "verified".to_owned()),
+            "packages": packages.map_or_else(|error| one_line(&error), |_| "verified".to_owned()),
             "free_mib": free.ok().map(|bytes| bytes.0 >> 20),
             "clock_quality": clock_quality(),
             "backlog": self.journal.ledger().backlog(),

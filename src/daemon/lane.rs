@@ -1,6 +1,7 @@
 //! Carries one claimed study from the claim to the release: asks [`Study`] what to do, does it, and
 //! reports back. One study at a time; the journal first, always.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +15,11 @@ use super::inside::order::{self, ImageFile, Phase, WorkOrder};
 use super::notice::{Notice, Tell, ThreadError, job};
 use super::packages::PackageSet;
 use super::release::{self, Run};
-use super::sealing::{self, Identity, chain};
+use super::sealing::{self, Identity};
 use crate::analysis::ANALYSIS_VERSION;
 use crate::clinical::data::ClinicalData;
 use crate::host::clock;
+use crate::host::errors::one_line;
 use crate::host::inbox::{self, Claim, StudyFile};
 use crate::host::journal::{JobId, Journal, Record, SealError};
 use crate::host::mqtt::messages::JobPhase;
@@ -26,13 +28,17 @@ use crate::host::worker::{self, FailureClass, Input, Job, WorkerError, WorkerRep
 use crate::seal::digest::{ResultIdentity, result_id};
 use crate::seal::verify::decode_unverified;
 use crate::seal::wire::{
-    CompletionRule, Digest, Draft, InputRole, Reason, ReasonCode, ResultMessage, StageCode, Status,
+    CompletionRule, Digest, Draft, InputRole, ModelUse, Reason, ReasonCode, ResultMessage,
+    StageCode, Status,
 };
 use crate::study::life::{Command, Event, Failure, Study, Verdict};
 use crate::units::Millis;
 
 /// How often a wait looks whether the daemon is being stopped.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long after its worker was told to end the daemon may take to hear of its own stop.
+const STOP_MOMENT: Duration = Duration::from_secs(1);
 
 /// Pause before a folder that could not be moved out of `work/` is tried again.
 const RELEASE_PAUSE: Duration = Duration::from_secs(10);
@@ -115,6 +121,7 @@ struct Case<'a> {
     identity: Identity,
     refusal: Option<Reason>,
     packages: Option<PackageSet>,
+    digests: Vec<Digest>,
     draft: Option<Draft>,
     run: Run,
 }
@@ -123,7 +130,7 @@ impl<'a> Case<'a> {
     fn open(lane: &'a Lane, job: JobId, arrived_ms: u64) -> Self {
         let state = &lane.device.state;
         let claim = Claim::load(state, job).unwrap_or_else(|error| {
-            log::warn!("job {job}: {}", chain(&error));
+            log::warn!("job {job}: {}", one_line(&error));
             let (study, rule) = (String::new(), CompletionRule::Deadline);
             Claim { job, study, rule, arrived_ms }
         });
@@ -138,6 +145,7 @@ impl<'a> Case<'a> {
             identity: Identity::unknown(arrived_ms),
             refusal: None,
             packages: None,
+            digests: Vec::new(),
             draft: None,
         }
     }
@@ -171,17 +179,20 @@ impl<'a> Case<'a> {
             Err(refusal) => (refusal.inputs.clone(), refusal.study_digest),
         };
         let packages = match PackageSet::load(device) {
-            Ok(packages) => Some(packages),
+            Ok(packages) => {
+                (self.lane.tell)(Notice::Alarm(AlarmCode::Model, None));
+                Some(packages)
+            }
             Err(error) => {
-                self.model_alarm(&chain(&error));
+                self.model_alarm(&one_line(&error));
                 None
             }
         };
-        let digests = packages.as_ref().map(PackageSet::digests).unwrap_or_default();
+        self.digests = packages.as_ref().map(PackageSet::digests).unwrap_or_default();
         let result_id = result_id(&ResultIdentity {
             device: &device.address.device,
             study_digest,
-            packages: &digests,
+            packages: &self.digests,
             analysis_version: ANALYSIS_VERSION,
             settings_digest: device.settings_digest,
         })?;
@@ -226,10 +237,15 @@ impl<'a> Case<'a> {
         {
             Ok(packages) => packages,
             Err(error) => {
-                self.model_alarm(&chain(&error));
+                self.model_alarm(&one_line(&error));
                 return Ok(Some(Event::Failed(Failure::ModelRefused)));
             }
         };
+        // An update since the inspection: another set of packages is another result.
+        if packages.digests() != self.digests {
+            return Ok(Some(Event::Failed(Failure::InputChanged)));
+        }
+        let in_use = packages.in_use();
         let started = clock::now_ms();
         let ended = release::fresh_out(&self.folder).map_err(WorkerError::Io).and_then(|out| {
             let (setup, inputs) = (lane.device.worker_setup(), self.inputs(packages));
@@ -239,27 +255,44 @@ impl<'a> Case<'a> {
         });
         self.run.worker_ms = clock::now_ms().saturating_sub(started);
         match ended {
-            Ok(report) => Ok(Some(self.drafted(&report))),
-            Err(WorkerError::Cancelled) => {
+            Ok(report) => Ok(Some(self.drafted(&report, &in_use))),
+            Err(error) if self.ended_with_the_daemon(&error) => {
                 lane.journal.append(vec![Record::Interrupted { job: job_id }])?;
                 Ok(None)
             }
             Err(error) => {
-                log::error!("job {job_id}, attempt {attempt}: {}", chain(&error));
+                log::error!("job {job_id}, attempt {attempt}: {}", one_line(&error));
                 Ok(Some(Event::Failed(failure(&error))))
             }
         }
     }
 
-    fn drafted(&mut self, report: &WorkerReport) -> Event {
+    /// Whether the worker ended because the daemon is being stopped. A service manager may signal
+    /// both at once, and the worker is quicker.
+    fn ended_with_the_daemon(&self, error: &WorkerError) -> bool {
+        let signalled = match error {
+            WorkerError::Crashed { status, .. } => {
+                matches!(status.signal(), Some(libc::SIGTERM | libc::SIGINT | libc::SIGHUP))
+            }
+            _ => false,
+        };
+        self.lane.stopping() || (signalled && !self.lane.pause(STOP_MOMENT))
+    }
+
+    /// A draft that speaks of other packages than the worker was given is not believed.
+    fn drafted(&mut self, report: &WorkerReport, in_use: &[ModelUse]) -> Event {
         self.run.peak_rss = report.peak_rss;
         match Draft::decode(&report.draft) {
+            Ok(draft) if *draft.models != *in_use => {
+                log::error!("job {}: the draft names packages it was not given", self.job);
+                Event::Failed(Failure::Crashed)
+            }
             Ok(draft) => {
                 self.draft = Some(draft);
                 Event::Drafted
             }
             Err(error) => {
-                log::error!("job {}: {}", self.job, chain(&error));
+                log::error!("job {}: {}", self.job, one_line(&error));
                 Event::Failed(Failure::Crashed)
             }
         }
@@ -307,13 +340,18 @@ impl Case<'_> {
         let lane = self.lane;
         let cose = lane.journal.message(seq).map_err(|e| SealError::Journal(Arc::new(e)))?;
         let cose = cose.unwrap_or_default();
+        let mut stuck = false;
         while let Err(error) = release::release(&lane.device.state, self.job, &cose, &self.run) {
-            log::error!("job {}: {}", self.job, chain(&error));
+            log::error!("job {}: {}", self.job, one_line(&error));
             let detail = json!({"reason": "cannot_write_results"});
             (lane.tell)(Notice::Alarm(AlarmCode::Disk, Some(detail)));
+            stuck = true;
             if !lane.pause(RELEASE_PAUSE) {
                 return Ok(None);
             }
+        }
+        if stuck {
+            (lane.tell)(Notice::Alarm(AlarmCode::Disk, None));
         }
         lane.journal.append(vec![Record::Released { job: self.job }])?;
         (lane.tell)(job(self.job, ended(&cose, seq)));

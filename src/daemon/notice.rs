@@ -41,6 +41,12 @@ pub enum ThreadError {
     /// The claims of the last run cannot be listed.
     #[error("work/ cannot be looked through")]
     Claim(#[from] ClaimError),
+    /// A thread stopped working in the middle of something.
+    #[error("a thread of the daemon panicked")]
+    Panicked,
+    /// A thread that never ends has ended.
+    #[error("the {0} ended by itself")]
+    Ended(&'static str),
     /// No random numbers for a job's name.
     #[error("the system gave no random numbers")]
     Random(#[from] KeyError),

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::sealing::chain;
 use crate::config::Confirm;
+use crate::host::errors::one_line;
 use crate::host::journal::{Journal, Record};
 use crate::host::mqtt::{Outbox, Outgoing};
 use crate::seal::view::View;
@@ -52,15 +52,21 @@ impl JournalOutbox {
         added
     }
 
-    /// A consumer has everything up to `seq`.
+    /// A consumer has everything up to `seq`. Counts where consumers confirm, and for what the
+    /// broker has: nobody can have received anything else.
     pub fn acknowledged(&self, seq: u64) {
+        if self.confirm != Confirm::Consumer {
+            return;
+        }
+        let marks = self.marks();
+        let received = marks.at_broker.range(..=seq).copied();
         let ledger = self.journal.ledger();
-        let records: Vec<Record> = ledger
-            .unconfirmed()
-            .take_while(|unconfirmed| *unconfirmed <= seq)
+        let records: Vec<Record> = received
+            .filter(|seq| ledger.is_unconfirmed(*seq))
             .map(|seq| Record::Confirm { seq })
             .collect();
         drop(ledger);
+        drop(marks);
         if !records.is_empty() {
             self.journal.append_later(records);
         }
@@ -70,7 +76,7 @@ impl JournalOutbox {
         let cose = match self.journal.message(seq) {
             Ok(cose) => cose?,
             Err(error) => {
-                log::error!("result {seq} cannot be read back: {}", chain(&error));
+                log::error!("result {seq} cannot be read back: {}", one_line(&error));
                 return None;
             }
         };

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Value, json};
 
 use super::device::{Device, SOFTWARE};
-use super::sealing::{chain, clock_quality};
+use super::sealing::clock_quality;
 use crate::host::clock;
+use crate::host::errors::one_line;
 use crate::host::files::{StateDir, write_durably};
 use crate::host::journal::Journal;
 use crate::host::mqtt::messages::{Presence, StatusSigner};
@@ -25,7 +26,11 @@ const BOOT: &str = "boot";
 pub fn next_boot(state: &StateDir) -> io::Result<u64> {
     let path = state.root().join(BOOT);
     let last = match std::fs::read_to_string(&path) {
-        Ok(text) => text.trim().parse::<u64>().unwrap_or(0),
+        // A number that goes back would make control rooms take this boot for an old one.
+        Ok(text) => text.trim().parse::<u64>().map_err(|_| {
+            let why = format!("{} holds no number: write the last boot's into it", path.display());
+            io::Error::other(why)
+        })?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(error),
     };
@@ -70,7 +75,7 @@ pub fn signer(
         };
         sign(&message, device.signer.as_ref()).unwrap_or_else(|error| {
             // An empty status verifies nowhere: the device then looks offline, which is the truth.
-            log::error!("the status cannot be signed: {}", chain(&error));
+            log::error!("the status cannot be signed: {}", one_line(&error));
             Vec::new()
         })
     })

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::device::Device;
 use super::notice::ThreadError;
 use super::release::{self, Run};
-use super::sealing::chain;
 use crate::host::clock;
+use crate::host::errors::one_line;
 use crate::host::inbox::{self, Claim};
 use crate::host::journal::{JobId, Journal, Record, SealError};
 
@@ -52,7 +52,7 @@ fn rebuild(device: &Device, journal: &Journal) -> Result<(), ThreadError> {
         let Some(cose) = cose else { continue };
         match release::release(&device.state, job, &cose, &Run::default()) {
             Ok(place) => log::info!("job {job}: result written again to {}", place.display()),
-            Err(error) => log::error!("job {job}: {}", chain(&error)),
+            Err(error) => log::error!("job {job}: {}", one_line(&error)),
         }
     }
     Ok(())

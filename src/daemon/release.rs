@@ -74,12 +74,16 @@ pub struct Run {
 /// Where a worker's artefacts of this study arrive: made anew, and empty.
 pub fn fresh_out(work: &Path) -> io::Result<PathBuf> {
     let out = work.join(OUT);
-    match fs::remove_dir_all(&out) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    remove_if_there(&out)?;
     create_private_folder(&out)?;
     Ok(out)
+}
+
+fn remove_if_there(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// The final folder of a study.
@@ -103,8 +107,15 @@ pub fn release(
         return Ok(place);
     }
     let work = state.work().join(job.to_string());
-    create_private_folder(&work).map_err(io_error("make folder", &work))?;
-    collect_artefacts(&work)?;
+    // A folder that is in its place already, and has lost its result, gets the files there.
+    let folder = if place.exists() { &place } else { &work };
+    create_private_folder(folder).map_err(io_error("make folder", folder))?;
+    if failed {
+        // Whatever a worker drew before it failed says more than the result does.
+        remove_artefacts(folder)?;
+    } else {
+        collect_artefacts(folder)?;
+    }
     let view_json = view.to_json().map_err(|source| ReleaseError::View { job, source })?;
     let mut files = vec![(VIEW, view_json.into_bytes()), (RUN, run.to_json(job))];
     if failed {
@@ -113,13 +124,20 @@ pub fn release(
     // The result comes last: where it is, everything is.
     files.push((RESULT, cose.to_vec()));
     for (name, bytes) in files {
-        let path = work.join(name);
+        let path = folder.join(name);
         write_durably(&path, &bytes, 0o640).map_err(io_error("write", &path))?;
     }
-    rename_durably(&work, &place).map_err(io_error("move the study to", &place))?;
+    if folder == &work {
+        rename_durably(&work, &place).map_err(io_error("move the study to", &place))?;
+    }
     // What it says is in `run.json` now. Should it stay behind, it does no harm.
     let _ = fs::remove_file(place.join(CLAIM_FILE));
     Ok(place)
+}
+
+fn remove_artefacts(folder: &Path) -> Result<(), ReleaseError> {
+    let out = folder.join(OUT);
+    remove_if_there(&out).map_err(io_error("remove", &out))
 }
 
 /// Puts a worker's artefacts beside the input.

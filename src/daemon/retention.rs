@@ -1,31 +1,53 @@
 //! Deletes the input of studies that were finished long ago; results stay.
 
 use std::fs;
-use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use super::device::Device;
-use super::release;
+use super::release::RESULT;
 use crate::host::inbox::INPUT;
-use crate::host::journal::{JobId, Journal};
 
-/// Removes every `input/` older than the configured retention; returns how many.
-pub fn sweep(device: &Device, journal: &Journal, now_ms: u64) -> usize {
-    let oldest_kept = now_ms.saturating_sub(device.config.inbox.retention.0);
-    let expired: Vec<(JobId, bool)> = {
-        let ledger = journal.ledger();
-        let old = ledger.results().filter(|(_, entry)| entry.time_ms < oldest_kept);
-        old.map(|(_, entry)| (entry.job, entry.failed)).collect()
-    };
-    let remove = |(job, failed): &(JobId, bool)| {
-        let input = release::place(&device.state, *job, *failed).join(INPUT);
-        match fs::remove_dir_all(&input) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => {
-                log::warn!("cannot delete {}: {error}", input.display());
-                false
-            }
-        }
-    };
-    expired.iter().filter(|study| remove(study)).count()
+/// Removes every `input/` whose result is older than the configured retention; returns how many.
+/// Goes by the folders, because a study that came twice lies in two of them and has one result.
+pub fn sweep(device: &Device, now: SystemTime) -> usize {
+    let retention = Duration::from_millis(device.config.inbox.retention.0);
+    let parents = [device.state.done(), device.state.failed()];
+    let folders = parents.iter().filter_map(|parent| fs::read_dir(parent).ok()).flatten().flatten();
+    folders.filter(|folder| remove_if_old(&folder.path(), retention, now)).count()
+}
+
+fn remove_if_old(folder: &Path, retention: Duration, now: SystemTime) -> bool {
+    let written = fs::metadata(folder.join(RESULT)).and_then(|metadata| metadata.modified());
+    let age = written.ok().and_then(|written| now.duration_since(written).ok());
+    let input = folder.join(INPUT);
+    if age.is_none_or(|age| age <= retention) || !input.exists() {
+        return false;
+    }
+    let removed = fs::remove_dir_all(&input);
+    if let Err(error) = &removed {
+        log::warn!("cannot delete {}: {error}", input.display());
+    }
+    removed.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_input_beside_an_old_result_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let input = root.path().join(INPUT);
+        fs::create_dir(&input).unwrap();
+        let (day, now) = (Duration::from_secs(86_400), SystemTime::now());
+        assert!(!remove_if_old(root.path(), day, now + 2 * day), "there is no result yet");
+        let result = root.path().join(RESULT);
+        fs::write(&result, b"signed").unwrap();
+        assert!(!remove_if_old(root.path(), day, now), "the result is new");
+        assert!(!remove_if_old(root.path(), day, now - day), "the clock went back");
+        assert!(remove_if_old(root.path(), day, now + 2 * day));
+        assert!(!input.exists() && result.exists());
+        assert!(!remove_if_old(root.path(), day, now + 2 * day), "nothing is left to remove");
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::device::Device;
 use super::notice::ThreadError;
 use crate::host::clock::{self, Quality};
+use crate::host::errors::one_line;
 use crate::host::journal::{JobId, Journal, SealContext, SealError};
 use crate::seal::sign::sign;
 use crate::seal::wire::{
@@ -94,7 +95,7 @@ fn build(
         supersedes: None,
     };
     let message = ResultMessage::assemble(stamp, draft);
-    sign(&message, device.signer.as_ref()).map_err(|error| chain(&error))
+    sign(&message, device.signer.as_ref()).map_err(|error| one_line(&error))
 }
 
 /// How far the wall clock can be trusted, in the wire's words.
@@ -104,10 +105,4 @@ pub fn clock_quality() -> ClockQuality {
         Quality::Rtc => ClockQuality::Rtc,
         Quality::Ntp => ClockQuality::Ntp,
     }
-}
-
-/// An error and its sources in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |cause| cause.source());
-    sources.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

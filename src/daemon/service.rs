@@ -1,12 +1,14 @@
 //! The running daemon: starts the threads and the uplink, acts on what they tell, ends in order.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc as channel;
@@ -19,6 +21,7 @@ use super::lane::{Ended, Lane};
 use super::notice::{Notice, Tell, ThreadError};
 use super::outbox::JournalOutbox;
 use super::packages::{PackageSet, PackagesError};
+use super::sealing::clock_quality;
 use super::{presence, recover, retention, telemetry};
 use crate::config::EngineKind;
 use crate::host::clock;
@@ -27,8 +30,10 @@ use crate::host::keys::{KeyError, random};
 use crate::host::mqtt::Uplink;
 use crate::host::mqtt::delivery::DeliveryLimits;
 use crate::host::mqtt::link::{BrokerSettings, Credentials};
+use crate::host::mqtt::topic::AlarmCode;
 use crate::host::mqtt::uplink::{UplinkEvent, UplinkSettings};
 use crate::host::worker::{SelfTest, WorkerError, run_self_test};
+use crate::seal::wire::ClockQuality;
 use crate::units::Millis;
 
 /// Notices waiting for the service; a thread beyond that waits itself.
@@ -115,6 +120,12 @@ pub fn run(device: Device) -> Result<(), ServiceError> {
         let service = Service { uplink, control, threads };
         service.serve(events).await
     })
+}
+
+/// What is wrong with the clock, if something is.
+fn clock_alarm() -> Option<Value> {
+    let quality = clock_quality();
+    (quality == ClockQuality::Unknown).then(|| json!({"reason": quality.sentence()}))
 }
 
 /// Asks the networks their stored questions, in a worker.
@@ -207,7 +218,9 @@ fn spawn(
     run: impl FnOnce() -> Result<(), ThreadError> + Send + 'static,
 ) -> Result<JoinHandle<()>, io::Error> {
     thread::Builder::new().name(name.to_owned()).spawn(move || {
-        if let Err(error) = run() {
+        // Nothing the thread worked on is used after a panic: the daemon ends.
+        let ended = catch_unwind(AssertUnwindSafe(run));
+        if let Err(error) = ended.unwrap_or(Err(ThreadError::Panicked)) {
             tell(Notice::Fatal(error));
         }
     })
@@ -248,15 +261,16 @@ impl Service {
                 notice = self.threads.notices.recv() => match notice {
                     Some(Notice::Fatal(error)) => break Err(error.into()),
                     Some(notice) => self.act_on(notice, &mut telemetry),
-                    None => break Ok(()),
+                    None => break Err(ThreadError::Ended("intake and lane").into()),
                 },
                 event = events.recv() => match event {
                     Some(event) => self.hear(event),
-                    None => break Ok(()),
+                    None => break Err(ThreadError::Ended("uplink").into()),
                 },
                 _ = sensors.tick() => {
                     self.uplink.publish_telemetry(telemetry.read(&self.control.journal));
                     self.uplink.refresh_status();
+                    self.uplink.alarm(AlarmCode::Clock, clock_alarm());
                 }
                 _ = sweep.tick() => self.sweep(),
             }
@@ -299,9 +313,9 @@ impl Service {
 
     /// On a thread of its own: deleting a large study takes its time.
     fn sweep(&self) {
-        let (device, journal) = (self.control.device.clone(), self.control.journal.clone());
+        let device = self.control.device.clone();
         tokio::task::spawn_blocking(move || {
-            let removed = retention::sweep(&device, &journal, clock::now_ms());
+            let removed = retention::sweep(&device, SystemTime::now());
             if removed > 0 {
                 log::info!("deleted the input of {removed} studies, as the retention says");
             }

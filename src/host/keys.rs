@@ -172,6 +172,12 @@ pub fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
     SystemRandom::new().fill(bytes).map_err(|_| KeyError::Random)
 }
 
+/// A random number to spread attempts with; without entropy the largest. It need not be secret.
+pub fn jitter() -> u32 {
+    let mut bytes = [0; 4];
+    random(&mut bytes).map_or(u32::MAX, |()| u32::from_le_bytes(bytes))
+}
+
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
     files::write_durably(path, bytes, mode).map_err(|source| KeyError::Io {
         doing: "write",

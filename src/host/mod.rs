@@ -1,5 +1,7 @@
 //! Everything that touches the machine.
 
+pub mod errors;
+
 pub mod files;
 
 pub mod clock;

@@ -70,10 +70,10 @@ fn abstained(good: &Files) -> Vec<Case> {
 
 /// Folders that hold no study.
 fn failed(good: &Files) -> Vec<Case> {
-    let wrong_digest = b"{\"sha256\": {\"portal.nii.gz\": \"00\"}}";
+    let wrong_digest = format!("{{\"sha256\": {{\"{PORTAL}\": \"{}\"}}}}", "0".repeat(64));
     vec![
         ("two-portals", with(good, "pv.nii.gz", &good[PORTAL]), "ambiguous_role"),
-        ("marker", with(good, ".done", wrong_digest), "marker_mismatch"),
+        ("marker", with(good, ".done", wrong_digest.as_bytes()), "marker_mismatch"),
         ("nothing", Files::new(), "empty_study"),
         ("words", with(&Files::new(), "readme.txt", b"later"), "empty_study"),
     ]

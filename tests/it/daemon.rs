@@ -112,6 +112,10 @@ fn a_clean_stop_and_a_restart_go_on_where_they_were() {
     assert_eq!(records(&edge, "interrupted").len(), 1, "the attempt does not count");
     assert!(edge.finished().is_empty());
     edge.start();
+    wait_until(&edge, |edge| records(edge, "try").len() == 2);
+    assert_eq!(edge.terminate_all(), Some(0), "{}", edge.log());
+    assert_eq!(records(&edge, "interrupted").len(), 2, "nor when the worker is told first");
+    edge.start();
     edge.wait_for("study");
     assert_eq!(records(&edge, "result").len(), 1);
     assert_eq!(edge.terminate(), Some(0));
@@ -146,14 +150,16 @@ fn no_kill_loses_or_doubles_a_result() {
     for (n, name) in names.iter().enumerate() {
         edge.drop_study(name, &numbered(&files, n));
     }
-    // Pauses from half a second to three, different every time the test runs.
-    let mut random = u64::from(std::process::id()) ^ 0x9e37_79b9_7f4a_7c15;
+    // Pauses from 0.3 s to 1.5 s, different every time the test runs.
+    let seed = u64::from(std::process::id()) ^ 0x9e37_79b9_7f4a_7c15;
+    println!("seed {seed}");
+    let mut random = seed;
     let deadline = Instant::now() + 2 * PATIENCE;
     let mut kills = 0;
     while edge.finished().len() < STUDIES {
         assert!(Instant::now() < deadline, "{} kills, then no end\n{}", kills, edge.log());
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        thread::sleep(Duration::from_millis(500 + (random >> 33) % 2_500));
+        thread::sleep(Duration::from_millis(300 + (random >> 33) % 1_200));
         if kills < 15 {
             edge.kill();
             kills += 1;

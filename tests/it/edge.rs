@@ -82,13 +82,22 @@ impl Edge {
         }
     }
 
+    /// SIGTERM to the worker and, a moment later, to the daemon, as a service manager does that
+    /// signals everything at once; returns the exit code.
+    pub fn terminate_all(&mut self) -> Option<i32> {
+        let pid = self.child.as_ref().unwrap().id();
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        for thread in threads.map(|thread| thread.unwrap().path()) {
+            let children = fs::read_to_string(thread.join("children")).unwrap();
+            children.split_whitespace().for_each(|worker| signal(worker.parse().unwrap()));
+        }
+        self.terminate()
+    }
+
     /// SIGTERM; returns the exit code.
-    #[allow(unsafe_code)]
     pub fn terminate(&mut self) -> Option<i32> {
         let mut child = self.child.take().unwrap();
-        let pid = libc::pid_t::try_from(child.id()).unwrap();
-        // SAFETY: `kill` touches no memory; the child has not been waited for.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+        signal(child.id());
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -154,7 +163,7 @@ impl Edge {
         let arguments = ["journal", "--state-dir", state.to_str().unwrap(), "--json", "tail"];
         let output = command(&arguments).args(["--records", "100000"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap()
+        json(&output)["records"].as_array().unwrap().clone()
     }
 
     /// `hcc-edge subscribe --json` until so many new results came; returns them.
@@ -177,6 +186,14 @@ impl Drop for Edge {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Sends SIGTERM.
+#[allow(unsafe_code)]
+fn signal(pid: u32) {
+    let pid = libc::pid_t::try_from(pid).unwrap();
+    // SAFETY: `kill` touches no memory; the processes are a child of ours, not waited for, and its.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
 }
 
 /// A subscriber under way. Its output is read all the time: a full pipe would hold it up.

@@ -1,6 +1,5 @@
 //! Why a worker gives up, and whose fault that is.
 
-use std::error::Error;
 use std::io;
 
 use thiserror::Error;
@@ -15,6 +14,7 @@ use crate::analysis::pmn::PmnError;
 use crate::analysis::segment::SegmentError;
 use crate::analysis::volume::restore::RestoreError;
 use crate::clinical::nomogram::NomogramError;
+use crate::host::errors::one_line;
 use crate::host::worker::FailureClass;
 use crate::render::RenderError;
 use crate::seal::cbor::CborError;
@@ -129,18 +129,6 @@ fn tells_of_memory(text: &str) -> bool {
     let signs = ["memory allocation", "failed to allocate", "failed to spawn thread"];
     let text = text.to_lowercase();
     signs.iter().any(|sign| text.contains(sign))
-}
-
-/// An error and its causes in one line.
-pub(super) fn one_line(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

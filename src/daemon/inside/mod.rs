@@ -34,6 +34,7 @@ use failure::Failure;
 use order::{Envelope, ORDER, Task};
 use outlet::Outlet;
 
+use crate::host::errors::one_line;
 use crate::host::worker::FailureClass;
 use crate::host::worker::sandbox;
 use crate::units::Bytes;
@@ -58,7 +59,7 @@ pub fn run(memory: Bytes, cpu_seconds: u64, threads: usize) -> u8 {
         Ok(posture) => outlet.posture(posture).is_ok(),
         Err(error) => {
             // Where even this fails, the exit status tells.
-            let _ = outlet.failed(FailureClass::Sandbox, &failure::one_line(error));
+            let _ = outlet.failed(FailureClass::Sandbox, &one_line(error));
             false
         }
     };
@@ -87,7 +88,7 @@ fn serve<W: Write>(
         Ok(Err(failure)) => failure,
         Err(panic) => Failure::Panicked(words(panic.as_ref())),
     };
-    let _ = outlet.failed(failure.class(), &failure::one_line(&failure));
+    let _ = outlet.failed(failure.class(), &one_line(&failure));
     GAVE_UP
 }
 

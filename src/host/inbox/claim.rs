@@ -136,19 +136,20 @@ impl Claim {
 /// The study is still in the inbox, unless only the last fsync failed: then it is in `work/`, and
 /// [`recover`] finds it there.
 pub fn claim(state: &StateDir, ready: &Ready, job: JobId) -> Result<Option<Claim>, ClaimError> {
-    let folder = job_folder(state, job);
-    let claim = Claim {
-        job,
-        study: ready.name.to_string_lossy().into_owned(),
-        rule: ready.rule,
-        arrived_ms: ready.arrived_ms,
-    };
+    let study = ready.name.to_string_lossy().into_owned();
+    let claim = Claim { job, study, rule: ready.rule, arrived_ms: ready.arrived_ms };
+    take(state, &state.inbox().join(&ready.name), claim)
+}
+
+/// [`claim`] of a folder on the state directory's file system that a scan does not see.
+pub fn take(state: &StateDir, from: &Path, claim: Claim) -> Result<Option<Claim>, ClaimError> {
+    let folder = job_folder(state, claim.job);
     if folder.symlink_metadata().is_ok() {
         return Err(ClaimError::Taken(folder));
     }
     prepare(state, &folder, &claim)
         .map_err(|source| io_error("cannot prepare the claim in", &folder, source))?;
-    let taken = rename_durably(&state.inbox().join(&ready.name), &folder.join(INPUT));
+    let taken = rename_durably(from, &folder.join(INPUT));
     let Err(source) = taken else { return Ok(Some(claim)) };
     if !is_there(&folder.join(INPUT)) {
         remove_attempt(&folder).map_err(|error| io_error("cannot remove", &folder, error))?;
@@ -161,6 +162,11 @@ pub fn claim(state: &StateDir, ready: &Ready, job: JobId) -> Result<Option<Claim
         io::ErrorKind::PermissionDenied => Err(ClaimError::Denied { inbox: state.inbox(), source }),
         _ => Err(io_error("cannot move a study into", &folder, source)),
     }
+}
+
+/// Whether a job's study is in `work/`, whatever [`claim`] answered.
+pub fn is_taken(state: &StateDir, job: JobId) -> bool {
+    is_there(&job_folder(state, job).join(INPUT))
 }
 
 /// Jobs in `work/` whose study was taken, in the order of their ids. Claims that were cut short
@@ -198,19 +204,18 @@ fn prepare(state: &StateDir, folder: &Path, claim: &Claim) -> io::Result<()> {
 
 /// Removes what [`claim`] writes before it takes the study; a folder that holds more is left whole.
 fn remove_attempt(folder: &Path) -> io::Result<()> {
-    let written = [CLAIM_FILE.to_owned(), format!("{CLAIM_FILE}.tmp")];
-    for entry in fs::read_dir(folder)? {
-        if !written.iter().any(|name| entry.as_ref().is_ok_and(|e| e.file_name() == name.as_str()))
-        {
-            return Err(io::Error::other("it holds more than a claim"));
-        }
+    let names: Result<Vec<_>, _> =
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name())).collect();
+    let names = names?;
+    // `write_durably` makes `.claim.json.<something>.tmp` first.
+    let unfinished = format!(".{CLAIM_FILE}.");
+    let ours = |name: &str| {
+        name == CLAIM_FILE || (name.starts_with(&unfinished) && name.ends_with(".tmp"))
+    };
+    if !names.iter().all(|name| name.to_str().is_some_and(ours)) {
+        return Err(io::Error::other("it holds more than a claim"));
     }
-    for name in written {
-        match fs::remove_file(folder.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => (),
-        }
-    }
+    names.iter().try_for_each(|name| fs::remove_file(folder.join(name)))?;
     fs::remove_dir(folder)
 }
 

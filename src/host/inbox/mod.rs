@@ -16,7 +16,7 @@ mod scan;
 pub use scan::{Inbox, InboxError, MAX_FOLDERS, Now, Ready};
 
 mod claim;
-pub use claim::{CLAIM_FILE, Claim, ClaimError, INPUT, claim, recover};
+pub use claim::{CLAIM_FILE, Claim, ClaimError, INPUT, claim, is_taken, recover, take};
 
 mod inspect;
 pub use inspect::{Inspection, Refusal, StudyFile, inspect};

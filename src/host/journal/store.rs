@@ -278,6 +278,7 @@ fn list_segments(folder: &Path) -> Result<Vec<u64>, JournalError> {
 struct Replay {
     entries: Vec<Entry>,
     tail: Option<Tail>,
+    last_seq: u64,
 }
 
 struct Tail {
@@ -290,7 +291,27 @@ struct Tail {
 
 impl Replay {
     fn empty() -> Self {
-        Self { entries: Vec::new(), tail: None }
+        Self { entries: Vec::new(), tail: None, last_seq: 0 }
+    }
+
+    /// Whether a segment goes on where the replay is; the first one starts an epoch, so that a lost
+    /// first segment is noticed.
+    fn continues_with(&self, number: u64, header: &Header) -> bool {
+        match &self.tail {
+            None => header.first_lsn == 0 && header.chain == [0; 32],
+            Some(tail) => {
+                let (first_lsn, chain) = (tail.next_lsn, tail.chain);
+                let next = Header { epoch: tail.epoch, first_lsn, chain };
+                tail.segment + 1 == number && *header == next
+            }
+        }
+    }
+
+    /// Takes note of a result's number; false when it is not the next one.
+    fn counts_on(&mut self, record: &Record) -> bool {
+        let Record::Result { seq, .. } = record else { return true };
+        self.last_seq += 1;
+        *seq == self.last_seq
     }
 }
 
@@ -310,13 +331,7 @@ fn replay(folder: &Path, segments: &[u64]) -> Result<Replay, JournalError> {
         })?;
         let header =
             Header::decode(&bytes).ok_or_else(|| damaged(0, "the segment's header is wrong"))?;
-        let continues = replay.tail.as_ref().is_none_or(|tail| {
-            let follows = tail.segment + 1 == *number;
-            follows
-                && header
-                    == Header { epoch: tail.epoch, first_lsn: tail.next_lsn, chain: tail.chain }
-        });
-        if !continues {
+        if !replay.continues_with(*number, &header) {
             return Err(damaged(0, "the segment does not continue the one before it"));
         }
         let scan = segment::scan(&bytes, &header);
@@ -326,6 +341,14 @@ fn replay(folder: &Path, segments: &[u64]) -> Result<Replay, JournalError> {
             Some(Stop::CutOff) if last => {}
             Some(Stop::CutOff) => return Err(damaged(scan.sound as u64, "a record is cut off")),
             Some(Stop::Wrong(why)) => return Err(damaged(scan.sound as u64, why)),
+        }
+        for stored in &scan.records {
+            if !replay.counts_on(&stored.record) {
+                return Err(damaged(
+                    stored.offset,
+                    "a result's number does not follow the last one",
+                ));
+            }
         }
         replay.tail = Some(Tail {
             segment: *number,
@@ -344,14 +367,15 @@ fn entry(segment: u64, stored: Stored) -> Entry {
     Entry { lsn, time_ms, record, place: Place { segment, offset, length } }
 }
 
-/// Renames every segment to `*.damaged`; nothing is deleted.
+/// Renames every segment to `*.damaged`, the last one first, so that what a power cut leaves is still
+/// the beginning; nothing is deleted.
 fn set_aside(folder: &Path, segments: &[u64]) -> Result<(), JournalError> {
     let io = |source| JournalError::Io {
         doing: "setting damaged segments aside",
         path: folder.to_owned(),
         source,
     };
-    for number in segments {
+    for number in segments.iter().rev() {
         let path = segment_path(folder, *number);
         fs::rename(&path, path.with_extension("seg.damaged")).map_err(io)?;
     }
@@ -464,8 +488,37 @@ mod tests {
         drop(store);
         let (_, replayed) = open(folder.path()).unwrap();
         assert_eq!(replayed, written);
-        fs::remove_file(segment_path(folder.path(), 1)).unwrap();
+        for lost in [1, 0] {
+            let (path, away) = (segment_path(folder.path(), lost), folder.path().join("away"));
+            fs::rename(&path, &away).unwrap();
+            assert!(matches!(open(folder.path()), Err(JournalError::Damaged { .. })), "{lost}");
+            fs::rename(&away, &path).unwrap();
+        }
+        assert!(open(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn a_result_out_of_turn_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let job = JobId::new([2; 8]);
+        let result = |seq| {
+            let (result_id, failed, cose) = ([0; 16], false, vec![1]);
+            Record::Result { job, seq, result_id, failed, cose }
+        };
+        filled(folder.path(), &[result(1), result(2)]);
+        assert!(open(folder.path()).is_ok());
+        filled(folder.path(), &[result(2)]);
         assert!(matches!(open(folder.path()), Err(JournalError::Damaged { .. })));
+    }
+
+    /// The same records with their results counted from 1, as the journal's thread does it.
+    fn counted(mut records: Vec<Record>) -> Vec<Record> {
+        let seqs = records.iter_mut().filter_map(|record| match record {
+            Record::Result { seq, .. } => Some(seq),
+            _ => None,
+        });
+        (1..).zip(seqs).for_each(|(number, seq)| *seq = number);
+        records
     }
 
     proptest! {
@@ -473,7 +526,7 @@ mod tests {
         #[test]
         fn replay_is_what_was_written(records in proptest::collection::vec(any_record(), 1..20)) {
             let folder = tempfile::tempdir().unwrap();
-            let written = filled(folder.path(), &records);
+            let written = filled(folder.path(), &counted(records));
             let (_, replayed) = open(folder.path()).unwrap();
             prop_assert_eq!(replayed, written);
         }

@@ -4,7 +4,7 @@
 //! may report success for pages that were already dropped, so there is no retry.
 
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use thiserror::Error;
@@ -63,6 +63,7 @@ pub struct Journal {
 struct Shared {
     ledger: Mutex<Ledger>,
     store: Mutex<Store>,
+    failure: OnceLock<Arc<JournalError>>,
     epoch: [u8; 8],
 }
 
@@ -71,7 +72,8 @@ impl Journal {
     pub fn start(store: Store, entries: &[Entry], now_ms: fn() -> u64) -> Self {
         let epoch = store.epoch();
         let ledger = Mutex::new(Ledger::of(entries));
-        let shared = Arc::new(Shared { ledger, store: Mutex::new(store), epoch });
+        let shared =
+            Arc::new(Shared { ledger, store: Mutex::new(store), failure: OnceLock::new(), epoch });
         let (orders, waiting) = mpsc::sync_channel(MAX_WAITING);
         let thread = thread::spawn({
             let shared = shared.clone();
@@ -93,6 +95,11 @@ impl Journal {
     /// Chain value after the last durable record, for the status message.
     pub fn chain(&self) -> [u8; 32] {
         lock(&self.shared.store).chain()
+    }
+
+    /// Why nothing can be written any more, once that is so.
+    pub fn failure(&self) -> Option<SealError> {
+        self.shared.failure.get().map(|error| SealError::Journal(error.clone()))
     }
 
     /// Appends records; they are durable when it returns.
@@ -156,7 +163,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn serve(shared: &Shared, waiting: &Receiver<Order>, now_ms: fn() -> u64) {
-    let mut failed: Option<Arc<JournalError>> = None;
     while let Ok(first) = waiting.recv() {
         let mut batch = Batch::new(shared);
         batch.add(first);
@@ -165,10 +171,13 @@ fn serve(shared: &Shared, waiting: &Receiver<Order>, now_ms: fn() -> u64) {
         {
             batch.add(order);
         }
-        if failed.is_none() {
-            failed = batch.write(shared, now_ms()).err();
+        if shared.failure.get().is_none()
+            && let Err(error) = batch.write(shared, now_ms())
+        {
+            log::error!("the journal has failed: {error}");
+            shared.failure.get_or_init(|| error);
         }
-        batch.answer(failed.as_ref());
+        batch.answer(shared.failure.get());
     }
 }
 
@@ -320,6 +329,7 @@ mod tests {
             cose: vec![0; crate::host::journal::record::MAX_BODY + 1],
         };
         assert!(matches!(journal.append(vec![too_long]), Err(SealError::Journal(_))));
+        assert!(journal.failure().is_some());
         let after = journal.append(vec![Record::Confirm { seq: 1 }]);
         assert!(matches!(after, Err(SealError::Journal(_))));
         assert_eq!(journal.ledger().last_seq(), 0);

@@ -11,7 +11,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -22,6 +21,8 @@ use super::link::{BrokerSettings, Link, LinkError, SessionOptions, Will};
 use super::messages::{Command, JobUpdate, Presence, StatusSigner};
 use super::session;
 use super::topic::{self, AlarmCode, Kind};
+use crate::host::errors::one_line;
+use crate::host::keys::jitter;
 use crate::seal::verify::Address;
 
 /// Orders waiting for the task; when full, `job` and `telemetry` are dropped.
@@ -215,10 +216,10 @@ impl Driver {
                 let detail = json!({"reason": "connect_refused"});
                 set_alarm(&self.alarms, AlarmCode::Auth, Some(detail));
             }
-            let why = chain(&error);
+            let why = one_line(&error);
             log::warn!("{why}");
             self.emit(UplinkEvent::Disconnected { why });
-            let wait = self.backoff.lost(Instant::now(), random());
+            let wait = self.backoff.lost(Instant::now(), jitter());
             if self.while_offline(tokio::time::sleep(wait)).await.is_none() {
                 return;
             }
@@ -260,27 +261,6 @@ impl Driver {
         if let Err(unsent) = self.events.try_send(event) {
             log::warn!("an uplink event was dropped: {unsent}");
         }
-    }
-}
-
-/// The error and its sources in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-/// Jitter does not need to be secret; without entropy there is none.
-fn random() -> u32 {
-    let mut bytes = [0; 4];
-    match SystemRandom::new().fill(&mut bytes) {
-        Ok(()) => u32::from_le_bytes(bytes),
-        Err(_) => u32::MAX,
     }
 }
 

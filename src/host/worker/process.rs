@@ -1,7 +1,7 @@
 //! The daemon's side of a worker: start it, feed it, bound it, and tell how it ended.
 
 use std::io::{self, Read};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::AtomicBool;
@@ -89,6 +89,8 @@ fn spawn(program: &Path, limits: &Limits) -> io::Result<Child> {
         .args(["--memory-mib", &(limits.memory.0 >> 20).to_string()])
         .args(["--cpu-seconds", &cpu_seconds(limits).to_string()])
         .args(["--threads", &limits.threads.max(1).to_string()])
+        // A Ctrl-C or a stop of the service is for the daemon, which then ends the worker itself.
+        .process_group(0)
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

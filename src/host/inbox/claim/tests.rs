@@ -68,7 +68,7 @@ fn a_crash_before_the_rename_takes_nothing() {
         &|| fs::create_dir(&folder).unwrap(),
         &|| {
             fs::create_dir(&folder).unwrap();
-            fs::write(folder.join("claim.json.tmp"), "{").unwrap();
+            fs::write(folder.join(".claim.json.77.0.tmp"), "{").unwrap();
         },
         &|| {
             fs::create_dir(&folder).unwrap();
