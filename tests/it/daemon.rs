@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,8 @@ use hcc_edge::phantom::Preset;
 use serde_json::Value;
 
 use crate::broker::Mosquitto;
-use crate::edge::{Edge, Files, PATIENCE, codes, json, phantom, run, view};
+use crate::edge::{Edge, Files, PATIENCE, codes, json, phantom, run, view, wait_until};
+use crate::python::verifier;
 
 /// Enough attempts that no series of kills makes a study poison.
 const MANY_ATTEMPTS: &str = "[limits]\nattempts = 10\n";
@@ -54,6 +56,8 @@ fn a_dropped_study_becomes_a_verified_result_on_mqtt() {
     let verified = run(&[&arguments[..], &[file.to_str().unwrap()]].concat());
     assert_eq!(verified.status.code(), Some(0));
     assert_eq!(json(&verified)["result"]["result_id"], result["result_id"]);
+    let independent = verifier(&[Path::new("--trust"), &trust, &file]);
+    assert_eq!(independent.status.code(), Some(0), "the independent verifier agrees");
 }
 
 /// The largest tumour is found where it is, as large as it is, give or take.
@@ -90,7 +94,7 @@ fn the_same_study_again_is_answered_with_the_same_bytes() {
     assert!(codes(&view(&first)).contains(&"arterial_missing".to_owned()));
     edge.drop_study("second", &files);
     let second = edge.wait_for("second");
-    let cose = |place: &std::path::Path| fs::read(place.join("result.cose")).unwrap();
+    let cose = |place: &Path| fs::read(place.join("result.cose")).unwrap();
     assert_eq!(cose(&first), cose(&second));
     let results = |edge: &Edge| records(edge, "result").len();
     assert_eq!((results(&edge), records(&edge, "try").len()), (1, 1), "analysed once");
@@ -192,12 +196,4 @@ fn numbered(files: &Files, n: usize) -> Files {
 
 fn records(edge: &Edge, kind: &str) -> Vec<Value> {
     edge.journal().into_iter().filter(|record| record["type"] == kind).collect()
-}
-
-fn wait_until(edge: &Edge, holds: impl Fn(&Edge) -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds(edge) {
-        assert!(Instant::now() < deadline, "waited in vain\n{}", edge.log());
-        thread::sleep(Duration::from_millis(50));
-    }
 }

@@ -257,3 +257,12 @@ pub fn codes(view: &Value) -> Vec<String> {
     let reasons = view["result"]["reasons"].as_array().unwrap();
     reasons.iter().map(|reason| reason["code"].as_str().unwrap().to_owned()).collect()
 }
+
+/// Waits until something holds of the box.
+pub fn wait_until(edge: &Edge, holds: impl Fn(&Edge) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds(edge) {
+        assert!(Instant::now() < deadline, "waited in vain\n{}", edge.log());
+        thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -18,6 +18,8 @@ mod bad_input;
 
 mod check;
 
+mod control;
+
 mod demo;
 
 mod real_ct;

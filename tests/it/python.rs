@@ -28,7 +28,7 @@ fn interpreter() -> PathBuf {
 
 /// Runs a copy of the verifier from an empty folder, without search paths for programs or modules,
 /// so that it can use nothing of the repository but the files it is given.
-fn verifier(arguments: &[&Path]) -> Output {
+pub fn verifier(arguments: &[&Path]) -> Output {
     let alone = tempfile::tempdir().unwrap();
     let script = alone.path().join("verify.py");
     fs::copy(repository().join("scripts/verify.py"), &script).unwrap();
