@@ -45,8 +45,8 @@ TRAIN_RANGES: dict[str, Any] = {
     "ambiguous_share": 0.12,
     "liver_portal_hu": (88, 130),
     "washout_hu": (-42, -8),
-    "portal_rim_plain_hu": (-10, 40),
-    "portal_rim_aggressive_hu": (-34, 0),
+    "portal_rim_plain_hu": (8, 40),
+    "portal_rim_aggressive_hu": (-34, -8),
     "blush_hu": (18, 58),
     "rim_hu": (20, 60),
 }
@@ -63,8 +63,8 @@ EVAL_RANGES: dict[str, Any] = TRAIN_RANGES | {
     "diameter_mm": (12, 140),
     "liver_portal_hu": (85, 126),
     "washout_hu": (-38, -6),
-    "portal_rim_plain_hu": (-8, 36),
-    "portal_rim_aggressive_hu": (-30, 2),
+    "portal_rim_plain_hu": (6, 36),
+    "portal_rim_aggressive_hu": (-30, -6),
     "blush_hu": (16, 54),
     "rim_hu": (16, 54),
 }
@@ -395,14 +395,15 @@ def draw_tumour(random: np.random.Generator, scene: Scene) -> Tumour:
 
     washout = uniform(random, ranges["washout_hu"])
     blush, rim = uniform(random, ranges["blush_hu"]), uniform(random, ranges["rim_hu"])
+    portal_rims = between(random, ranges["portal_rim_plain_hu"], ranges["portal_rim_aggressive_hu"])
     return Tumour(
         shape=shape,
         roughness=mix(uniform(random, (0.03, 0.12)), uniform(random, (0.1, 0.3))),
         rim_mm=min(mix(uniform(random, (1, 3)), uniform(random, (3, 10))), diameter / 4),
         arterial_rim=mix(blush, rim),
         arterial_core=mix(blush, uniform(random, (-50, -10))),
-        portal_rim=mix(uniform(random, ranges["portal_rim_plain_hu"]),
-                       uniform(random, ranges["portal_rim_aggressive_hu"])),
+        # A bright capsule or a rim that washes out: one between them would be invisible and no network's fault.
+        portal_rim=portal_rims[place > 0.5],
         portal_core=mix(washout, uniform(random, (-50, -12))),
         necrosis_radius=mix(uniform(random, (0, 0.35)), uniform(random, (0.2, 0.75))),
         necrosis_hu=uniform(random, (25, 45)),

@@ -24,7 +24,7 @@ Case = tuple[np.ndarray, np.ndarray]
 MakeCase = Callable[[int, dict[str, Any]], Case]
 
 # Which kind of voxel a cube is centred on (before it is shifted), as shares of the cubes; the rest anywhere.
-SHARES = {"tumour": 0.45, "liver": 0.2, "neighbour": 0.1, "fluid": 0.2}
+SHARES = {"tumour": 0.35, "liver": 0.3, "neighbour": 0.1, "fluid": 0.15}
 # Background that could pass for tumour: soft tissue this near the liver, and there what is as dark as
 # bile and the content of stomach and bowel.
 NEIGHBOUR_MM, SOFT_HU, FLUID_HU = 24.0, (-20, 110), (-20, 48)
@@ -127,7 +127,7 @@ class Pool:
 
 def disturbed(hu: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Contrast, offset, gamma of soft tissue, blur, extra noise; HU in, HU out."""
-    hu = hu * np.float32(random.uniform(0.93, 1.07)) + np.float32(random.uniform(-4, 4))
+    hu = hu * np.float32(random.uniform(0.85, 1.1)) + np.float32(random.uniform(-4, 4))
     if random.random() < 0.3:
         place = np.clip((hu + 100) / 350, 0, 1) ** np.float32(random.uniform(0.8, 1.25))
         hu = np.where((hu > -100) & (hu < 250), place * 350 - 100, hu)

@@ -26,6 +26,10 @@ from unet import PlainConvUNet, liver_localiser, liver_tumour
 
 SIZE_BINS_MM = ((0, 20), (20, 50), (50, 200))
 BOX_MARGIN_MM = 16.0
+# The smallest part that the appliance lists as a lesion.
+LESION_MM3 = 50
+# The median of a liver with contrast medium in the portal venous phase lies above this.
+ENHANCED_HU = 65
 
 
 @dataclass(frozen=True)
@@ -210,25 +214,41 @@ def box_coverage(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def evaluate_tumour(network: ort.InferenceSession, cases: list[Case]) -> dict[str, float]:
-    """Dice of liver (with tumour), of tumour, and per tumour size bin of what was found of it."""
+    """Dice of liver (with tumour), of tumour, and per tumour size bin of what was found of it; what was
+    wrongly called tumour, also with the phantoms without contrast medium left out (`enhanced_*`)."""
     liver, tumour, found_share = [], [], {b: [] for b in SIZE_BINS_MM}
-    false_ml = []
+    false_ml, false_lesions, enhanced = [], [], []
     for hu, label in cases:
         found = predict(network, hu, TUMOUR)
         liver.append(dice(found > 0, label > 0))
-        if (label == 2).any():
-            tumour.append(dice(found == 2, label == 2))
+        tumour.append(dice(found == 2, label == 2))
         false_ml.append(float(((found == 2) & (label != 2)).sum()) * 0.008)
+        false_lesions.append(count_false_lesions(found == 2, label == 2))
+        enhanced.append(bool(np.median(hu[label == 1]) > ENHANCED_HU))
         for diameter, share in lesion_dice(found == 2, label == 2):
             for low, high in SIZE_BINS_MM:
                 if low <= diameter < high:
                     found_share[(low, high)].append(share)
-    result = {"liver_dice": np.mean(liver), "tumour_dice": np.mean(tumour), "false_tumour_ml": np.mean(false_ml)}
+    result = {"liver_dice": np.mean(liver), "tumour_dice": np.mean(tumour), "false_tumour_ml": np.mean(false_ml),
+              "false_lesions": np.mean(false_lesions), "enhanced_cases": sum(enhanced),
+              "enhanced_tumour_dice": np.mean(np.array(tumour)[enhanced]),
+              "enhanced_false_tumour_ml": np.mean(np.array(false_ml)[enhanced]),
+              "enhanced_false_lesions": np.mean(np.array(false_lesions)[enhanced])}
     for (low, high), shares in found_share.items():
         if shares:
             result[f"lesion_dice_{low}_{high}_mm"] = np.mean(shares)
             result[f"lesions_{low}_{high}_mm"] = len(shares)
     return {key: round(float(value), 4) for key, value in result.items()}
+
+
+def count_false_lesions(found: np.ndarray, wanted: np.ndarray) -> int:
+    """Connected parts that the appliance would list as lesions and that touch no wanted one."""
+    from scipy import ndimage
+
+    parts, count = ndimage.label(found, np.ones((3, 3, 3)))
+    voxels = ndimage.sum_labels(found, parts, range(1, count + 1))
+    touching = ndimage.sum_labels(wanted, parts, range(1, count + 1))
+    return int(((voxels * 8 >= LESION_MM3) & (touching == 0)).sum())
 
 
 def lesion_dice(found: np.ndarray, wanted: np.ndarray) -> list[tuple[float, float]]:
