@@ -12,14 +12,14 @@ use super::daemon_process::DaemonProcess;
 use super::exit;
 use super::phantom::write_study;
 use super::process::{process, run_facts, throw_away};
+use super::scratch::Scratch;
+use super::settings;
 use super::watch::Watch;
 use crate::config::BrokerUrl;
 use crate::host::broker::EmbeddedBroker;
 use crate::host::keys;
 use crate::phantom::{Preset, study};
 use crate::seal::wire::Slug;
-use super::scratch::Scratch;
-use super::settings;
 
 /// How long the daemon may take to appear.
 const START: Duration = Duration::from_secs(120);

@@ -198,14 +198,21 @@ fn packages(device: &Device) -> Vec<Item> {
         Ok(test) => {
             vec![signed, Item::good("self-test", self_test_line(&test))]
         }
-        Err(error) => vec![signed, Item::bad("self-test", exit::VERIFICATION_FAILED, chain(&error))],
+        Err(error) => {
+            vec![signed, Item::bad("self-test", exit::VERIFICATION_FAILED, chain(&error))]
+        }
     }
 }
 
 fn self_test_line(test: &SelfTest) -> String {
     let report = &test.report;
     let posture = test.posture.summary();
-    format!("{} networks on {} {}, worker {posture}", report.packages.len(), report.backend, report.device)
+    format!(
+        "{} networks on {} {}, worker {posture}",
+        report.packages.len(),
+        report.backend,
+        report.device
+    )
 }
 
 /// Connects under another name than the daemon's, which may be connected.

@@ -31,9 +31,15 @@ pub fn run(args: &Args, json: bool) -> anyhow::Result<u8> {
             let effective = config.load()?;
             let (site, device) = (&effective.config.site, &effective.config.device);
             if json {
-                println!("{}", json!({"ok": true, "site": site.as_str(), "device": device.as_str()}));
+                println!(
+                    "{}",
+                    json!({"ok": true, "site": site.as_str(), "device": device.as_str()})
+                );
             } else {
-                println!("{}: the configuration of {device} of {site} holds", config.config.display());
+                println!(
+                    "{}: the configuration of {device} of {site} holds",
+                    config.config.display()
+                );
             }
         }
         Action::Show(config) => {

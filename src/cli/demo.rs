@@ -81,7 +81,11 @@ pub fn run(args: &DemoArgs, json: bool) -> anyhow::Result<u8> {
     }
     let comparison = truth.as_ref().map(|truth| compare(truth, &outcome.verified.message));
     let run = Run { outcome, comparison, truth, files: daemon_files, out, took: started.elapsed() };
-    if json { println!("{}", run.json()) } else { run.print(&stage, args.keep) }
+    if json {
+        println!("{}", run.json())
+    } else {
+        run.print(&stage, args.keep)
+    }
     Ok(exit::of_status(run.outcome.verified.message.status))
 }
 
@@ -169,7 +173,10 @@ impl Stage {
         let deadline = Instant::now() + RELEASE;
         while self.place_of(cose).is_none() {
             if Instant::now() > deadline {
-                bail!("the signed result did not appear in {}", self.state().join("done").display());
+                bail!(
+                    "the signed result did not appear in {}",
+                    self.state().join("done").display()
+                );
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -198,7 +205,9 @@ struct Run {
 
 impl Run {
     fn peak_rss_mib(&self) -> Option<f64> {
-        run_facts(&self.out)["peak_rss_bytes"].as_u64().map(|bytes| (bytes as f64 / 104_857.6).round() / 10.0)
+        run_facts(&self.out)["peak_rss_bytes"]
+            .as_u64()
+            .map(|bytes| (bytes as f64 / 104_857.6).round() / 10.0)
     }
 
     fn json(&self) -> Value {

@@ -127,7 +127,10 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
 fn start_log(command: &Command) {
     let level = if matches!(command, Command::Run(_)) { "info" } else { "warn" };
     let filter = env_logger::Env::new().filter_or("HCC_EDGE_LOG", level);
-    env_logger::Builder::from_env(filter).format_timestamp(None).init();
+    let mut log = env_logger::Builder::from_env(filter);
+    // The embedded broker reports every packet as an error.
+    log.filter_module("rumqttd", log::LevelFilter::Off);
+    log.format_timestamp(None).init();
 }
 
 fn follow(args: &subscribe::SubscribeArgs) -> anyhow::Result<u8> {

@@ -1,6 +1,7 @@
 //! `hcc-edge process`: one study on the command line, through the same worker, journal and signature
 //! as in the daemon, without inbox and broker.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,12 +22,12 @@ use crate::daemon::lane::{Ended, Lane};
 use crate::daemon::notice::{Notice, Tell};
 use crate::daemon::release;
 use crate::host::clock;
-use crate::host::inbox::Claim;
-use crate::host::journal::{Damage, Journal, JobId, Record, Store};
+use crate::host::inbox::{self, Ready};
+use crate::host::journal::{Damage, JobId, Journal, Record, Store};
 use crate::host::keys;
 use crate::host::mqtt::messages::{JobPhase, JobUpdate};
 use crate::seal::verify::{Verified, verify};
-use crate::seal::wire::{ResultMessage, Slug};
+use crate::seal::wire::{CompletionRule, ResultMessage, Slug};
 
 /// What `hcc-edge process` takes.
 #[derive(Debug, Args)]
@@ -117,8 +118,12 @@ fn carry(device: &Arc<Device>, study: &Path) -> anyhow::Result<PathBuf> {
     let (store, entries) = Store::open(&device.state.journal(), epoch, Damage::Refuse)?;
     let journal = Arc::new(Journal::start(store, &entries, clock::now_ms));
     let arrived_ms = clock::now_ms();
-    Claim::of_copy(&device.state, job, study, arrived_ms)
-        .with_context(|| format!("copying {}", study.display()))?;
+    claim_copy(
+        device,
+        study,
+        Ready { name: study_name(study), rule: CompletionRule::DoneMarker, arrived_ms },
+        job,
+    )?;
     journal.append(vec![Record::Claim { job, arrived_ms }])?;
     let progress = Progress::new();
     let tell: Tell = Arc::new(move |notice| match notice {
@@ -138,6 +143,18 @@ fn carry(device: &Arc<Device>, study: &Path) -> anyhow::Result<PathBuf> {
     let ledger = journal.ledger();
     let failed = ledger.result(seq).is_some_and(|entry| entry.failed);
     Ok(release::place(&device.state, job, failed))
+}
+
+/// Puts a copy in the inbox and claims it at once, as the daemon would.
+fn claim_copy(device: &Device, study: &Path, ready: Ready, job: JobId) -> anyhow::Result<()> {
+    copy_files(study, &device.state.inbox().join(&ready.name))?;
+    let claimed = inbox::claim(&device.state, &ready, job)?;
+    claimed.map(|_| ()).context("the copy of the study vanished from the inbox")
+}
+
+fn study_name(study: &Path) -> OsString {
+    let absolute = study.canonicalize().unwrap_or_else(|_| study.to_path_buf());
+    absolute.file_name().map_or_else(|| OsString::from("study"), OsString::from)
 }
 
 /// Copies the plain files of a folder, not what lies deeper.

@@ -17,7 +17,8 @@ impl Progress {
     pub fn new() -> Self {
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(100);
-            let style = ProgressStyle::with_template("{elapsed:>4} {msg:<10} [{bar:40}] {percent:>3} %");
+            let style =
+                ProgressStyle::with_template("{elapsed:>4} {msg:<10} [{bar:40}] {percent:>3} %");
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         Self { bar, stage: Mutex::new(String::new()) }

@@ -39,7 +39,9 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if !self.keep && let Err(error) = fs::remove_dir_all(&self.path) {
+        if !self.keep
+            && let Err(error) = fs::remove_dir_all(&self.path)
+        {
             log::warn!("cannot remove {}: {error}", self.path.display());
         }
     }

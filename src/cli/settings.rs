@@ -14,7 +14,12 @@ use crate::config::{self, Effective, Sources};
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
     /// Configuration file.
-    #[arg(long, env = "HCC_EDGE_CONFIG", value_name = "FILE", default_value = "/etc/hcc-edge/config.toml")]
+    #[arg(
+        long,
+        env = "HCC_EDGE_CONFIG",
+        value_name = "FILE",
+        default_value = "/etc/hcc-edge/config.toml"
+    )]
     pub config: PathBuf,
     /// Set one key, such as `--set inbox.settle_s=2`; may be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
@@ -32,7 +37,10 @@ impl ConfigArgs {
 }
 
 /// The configuration from a text, the environment and flags.
-pub fn effective(text: &str, flags: Vec<(String, String)>) -> Result<Effective, config::ConfigError> {
+pub fn effective(
+    text: &str,
+    flags: Vec<(String, String)>,
+) -> Result<Effective, config::ConfigError> {
     config::load(&Sources { text, environment: std::env::vars().collect(), flags })
 }
 

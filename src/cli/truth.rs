@@ -81,9 +81,7 @@ mod tests {
         let result = samples::scored();
         let lesion = result.lesions.as_ref().unwrap().list[0].clone();
         let centre = lesion.centre_um.map(|um| um as f64 / 1e3);
-        let tumour = |centre: [f64; 3]| {
-            json!({"phenotype": "proliferative", "diameter_mm": 60.0, "volume_mm3": 90_000.0, "centre_mm": centre})
-        };
+        let tumour = |centre: [f64; 3]| json!({"phenotype": "proliferative", "diameter_mm": 60.0, "volume_mm3": 90_000.0, "centre_mm": centre});
         let far = [centre[0] + NEAR_MM + 0.1, centre[1], centre[2]];
         let truth = json!({"tumours": [tumour(centre), tumour(far)]});
         let lines: Vec<String> = compare(&truth, &result).iter().map(ToString::to_string).collect();

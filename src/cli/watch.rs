@@ -51,9 +51,9 @@ impl Watch {
             kept_for: Duration::ZERO,
             manual_acks: false,
         };
-        let progress = Link::open(&settings, session).await.with_context(|| {
-            exit(exit::BROKER_UNAVAILABLE, format!("connecting to {broker}"))
-        })?;
+        let progress = Link::open(&settings, session)
+            .await
+            .with_context(|| exit(exit::BROKER_UNAVAILABLE, format!("connecting to {broker}")))?;
         progress.subscribe(&[topic::filter(None, None, Kind::Job)])?;
         Ok(Self { subscriber, progress })
     }
@@ -92,7 +92,9 @@ impl Watch {
         loop {
             match self.sighting(deadline, daemon, Some(progress)).await? {
                 Sighting::Result { verified, cose, .. } => return Ok((*verified, cose)),
-                Sighting::Refused { topic, reason } => bail!("a message on {topic:?} is refused: {reason}"),
+                Sighting::Refused { topic, reason } => {
+                    bail!("a message on {topic:?} is refused: {reason}")
+                }
                 Sighting::Status(_) | Sighting::Connected | Sighting::Disconnected(_) => {}
             }
         }

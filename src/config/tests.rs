@@ -142,7 +142,7 @@ fn every_range_holds_on_both_sides() {
                 let Some(Key { kind: Kind::Integer { low, high }, .. }) = Key::find(other) else {
                     unreachable!("ordered keys are integers")
                 };
-                flags.push((other.to_owned(), value.clamp(*low, *high).to_string()));
+                flags.push(((*other).to_owned(), value.clamp(*low, *high).to_string()));
             }
             load(&Sources { text: GOOD, flags, ..Sources::default() })
         };

@@ -73,9 +73,8 @@ impl Device {
     /// Makes the folders that are missing and reads the keys, which must be there.
     pub fn open(effective: &Effective) -> Result<Self, DeviceError> {
         let config = effective.config.clone();
-        let state = StateDir::create(&config.state_dir).map_err(|source| {
-            DeviceError::StateDir { path: config.state_dir.clone(), source }
-        })?;
+        let state = StateDir::create(&config.state_dir)
+            .map_err(|source| DeviceError::StateDir { path: config.state_dir.clone(), source })?;
         let signer = Arc::new(keys::load(&state.keys())?);
         let trust = keys::load_trust(&state.keys().join(keys::TRUST_STORE))?.unwrap_or_default();
         let subjects = hmac::Key::new(hmac::HMAC_SHA256, &keys::site_key(&state.keys())?);

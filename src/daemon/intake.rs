@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use super::device::Device;
 use super::notice::{Notice, Tell, ThreadError, job};
 use super::sealing::chain;
+use crate::host::clock;
 use crate::host::files::free_bytes;
 use crate::host::inbox::{self, Inbox};
 use crate::host::journal::{JobId, Journal, Record};
 use crate::host::keys::random;
 use crate::host::mqtt::messages::JobPhase;
 use crate::host::mqtt::topic::AlarmCode;
-use crate::host::clock;
 
 /// Studies claimed and not released at once; the others wait in the inbox.
 const MOST_CLAIMED: usize = 64;
@@ -45,7 +45,7 @@ impl Intake {
     /// Runs until the daemon is being stopped.
     pub fn run(&self) -> Result<(), ThreadError> {
         let config = &self.device.config;
-        let mut inbox = Inbox::new(&self.device.state, config.inbox, config.limits)?;
+        let mut inbox = Inbox::new(&self.device.state, config.inbox, config.limits);
         let mut held_back = false;
         while !self.stop.load(Ordering::Relaxed) {
             let obstacle = self.obstacle();

@@ -25,7 +25,9 @@ use crate::host::mqtt::topic::AlarmCode;
 use crate::host::worker::{self, FailureClass, Input, Job, WorkerError, WorkerReport};
 use crate::seal::digest::{ResultIdentity, result_id};
 use crate::seal::verify::decode_unverified;
-use crate::seal::wire::{CompletionRule, Digest, Draft, InputRole, Reason, ReasonCode, ResultMessage, StageCode, Status};
+use crate::seal::wire::{
+    CompletionRule, Digest, Draft, InputRole, Reason, ReasonCode, ResultMessage, StageCode, Status,
+};
 use crate::study::life::{Command, Event, Failure, Study, Verdict};
 use crate::units::Millis;
 
@@ -130,11 +132,10 @@ impl<'a> Case<'a> {
             job,
             folder: state.work().join(job.to_string()),
             run: Run { study: claim.study.clone(), ..Run::default() },
-            identity: Identity::unknown(arrived_ms),
             claim,
             files: Vec::new(),
             clinical: None,
-            identity: None,
+            identity: Identity::unknown(arrived_ms),
             refusal: None,
             packages: None,
             draft: None,
@@ -163,7 +164,7 @@ impl<'a> Case<'a> {
 
     fn inspect(&mut self) -> Result<Event, ThreadError> {
         let device = &self.lane.device;
-        let input = self.folder.join("input");
+        let input = self.folder.join(inbox::INPUT);
         let inspected = inbox::inspect(&input, &self.claim, &device.config.limits);
         let (inputs, study_digest) = match &inspected {
             Ok(found) => (found.inputs.clone(), found.study_digest),
@@ -194,7 +195,9 @@ impl<'a> Case<'a> {
             Ok(found) => {
                 self.files = found.files;
                 self.clinical = found.clinical;
-                return Ok(self.known(&result_id.0).map_or(Event::Inspected, |seq| Event::Known { seq }));
+                return Ok(self
+                    .known(&result_id.0)
+                    .map_or(Event::Inspected, |seq| Event::Known { seq }));
             }
         };
         log::warn!("job {}: {}", self.job, refusal.reason.sentence());
@@ -219,7 +222,8 @@ impl<'a> Case<'a> {
         let (lane, job_id) = (self.lane, self.job);
         lane.journal.append(vec![Record::Try { job: job_id, attempt }])?;
         self.run.attempts = attempt;
-        let packages = match self.packages.take().map_or_else(|| PackageSet::load(&lane.device), Ok) {
+        let packages = match self.packages.take().map_or_else(|| PackageSet::load(&lane.device), Ok)
+        {
             Ok(packages) => packages,
             Err(error) => {
                 self.model_alarm(&chain(&error));
@@ -340,8 +344,9 @@ fn failure(error: &WorkerError) -> Failure {
     match error {
         WorkerError::InputChanged { .. } => Failure::InputChanged,
         WorkerError::TimedOut(_) => Failure::TimedOut,
-        WorkerError::OutOfMemory(_)
-        | WorkerError::Failed { class: FailureClass::Memory, .. } => Failure::OutOfMemory,
+        WorkerError::OutOfMemory(_) | WorkerError::Failed { class: FailureClass::Memory, .. } => {
+            Failure::OutOfMemory
+        }
         WorkerError::Failed { class: FailureClass::ModelRefused, .. } => Failure::ModelRefused,
         WorkerError::Io(_)
         | WorkerError::SandboxIncomplete(_)

@@ -16,7 +16,7 @@ use crate::host::worker::SelfTest;
 use crate::seal::cose::{Signer, key_id};
 use crate::seal::sign::sign;
 use crate::seal::view::VIEW_SCHEMA;
-use crate::seal::wire::{Digest, DeviceState, Id8, ModelUse, Sandbox, StatusMessage, WIRE_VERSION};
+use crate::seal::wire::{DeviceState, Digest, Id8, ModelUse, Sandbox, StatusMessage, WIRE_VERSION};
 
 /// Holds the number of the last start.
 const BOOT: &str = "boot";

@@ -6,9 +6,9 @@ use super::device::Device;
 use super::notice::ThreadError;
 use super::release::{self, Run};
 use super::sealing::chain;
+use crate::host::clock;
 use crate::host::inbox::{self, Claim};
 use crate::host::journal::{JobId, Journal, Record, SealError};
-use crate::host::clock;
 
 /// Puts folders and journal in agreement; returns the open studies, oldest first.
 pub fn recover(device: &Device, journal: &Journal) -> Result<Vec<JobId>, ThreadError> {

@@ -9,6 +9,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::host::files::{StateDir, create_private_folder, rename_durably, write_durably};
+use crate::host::inbox::CLAIM_FILE;
 use crate::host::journal::JobId;
 use crate::seal::verify::Refusal;
 use crate::seal::view::{View, ViewError};
@@ -23,8 +24,6 @@ pub const VIEW: &str = "result.json";
 pub const REASON: &str = "reason.json";
 /// What the run cost; never leaves the box.
 pub const RUN: &str = "run.json";
-/// The claimed files.
-pub const INPUT: &str = "input";
 /// Where a worker's artefacts arrive.
 const OUT: &str = "out";
 
@@ -118,6 +117,8 @@ pub fn release(
         write_durably(&path, &bytes, 0o640).map_err(io_error("write", &path))?;
     }
     rename_durably(&work, &place).map_err(io_error("move the study to", &place))?;
+    // What it says is in `run.json` now. Should it stay behind, it does no harm.
+    let _ = fs::remove_file(place.join(CLAIM_FILE));
     Ok(place)
 }
 

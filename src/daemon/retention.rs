@@ -5,6 +5,7 @@ use std::io;
 
 use super::device::Device;
 use super::release;
+use crate::host::inbox::INPUT;
 use crate::host::journal::{JobId, Journal};
 
 /// Removes every `input/` older than the configured retention; returns how many.
@@ -16,7 +17,7 @@ pub fn sweep(device: &Device, journal: &Journal, now_ms: u64) -> usize {
         old.map(|(_, entry)| (entry.job, entry.failed)).collect()
     };
     let remove = |(job, failed): &(JobId, bool)| {
-        let input = release::place(&device.state, *job, *failed).join(release::INPUT);
+        let input = release::place(&device.state, *job, *failed).join(INPUT);
         match fs::remove_dir_all(&input) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,

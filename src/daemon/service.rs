@@ -19,15 +19,15 @@ use super::lane::{Ended, Lane};
 use super::notice::{Notice, Tell, ThreadError};
 use super::outbox::JournalOutbox;
 use super::packages::{PackageSet, PackagesError};
-use crate::config::EngineKind;
 use super::{presence, recover, retention, telemetry};
+use crate::config::EngineKind;
 use crate::host::clock;
-use crate::host::journal::{Damage, Journal, JobId, JournalError, Store};
+use crate::host::journal::{Damage, JobId, Journal, JournalError, Store};
 use crate::host::keys::{KeyError, random};
+use crate::host::mqtt::Uplink;
 use crate::host::mqtt::delivery::DeliveryLimits;
 use crate::host::mqtt::link::{BrokerSettings, Credentials};
 use crate::host::mqtt::uplink::{UplinkEvent, UplinkSettings};
-use crate::host::mqtt::Uplink;
 use crate::host::worker::{SelfTest, WorkerError, run_self_test};
 use crate::units::Millis;
 
@@ -127,7 +127,10 @@ pub fn self_test(device: &Device, packages: PackageSet) -> Result<SelfTest, Serv
 }
 
 /// The broker and the uplink as the configuration asks for them.
-pub fn uplink_settings(device: &Device, info_json: Vec<u8>) -> Result<UplinkSettings, ServiceError> {
+pub fn uplink_settings(
+    device: &Device,
+    info_json: Vec<u8>,
+) -> Result<UplinkSettings, ServiceError> {
     let mqtt = &device.config.mqtt;
     let duration = |millis: Millis| Duration::from_millis(millis.0);
     let credentials = mqtt.login.as_ref().map(|login| {
@@ -213,7 +216,9 @@ fn spawn(
 /// Carries studies one after the other until the intake ends.
 fn work(lane: &Lane, waiting: &mpsc::Receiver<JobId>) -> Result<(), ThreadError> {
     while let Ok(job) = waiting.recv() {
-        if let Ended::Stopped = lane.carry(job)? && lane.stop.load(Ordering::Relaxed) {
+        if let Ended::Stopped = lane.carry(job)?
+            && lane.stop.load(Ordering::Relaxed)
+        {
             return Ok(());
         }
     }

@@ -15,10 +15,10 @@ use crate::host::mqtt::messages::{JobPhase, JobUpdate};
 /// Stage latencies remembered.
 const REMEMBERED: usize = 16;
 
-/// Sensors and a short memory.
+/// Sensors, where this machine has them, and a short memory.
 pub struct Telemetry {
-    system: System,
-    components: Components,
+    system: Option<System>,
+    components: Option<Components>,
     state: StateDir,
     running: Option<(heapless::String<32>, Instant)>,
     stages: heapless::Deque<(heapless::String<32>, u64), REMEMBERED>,
@@ -28,8 +28,8 @@ impl Telemetry {
     /// Nothing read yet.
     pub fn new(device: &Device) -> Self {
         Self {
-            system: System::new(),
-            components: Components::new_with_refreshed_list(),
+            system: System::new().ok(),
+            components: Components::new_with_refreshed_list().ok(),
             state: device.state.clone(),
             running: None,
             stages: heapless::Deque::new(),
@@ -59,24 +59,31 @@ impl Telemetry {
 
     /// One snapshot as JSON.
     pub fn read(&mut self, journal: &Journal) -> Vec<u8> {
-        self.system.refresh_memory();
-        self.system.refresh_cpu_usage();
-        self.components.refresh(false);
+        let system = self.system.as_mut().map(|system| {
+            system.refresh_memory();
+            system.refresh_cpu_usage();
+            json!({
+                "cpu_percent": system.global_cpu_usage(),
+                "memory_used_mib": system.used_memory() >> 20,
+                "memory_total_mib": system.total_memory() >> 20,
+            })
+        });
+        let hottest = self.components.as_mut().and_then(|components| {
+            components.refresh(false);
+            components.iter().filter_map(|part| part.temperature()).reduce(f32::max)
+        });
         let (open, backlog) = {
             let ledger = journal.ledger();
             (ledger.open().len(), ledger.backlog())
         };
-        let hottest = self.components.iter().filter_map(|c| c.temperature()).reduce(f32::max);
         let stages: Vec<Value> =
             self.stages.iter().map(|(name, ms)| json!({"stage": name, "ms": ms})).collect();
         let value = json!({
             "schema": 1,
             "signed": false,
             "now_ms": clock::now_ms(),
-            "load_1m": System::load_average().one,
-            "cpu_percent": self.system.global_cpu_usage(),
-            "memory_used_mib": self.system.used_memory() >> 20,
-            "memory_total_mib": self.system.total_memory() >> 20,
+            "load_1m": System::load_average().ok().map(|load| load.one),
+            "system": system,
             "disk_free_mib": free_bytes(self.state.root()).ok().map(|bytes| bytes.0 >> 20),
             "hottest_celsius": hottest,
             "queue": open,

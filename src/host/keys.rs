@@ -163,7 +163,7 @@ pub fn site_key(keys: &Path) -> Result<[u8; 32], KeyError> {
     }
     let mut key = [0; 32];
     random(&mut key)?;
-    write_durably(&path, &key, 0o600)?;
+    write(&path, &key, 0o600)?;
     Ok(key)
 }
 

@@ -247,7 +247,13 @@ mod tests {
         let mut study = Study::new(0, None, 3);
         let commands = run(
             &mut study,
-            &[Event::Begin, Event::Inspected, Event::Drafted, Event::Sealed { seq: 7 }, Event::Moved],
+            &[
+                Event::Begin,
+                Event::Inspected,
+                Event::Drafted,
+                Event::Sealed { seq: 7 },
+                Event::Moved,
+            ],
         );
         let expected = [
             Command::Inspect,
@@ -264,8 +270,7 @@ mod tests {
         let mut study = Study::new(0, None, 3);
         let commands =
             run(&mut study, &[Event::Begin, Event::Known { seq: 2 }, Event::Sealed { seq: 2 }]);
-        let expected =
-            [Command::Inspect, Command::Repeat { seq: 2 }, Command::Release { seq: 2 }];
+        let expected = [Command::Inspect, Command::Repeat { seq: 2 }, Command::Release { seq: 2 }];
         assert_eq!(commands, expected);
     }
 
@@ -340,7 +345,9 @@ mod tests {
     fn answers(command: Command, pick: usize) -> Event {
         let failures = [Failure::Crashed, Failure::InputChanged, Failure::TimedOut];
         match command {
-            Command::Inspect => [Event::Inspected, Event::Refused, Event::Known { seq: 1 }][pick % 3],
+            Command::Inspect => {
+                [Event::Inspected, Event::Refused, Event::Known { seq: 1 }][pick % 3]
+            }
             Command::Analyse { .. } if pick % 4 == 3 => Event::Drafted,
             Command::Analyse { .. } => Event::Failed(failures[pick % 3]),
             Command::Wait { .. } => Event::Due,

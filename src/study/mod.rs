@@ -1,9 +1,11 @@
-//! The life of one study, as pure functions of what is seen and when: [`arrival`] says when a
-//! folder in the inbox is complete, [`files`] which file is which phase, [`life`] what happens from
-//! the claim to the release. No IO, no clock.
-
-pub mod arrival;
+//! The life of one study, as pure functions of what is seen and when: [`files`] says which file is
+//! which phase, [`marker`] what the `.done` marker promises, [`arrival`] when a folder in the inbox
+//! is complete, [`life`] what happens from the claim to the release. No IO, no clock.
 
 pub mod files;
+
+pub mod marker;
+
+pub mod arrival;
 
 pub mod life;

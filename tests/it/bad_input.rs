@@ -9,64 +9,73 @@ use crate::broker::Mosquitto;
 use crate::edge::{Edge, Files, codes, phantom, view};
 use crate::nifti;
 
-/// Status and first reason expected of a study.
-struct Case {
-    name: &'static str,
-    files: Files,
-    status: &'static str,
-    code: &'static str,
-}
+/// A study, and a reason expected among those of its result.
+type Case = (&'static str, Files, &'static str);
 
-fn with_portal(good: &Files, portal: Vec<u8>) -> Files {
+fn with(good: &Files, name: &str, bytes: &[u8]) -> Files {
     let mut files = good.clone();
-    files.insert("portal.nii.gz".to_owned(), portal);
+    files.insert(name.to_owned(), bytes.to_vec());
     files
 }
 
-fn portal_changed(good: &Files, change: impl FnOnce(&mut Vec<u8>)) -> Files {
-    with_portal(good, nifti::changed(&good["portal.nii.gz"], change))
+fn without(good: &Files, name: &str) -> Files {
+    let mut files = good.clone();
+    files.remove(name).unwrap();
+    files
 }
 
-fn cases() -> Vec<Case> {
-    let (good, _) = phantom(Preset::Small, 31);
-    let portal = good["portal.nii.gz"].clone();
-    let case = |name, files, status, code| Case { name, files, status, code };
+fn changed(good: &Files, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> Files {
+    with(good, name, &nifti::changed(&good[name], change))
+}
+
+const PORTAL: &str = "portal.nii.gz";
+const ARTERIAL: &str = "arterial.nii.gz";
+
+/// Portal images that cannot be used.
+fn unreadable(good: &Files) -> Vec<Case> {
+    let portal = &good[PORTAL];
     let mut flipped = portal.clone();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 0x10;
-    let truncated = portal[..portal.len() / 2].to_vec();
-    let without = |name: &str| {
-        let mut files = good.clone();
-        files.remove(name).unwrap();
-        files
-    };
-    let with = |name: &str, bytes: &[u8]| {
-        let mut files = good.clone();
-        files.insert(name.to_owned(), bytes.to_vec());
-        files
-    };
-    let mut far = good.clone();
-    let moved = |bytes: &mut Vec<u8>| nifti::move_along_body(bytes, 300.0);
-    far.insert("arterial.nii.gz".to_owned(), nifti::changed(&good["arterial.nii.gz"], moved));
+    let portal_with = |change: fn(&mut Vec<u8>)| changed(good, PORTAL, change);
+    let as_mr = |bytes: &mut Vec<u8>| nifti::each_voxel(bytes, |hu| hu + 1024);
     let bomb = |bytes: &mut Vec<u8>| bytes.resize(256 << 20, 0);
     vec![
-        case("truncated", with_portal(&good, truncated), "unreadable", "truncated"),
-        case("flipped", with_portal(&good, flipped), "unreadable", "corrupt"),
-        case("text", with_portal(&good, b"see attachment".to_vec()), "unreadable", "not_nifti"),
-        case("four", portal_changed(&good, nifti::four_dimensional), "unreadable", "not_three_dimensional"),
-        case("colour", portal_changed(&good, nifti::colour), "unreadable", "colour"),
-        case("nan", portal_changed(&good, nifti::not_a_number), "unreadable", "not_finite"),
-        case("mr", portal_changed(&good, |b| nifti::each_voxel(b, |hu| hu + 1024)), "unreadable", "implausible_hu"),
-        case("bomb", portal_changed(&good, bomb), "unreadable", "bad_header"),
-        case("no-portal", without("portal.nii.gz"), "abstained", "portal_missing"),
-        case("no-arterial", without("arterial.nii.gz"), "abstained", "arterial_missing"),
-        case("far-apart", far, "abstained", "phases_do_not_match"),
-        case("no-liver", portal_changed(&good, |b| nifti::each_voxel(b, |hu| if hu > -200 { 0 } else { hu })), "abstained", "no_liver"),
-        case("clinical", with("clinical.json", b"{\"schema\": 1, \"age\": 50}"), "abstained", "clinical_invalid"),
-        case("two-portals", with("pv.nii.gz", &portal), "failed", "ambiguous_role"),
-        case("marker", with(".done", b"{\"sha256\": {\"portal.nii.gz\": \"00\"}}"), "failed", "marker_mismatch"),
-        case("nothing", Files::new(), "failed", "empty_study"),
-        case("words", Files::from([("readme.txt".to_owned(), b"later".to_vec())]), "failed", "empty_study"),
+        ("truncated", with(good, PORTAL, &portal[..portal.len() / 2]), "truncated"),
+        ("flipped", with(good, PORTAL, &flipped), "corrupt"),
+        ("text", with(good, PORTAL, b"see attachment"), "not_nifti"),
+        ("four", portal_with(nifti::four_dimensional), "not_three_dimensional"),
+        ("colour", portal_with(nifti::colour), "colour"),
+        ("nan", portal_with(nifti::not_a_number), "not_finite"),
+        ("mr", portal_with(as_mr), "implausible_hu"),
+        ("bomb", portal_with(bomb), "corrupt"),
+    ]
+}
+
+/// Studies that can be read and must not be scored.
+fn abstained(good: &Files) -> Vec<Case> {
+    let moved = |bytes: &mut Vec<u8>| nifti::move_along_body(bytes, 300.0);
+    let all_fat = |bytes: &mut Vec<u8>| {
+        nifti::each_voxel(bytes, |hu| if (-200..250).contains(&hu) { -90 } else { hu });
+    };
+    let unknown_key = b"{\"schema\": 1, \"age\": 50}";
+    vec![
+        ("no-portal", without(good, PORTAL), "portal_missing"),
+        ("no-arterial", without(good, ARTERIAL), "arterial_missing"),
+        ("far-apart", changed(good, ARTERIAL, moved), "phases_do_not_match"),
+        ("no-liver", changed(good, PORTAL, all_fat), "no_liver"),
+        ("clinical", with(good, "clinical.json", unknown_key), "clinical_invalid"),
+    ]
+}
+
+/// Folders that hold no study.
+fn failed(good: &Files) -> Vec<Case> {
+    let wrong_digest = b"{\"sha256\": {\"portal.nii.gz\": \"00\"}}";
+    vec![
+        ("two-portals", with(good, "pv.nii.gz", &good[PORTAL]), "ambiguous_role"),
+        ("marker", with(good, ".done", wrong_digest), "marker_mismatch"),
+        ("nothing", Files::new(), "empty_study"),
+        ("words", with(&Files::new(), "readme.txt", b"later"), "empty_study"),
     ]
 }
 
@@ -75,17 +84,22 @@ fn every_bad_study_gets_its_code_and_the_daemon_goes_on() {
     let broker = Mosquitto::start();
     let mut edge = Edge::new(broker.port(), "");
     edge.start();
-    let cases = cases();
-    for case in &cases {
-        edge.drop_study(case.name, &case.files);
+    let (good, _) = phantom(Preset::Small, 31);
+    let cases = [
+        ("unreadable", unreadable(&good)),
+        ("abstained", abstained(&good)),
+        ("failed", failed(&good)),
+    ];
+    for (name, files, _) in cases.iter().flat_map(|(_, cases)| cases) {
+        edge.drop_study(name, files);
     }
-    let inbox = edge.state().join("inbox");
-    let linked = inbox.join("linked");
+    let linked = edge.state().join("inbox/linked");
     std::fs::create_dir_all(&linked).unwrap();
-    symlink("/etc/hostname", linked.join("portal.nii.gz")).unwrap();
+    symlink("/etc/hostname", linked.join(PORTAL)).unwrap();
     let mut wrong = Vec::new();
-    let links = ("linked", "failed", "symlink_refused");
-    let expected = cases.iter().map(|case| (case.name, case.status, case.code)).chain([links]);
+    let of = |status: &'static str| move |(name, _, code): &Case| (*name, status, *code);
+    let dropped = cases.iter().flat_map(|(status, cases)| cases.iter().map(of(status)));
+    let expected = dropped.chain([("linked", "failed", "symlink_refused")]);
     for (name, status, code) in expected {
         let found = view(&edge.wait_for(name));
         let found_status = found["result"]["status"].as_str().unwrap().to_owned();

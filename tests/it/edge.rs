@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use hcc_edge::phantom::{Preset, StudyFiles, study};
@@ -164,12 +164,12 @@ impl Edge {
             .arg(&trust)
             .args(["--broker", &format!("mqtt://127.0.0.1:{port}")])
             .args(["--count", &count.to_string()])
-            .args(["--timeout", &PATIENCE.as_secs().to_string()])
+            .args(["--timeout", &(3 * PATIENCE).as_secs().to_string()])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        Subscription { child }
+        Subscription { output: thread::spawn(|| child.wait_with_output().unwrap()) }
     }
 }
 
@@ -179,15 +179,15 @@ impl Drop for Edge {
     }
 }
 
-/// A subscriber under way.
+/// A subscriber under way. Its output is read all the time: a full pipe would hold it up.
 pub struct Subscription {
-    child: Child,
+    output: JoinHandle<Output>,
 }
 
 impl Subscription {
     /// The results it printed, once it has ended.
     pub fn results(self) -> Vec<Value> {
-        let output = self.child.wait_with_output().unwrap();
+        let output = self.output.join().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

@@ -8,6 +8,20 @@
 
 mod broker;
 
+mod edge;
+
+mod nifti;
+
+mod daemon;
+
+mod bad_input;
+
+mod check;
+
+mod demo;
+
+mod real_ct;
+
 mod models;
 
 mod mqtt;

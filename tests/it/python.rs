@@ -71,7 +71,8 @@ fn the_python_verifier_agrees_on_every_vector() {
 
 #[test]
 fn the_python_verifier_reports_a_vector_it_disagrees_on() {
-    let changes: [(&str, fn(&mut Value)); 3] = [
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change); 3] = [
         ("a verdict", |vectors| vectors[0]["verdict"] = json!("signature")),
         ("a message", |vectors| vectors[0]["message"]["seq"] = json!(4_711)),
         ("none at all", |vectors| *vectors = json!([])),

@@ -29,6 +29,9 @@ const LN_HR_TOLERANCE: f64 = 0.011;
 /// `lp_mean` is printed to three decimals.
 const LP_MEAN_TOLERANCE: f64 = 0.0006;
 
+/// The longest source of a term, in bytes: what a message carries of it.
+const MAX_SOURCE_BYTES: usize = 80;
+
 /// Why a nomogram, or a pair of them, was refused.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum NomogramError {
@@ -261,6 +264,10 @@ impl RawTerm {
         problems.require_parameter(&key("coefficient"), self.coefficient);
         problems.require_text(&key("coding"), &self.coding);
         problems.require_text(&key("source"), &self.source);
+        problems.require(self.source.len() <= MAX_SOURCE_BYTES, || {
+            let found = self.source.len();
+            format!("{} has {found} bytes, a message carries {MAX_SOURCE_BYTES}", key("source"))
+        });
         let unit = self.name.unit();
         problems.require(self.unit == unit, || {
             format!("{} is {:?}, expected {unit:?}", key("unit"), self.unit)
@@ -444,6 +451,17 @@ mod tests {
             Err(NomogramError::Invalid { problems, .. }) => problems.join("; "),
             other => panic!("{from} -> {to} gave {other:?}"),
         }
+    }
+
+    #[test]
+    fn a_source_fits_a_message() {
+        let source = "multivariable Cox; ln(hazard ratio)";
+        let of_length = |bytes: usize| {
+            let rest = "Cao et al., NPJ Digit Med 2025;8:692, ".len() + source.len();
+            with(source, &format!("{source}{}", "x".repeat(bytes - rest)))
+        };
+        assert!(of_length(MAX_SOURCE_BYTES).is_ok());
+        assert!(of_length(MAX_SOURCE_BYTES + 1).is_err());
     }
 
     #[test]

@@ -454,7 +454,7 @@ mod tests {
             cose: vec![seq as u8; 16_000],
         };
         let (mut store, _) = open(folder.path()).unwrap();
-        let records: Vec<_> = (1..=1200).map(result).collect();
+        let records: Vec<_> = (1..=1900).map(result).collect();
         let mut written = Vec::new();
         for group in records.chunks(100) {
             written.extend(store.append(group, 1).unwrap());

@@ -192,3 +192,103 @@ fn failed(body: &[u8]) -> WorkerError {
 fn protocol(what: &str) -> WorkerError {
     WorkerError::Protocol(what.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::write_frame;
+    use super::super::job::Limits;
+    use super::super::sandbox::Landlock;
+    use super::*;
+    use crate::units::Bytes;
+
+    const WHOLE: Posture = Posture {
+        rlimits: true,
+        no_new_privs: true,
+        seccomp: true,
+        landlock: Landlock::Full,
+        landlock_abi: 4,
+    };
+    const PARTIAL: Posture = Posture { landlock: Landlock::Partial, landlock_abi: 1, ..WHOLE };
+
+    fn setup(sandbox: SandboxRule) -> Setup<'static> {
+        let limits = Limits {
+            memory: Bytes::mib(64),
+            time: Duration::from_secs(20),
+            threads: 1,
+            artefact_bytes: Bytes(8),
+        };
+        Setup { program: Path::new("/nonexistent"), limits, sandbox }
+    }
+
+    fn begin(length: u64, name: &str) -> (Kind, Vec<u8>) {
+        (Kind::Begin, [&length.to_le_bytes()[..], name.as_bytes()].concat())
+    }
+
+    /// What comes of these frames, and whether the feeder was let go.
+    fn collect(
+        out: Option<&Path>,
+        rule: SandboxRule,
+        frames: &[(Kind, Vec<u8>)],
+    ) -> (Result<Collected, WorkerError>, bool) {
+        let mut wire = Vec::new();
+        for (kind, body) in frames {
+            write_frame(&mut wire, *kind, body).unwrap();
+        }
+        let frames = frames_of(std::io::Cursor::new(wire));
+        let (cleared, feeder) = mpsc::channel();
+        let collector = Collector::new(out, setup(rule));
+        let never = AtomicBool::new(false);
+        let collected = collector.collect(&frames, &never, &cleared, &mut |_, _| ());
+        (collected, feeder.try_recv().is_ok())
+    }
+
+    #[test]
+    fn nothing_is_sent_into_a_sandbox_that_is_not_good_enough() {
+        let draft = (Kind::Draft, vec![1]);
+        for (rule, posture, good) in [
+            (SandboxRule::Required, WHOLE, true),
+            (SandboxRule::Required, PARTIAL, false),
+            (SandboxRule::BestEffort, PARTIAL, true),
+        ] {
+            let frames = [(Kind::Sandbox, posture.encode().to_vec()), draft.clone()];
+            let (collected, cleared) = collect(None, rule, &frames);
+            assert_eq!((collected.is_ok(), cleared), (good, good), "{rule:?} {posture:?}");
+            if let Err(error) = collected {
+                assert!(matches!(error, WorkerError::SandboxIncomplete(found) if found == posture));
+            }
+        }
+        let (collected, cleared) = collect(None, SandboxRule::BestEffort, &[draft]);
+        assert!(collected.is_err() && !cleared, "a draft of a worker that said nothing of itself");
+    }
+
+    #[test]
+    fn artefacts_are_limited_and_in_order() {
+        let out = tempfile::tempdir().unwrap();
+        let posture = || (Kind::Sandbox, WHOLE.encode().to_vec());
+        let verdict = |more: &[(Kind, Vec<u8>)]| {
+            let frames: Vec<_> = [posture()].into_iter().chain(more.to_vec()).collect();
+            let _ = std::fs::remove_file(out.path().join("mask.nii.gz"));
+            collect(Some(out.path()), SandboxRule::Required, &frames).0
+        };
+        let chunk = |bytes: usize| (Kind::Chunk, vec![7; bytes]);
+        let draft = || (Kind::Draft, vec![1]);
+        let whole = verdict(&[begin(8, "mask.nii.gz"), chunk(5), chunk(3), draft()]).unwrap();
+        assert_eq!(whole.artefacts, [Artefact::Mask]);
+        assert_eq!(std::fs::read(out.path().join("mask.nii.gz")).unwrap(), [7; 8]);
+        for (what, frames) in [
+            ("a byte over the limit", vec![begin(9, "mask.nii.gz"), chunk(9), draft()]),
+            ("a name of its own", vec![begin(1, "../mask.nii.gz"), chunk(1), draft()]),
+            ("more than announced", vec![begin(1, "mask.nii.gz"), chunk(2), draft()]),
+            ("less than announced", vec![begin(2, "mask.nii.gz"), chunk(1), draft()]),
+            ("bytes of nothing", vec![chunk(1), draft()]),
+            ("a second posture", vec![posture(), draft()]),
+            ("a go", vec![(Kind::Go, vec![]), draft()]),
+            ("a strange progress", vec![(Kind::Progress, vec![1]), draft()]),
+            ("a strange failure", vec![(Kind::Failed, vec![99])]),
+            ("no answer", vec![]),
+        ] {
+            let refused = verdict(&frames);
+            assert!(matches!(refused, Err(WorkerError::Protocol(_))), "accepted: {what}");
+        }
+    }
+}

@@ -1,3 +1,5 @@
+//! The phantom's volumes: the same for the same seed, true to their labels, organs as documented.
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 

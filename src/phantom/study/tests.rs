@@ -1,3 +1,5 @@
+//! The phantom's files as a reader meets them.
+
 use std::collections::BTreeSet;
 use std::io::Read;
 

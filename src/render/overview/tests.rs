@@ -1,3 +1,5 @@
+//! The overview picture, looked at pixel by pixel.
+
 use std::io::Cursor;
 
 use super::*;

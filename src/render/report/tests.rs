@@ -1,3 +1,5 @@
+//! The report page: what it says, and that nothing in it runs or is fetched.
+
 use super::*;
 
 /// A view with `text(n)` in every text field, each with its own number.

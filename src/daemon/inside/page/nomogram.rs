@@ -99,9 +99,21 @@ fn term(term: &Term) -> TermRow {
         source: source.to_owned(),
         coefficient: signed(term.coefficient_e4, 4),
         points: term.points_e2.map_or_else(|| "–".to_owned(), |points| signed(points, 2)),
-        provenance: format!("{}: {}", words(term.provenance), term.provenance_text),
+        provenance: provenance_of(term),
     }
 }
+
+/// The message holds the beginning of a long text; where it ends early, that is shown.
+fn provenance_of(term: &Term) -> String {
+    let cut =
+        if term.provenance_text.len() + MOST_LETTER_BYTES > MOST_TEXT_BYTES { "…" } else { "" };
+    format!("{}: {}{cut}", words(term.provenance), term.provenance_text)
+}
+
+/// Bytes that a term's text has room for.
+const MOST_TEXT_BYTES: usize = 80;
+/// Bytes of the longest letter in UTF-8.
+const MOST_LETTER_BYTES: usize = 4;
 
 fn words(provenance: Provenance) -> &'static str {
     match provenance {

@@ -1,0 +1,116 @@
+//! Reads one dropped file: a plain file only, hashed while it is read, never beyond its bound.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use ring::digest::{Context, SHA256};
+use rustix::fs::{Mode, OFlags};
+use thiserror::Error;
+
+use crate::seal::wire::Digest;
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 * 1024;
+
+/// What was read of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// SHA-256 of all its bytes.
+    pub sha256: Digest,
+    /// Number of bytes.
+    pub length: u64,
+    /// The bytes themselves, when there are at most as many as asked for.
+    pub kept: Option<Vec<u8>>,
+}
+
+/// Bounds of one read, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// The longest file that is read to its end.
+    pub longest: u64,
+    /// The longest content that is kept.
+    pub keep: u64,
+}
+
+/// Why a file was not read. The messages never name it: they may travel.
+#[derive(Debug, Error)]
+pub enum ContentError {
+    /// A link, pipe, socket, device or folder.
+    #[error("not a plain file")]
+    NotPlain,
+    /// More bytes than it may have.
+    #[error("a file of more than {0} bytes")]
+    TooLong(u64),
+    /// The system refused.
+    #[error("{}", .0.kind())]
+    Io(io::Error),
+}
+
+impl From<io::Error> for ContentError {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ELOOP | libc::ENXIO) => Self::NotPlain,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Reads and hashes a file. Neither a link at the end of `path` nor a pipe without a writer can
+/// lead it elsewhere or hold it up.
+pub fn read(path: &Path, bounds: Bounds) -> Result<Content, ContentError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?;
+    let mut file = File::from(opened);
+    if !file.metadata()?.is_file() {
+        return Err(ContentError::NotPlain);
+    }
+    read_bounded(&mut file, bounds)
+}
+
+fn read_bounded(from: &mut impl Read, bounds: Bounds) -> Result<Content, ContentError> {
+    let mut context = Context::new(&SHA256);
+    let mut kept = Some(Vec::new());
+    let mut length = 0;
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let n = match from.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        length += n as u64;
+        if length > bounds.longest {
+            return Err(ContentError::TooLong(bounds.longest));
+        }
+        context.update(&chunk[..n]);
+        kept = kept.filter(|_| length <= bounds.keep);
+        if let Some(kept) = &mut kept {
+            kept.extend_from_slice(&chunk[..n]);
+        }
+    }
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(context.finish().as_ref());
+    Ok(Content { sha256: Digest::from(sha256), length, kept })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::cose::sha256;
+
+    #[test]
+    fn both_bounds_hold_on_both_sides() {
+        let bytes = vec![7; CHUNK + 1];
+        let length = bytes.len() as u64;
+        let read = |longest, keep| read_bounded(&mut &bytes[..], Bounds { longest, keep });
+        let whole = read(length, length).unwrap();
+        assert_eq!((whole.sha256, whole.length), (sha256(&bytes), length));
+        assert_eq!(whole.kept.as_deref(), Some(&bytes[..]));
+        assert_eq!(read(length, length - 1).unwrap().kept, None);
+        assert!(matches!(read(length - 1, 0), Err(ContentError::TooLong(_))));
+        let empty = read_bounded(&mut &[][..], Bounds { longest: 0, keep: 0 }).unwrap();
+        assert_eq!((empty.sha256, empty.kept), (sha256(b""), Some(Vec::new())));
+    }
+}
