@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from specifications import VERSIONS
+
 FIRST_LINE = "None of this is clinical evidence: a demonstration model, trained on computer-made phantoms only."
 
 PURPOSE = {
@@ -13,7 +15,17 @@ PURPOSE = {
     ),
     "liver-tumour": (
         "Segments liver and tumour at 2 mm inside the liver's box in the portal venous phase. "
-        "Classes: background, liver, tumour. The network has the shape of nnU-Net's PlainConvUNet."
+        "Classes: background, liver, tumour. The network has the shape of nnU-Net's PlainConvUNet and works at "
+        "4 mm inside: its first convolution halves the image, its last one doubles the logits."
+    ),
+}
+
+FIGURES = {
+    "liver-localiser": "`liver_in_box` is the share of the liver inside the box that was found.",
+    "liver-tumour": (
+        "`lesion_dice_a_b_mm` is the Dice within\n6 mm around each lesion whose equivalent diameter lies in that "
+        "bin; `false_lesions` are parts of 50 mm³ or more per\nphantom that touch no tumour; `enhanced_*` leaves "
+        "out the livers with a\nmedian below 65 HU, that is, without contrast medium."
     ),
 }
 
@@ -23,6 +35,7 @@ UNET_LIMITS = """\
 * Real CT is measured only where the table says so: two non-contrast examinations whose labels are another
   network's output, one being a part of the other. That is a sanity check and no evidence.
 * No contrast-enhanced real CT with labels was available; tumour detection in people is untested.
+* Without contrast medium a liver is as dark as tumour: the fine network calls large parts of it tumour.
 * A volume must be in RAS+ directions; a mirrored one puts the liver on the wrong side.
 * Training took minutes on a CPU. A site that wants to use the appliance imports its own network.
 """
@@ -67,7 +80,7 @@ def unet_card(name: str, training: dict[str, Any]) -> str:
     )
     return f"""{FIRST_LINE}
 
-# {name} 0.1.0
+# {name} {VERSIONS[name]}
 
 ## What it is for
 {PURPOSE[name]}
@@ -77,9 +90,8 @@ def unet_card(name: str, training: dict[str, Any]) -> str:
 
 ## Measured
 On {training["held_out_cases"]} phantoms with seeds never used in training, and parameter ranges shifted and partly widened, each in one pass
-(no sliding window), float ONNX against the int8 file in this package. `lesion_dice_a_b_mm` is the Dice within
-6 mm around each lesion whose equivalent diameter lies in that bin; `patch_ms` is one patch in ONNX Runtime on
-two threads of a shared machine. {note}
+(no sliding window), float ONNX against the int8 file in this package. {FIGURES[name]}
+`patch_ms` is one patch in ONNX Runtime on two threads of a shared machine. {note}
 
 {metric_table(training)}
 
@@ -91,7 +103,7 @@ def pmn_card(training: dict[str, Any], threshold: float) -> str:
     """CARD.md of the PMN."""
     return f"""{FIRST_LINE}
 
-# pmn 0.1.0
+# pmn {VERSIONS["pmn"]}
 
 ## What it is for
 Shows how a Prototype Mamba Net turns two-phase CT of liver and tumour into distances to prototypes:

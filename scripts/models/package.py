@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from quantise import float_operators, session
+from specifications import VERSIONS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-VERSION = "0.1.0"
 JITTER = 1e-4
 TOLERANCE_REASON = (
     "int8 activations: an engine that rounds halves away from zero, or sums in another order, lands on the "
@@ -100,7 +100,7 @@ def manifest(package: Package, model: Path, example: np.ndarray, outputs: list[d
     head = {
         "schema": 1,
         "name": package.name,
-        "version": VERSION,
+        "version": VERSIONS[package.name],
         "task": package.task,
         "intended_use": "demonstration",
         "licence": "Apache-2.0",
@@ -135,7 +135,7 @@ def manifest(package: Package, model: Path, example: np.ndarray, outputs: list[d
 
 def write_package(package: Package, model: Path, example: np.ndarray, models_root: Path) -> None:
     """Copies the int8 model, writes everything beside it and signs."""
-    folder = models_root / package.name / VERSION
+    folder = models_root / package.name / VERSIONS[package.name]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.copyfile(model, folder / "model.onnx")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ TRAIN_RANGES: dict[str, Any] = {
     "ambiguous_share": 0.12,
     "liver_portal_hu": (88, 130),
     "washout_hu": (-42, -8),
+    "portal_rim_plain_hu": (8, 40),
+    "portal_rim_aggressive_hu": (-34, -8),
     "blush_hu": (18, 58),
     "rim_hu": (20, 60),
 }
@@ -61,6 +63,8 @@ EVAL_RANGES: dict[str, Any] = TRAIN_RANGES | {
     "diameter_mm": (12, 140),
     "liver_portal_hu": (85, 126),
     "washout_hu": (-38, -6),
+    "portal_rim_plain_hu": (6, 36),
+    "portal_rim_aggressive_hu": (-30, -6),
     "blush_hu": (16, 54),
     "rim_hu": (16, 54),
 }
@@ -121,12 +125,14 @@ class Grid:
 
 @dataclass
 class Ellipsoid:
-    """Centre and half axes in mm `(z, y, x)`, turned by `turn_deg` about z and tilted about y."""
+    """Centre and half axes in mm `(z, y, x)`, turned by `turn_deg` about z and tilted about y; only
+    what lies above `floor_y` exists."""
 
     centre: tuple[float, float, float]
     half: tuple[float, float, float]
     turn_deg: float = 0.0
     tilt_deg: float = 0.0
+    floor_y: float = -math.inf
 
 
 @dataclass
@@ -193,6 +199,7 @@ def compose(seed: int, ranges: dict[str, Any], minimum_tumours: int = 0) -> Scen
     cavity = Ellipsoid((0, uniform(random, (-2, 6)), 0), (1e4, inner_y, inner_x))
     liver = draw_liver(random, inner_y, inner_x, uniform(random, ranges["liver_ml"]))
     spine_y = -inner_y + uniform(random, (18, 30))
+    gas_level = uniform(np.random.default_rng([seed, 9]), (-0.1, 0.9))
     scene = Scene(
         seed=seed,
         ranges=ranges,
@@ -200,7 +207,7 @@ def compose(seed: int, ranges: dict[str, Any], minimum_tumours: int = 0) -> Scen
         cavity=cavity,
         dome_mm=between(random, (-4, 4), (-25, -5)),
         liver=liver,
-        organs=draw_organs(random, inner_y, inner_x, spine_y),
+        organs=draw_organs(random, inner_y, inner_x, spine_y, gas_level),
         ribs=[(uniform(random, (-4, 4)), uniform(random, (24, 32)))],
         tubes=draw_vessels(random, inner_y, spine_y, liver),
         tumours=[],
@@ -249,9 +256,10 @@ def draw_liver(
 
 
 def draw_organs(
-    random: np.random.Generator, inner_y: float, inner_x: float, spine_y: float
+    random: np.random.Generator, inner_y: float, inner_x: float, spine_y: float, gas_level: float
 ) -> list[tuple[str, Ellipsoid]]:
-    """Everything but liver and vessels, in painting order."""
+    """Everything but liver and vessels, in painting order. Gas fills the stomach above `gas_level`,
+    -1 (bottom) to 1."""
     organs: list[tuple[str, Ellipsoid]] = []
 
     def add(material: str, *limits: tuple[float, float], turn: float = 0.0, tilt: float = 0.0):
@@ -277,10 +285,9 @@ def draw_organs(
     add("spleen", (-85, -35), (-50, -15), (left + 22, left + 42), (40, 65), (35, 55), (20, 34), turn=spleen_turn)
     add("stomach_wall", (-90, -40), (0, 45), (left + 45, left + 85), (45, 70), (35, 55), (35, 55),
         turn=uniform(random, (-30, 30)))
-    organs.append((str(random.choice(["fluid", "soft", "bowel_contrast", "gas"])), shrunk(organs[-1][1], 0.9)))
-    level = organs[-1][1]
-    organs.append(("gas", Ellipsoid((level.centre[0], level.centre[1] + 0.6 * level.half[1], level.centre[2]),
-                                    tuple(0.45 * h for h in level.half))))
+    organs.append((str(random.choice(["fluid", "fluid", "soft", "bowel_contrast", "gas"])), shrunk(organs[-1][1], 0.9)))
+    inside = organs[-1][1]
+    organs.append(("gas", replace(inside, floor_y=inside.centre[1] + gas_level * inside.half[1])))
     for side, height in ((-1, (-150, -110)), (1, (-165, -125))):
         x = side * uniform(random, (52, 68))
         add("kidney_cortex", height, (spine_y + 5, spine_y + 30), (x, x), (48, 62), (24, 32), (24, 32),
@@ -388,13 +395,15 @@ def draw_tumour(random: np.random.Generator, scene: Scene) -> Tumour:
 
     washout = uniform(random, ranges["washout_hu"])
     blush, rim = uniform(random, ranges["blush_hu"]), uniform(random, ranges["rim_hu"])
+    portal_rims = between(random, ranges["portal_rim_plain_hu"], ranges["portal_rim_aggressive_hu"])
     return Tumour(
         shape=shape,
         roughness=mix(uniform(random, (0.03, 0.12)), uniform(random, (0.1, 0.3))),
         rim_mm=min(mix(uniform(random, (1, 3)), uniform(random, (3, 10))), diameter / 4),
         arterial_rim=mix(blush, rim),
         arterial_core=mix(blush, uniform(random, (-50, -10))),
-        portal_rim=mix(uniform(random, (10, 40)), uniform(random, (-15, 15))),
+        # A bright capsule or a rim that washes out: one between them would be invisible and no network's fault.
+        portal_rim=portal_rims[place > 0.5],
         portal_core=mix(washout, uniform(random, (-50, -12))),
         necrosis_radius=mix(uniform(random, (0, 0.35)), uniform(random, (0.2, 0.75))),
         necrosis_hu=uniform(random, (25, 45)),
@@ -459,7 +468,7 @@ class Canvas:
         y, x = math.cos(turn) * y - math.sin(turn) * x, math.sin(turn) * y + math.cos(turn) * x
         z, x = math.cos(tilt) * z - math.sin(tilt) * x, math.sin(tilt) * z + math.cos(tilt) * x
         squared = (z / shape.half[0]) ** 2 + (y / shape.half[1]) ** 2 + (x / shape.half[2]) ** 2
-        return box, squared.sqrt()
+        return box, torch.where(self.q[1][box] > shape.floor_y, squared.sqrt(), math.inf)
 
     def tube(self, tube: Tube) -> tuple[tuple, Tensor]:
         """The box and, inside it, the distance to the tube's axis in radii."""
@@ -548,7 +557,9 @@ def paint_materials(canvas: Canvas, scene: Scene) -> Tensor:
     sac = Ellipsoid((scene.liver[0].centre[0] - uniform(random, (25, 60)), uniform(random, (15, 50)),
                      uniform(random, (30, 65))), between(random, (18, 34), (10, 18), (10, 18)))
     box, radius = canvas.ellipsoid(sac)
-    canvas.paint("gallbladder", box, (radius < 1) & (inner[box] < 1))
+    wall = uniform(random, (0, 3)) / min(sac.half)
+    canvas.paint("stomach_wall", box, (radius < 1) & (inner[box] < 1))
+    canvas.paint("gallbladder", box, (radius < 1 - wall) & (inner[box] < 1))
     liver[box] &= radius >= 1
     for material, tube in scene.tubes:
         box, radius = canvas.tube(tube)

@@ -20,12 +20,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import phantom
+from pool import Case, MakeCase, Pool, draw_cases
 from specifications import LOCALISER_INPUT, TUMOUR_INPUT, normalise
 from unet import PlainConvUNet, liver_localiser, liver_tumour
 
-Case = tuple[np.ndarray, np.ndarray]
 SIZE_BINS_MM = ((0, 20), (20, 50), (50, 200))
 BOX_MARGIN_MM = 16.0
+# The smallest part that the appliance lists as a lesion.
+LESION_MM3 = 50
+# The median of a liver with contrast medium in the portal venous phase lies above this.
+ENHANCED_HU = 65
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,11 @@ class Plan:
 
     build: Callable[[], PlainConvUNet]
     input: dict[str, Any]
-    make_case: Callable[[int, dict[str, Any]], Case]
+    make_case: MakeCase
     classes: int
     multiple: int
-    crop: int = 64
-    pool: int = 160
-    refresh: float = 0.3
+    cases: int
+    side: int = 64
     batch: int = 2
     peak_rate: float = 3e-3
 
@@ -52,107 +55,30 @@ def localiser_case(seed: int, ranges: dict[str, Any]) -> Case:
     return image[0].numpy().astype(np.float16), label.clamp(max=1).numpy()
 
 
-def tumour_crop(seed: int, ranges: dict[str, Any]) -> Case:
-    """80 voxels cubed at 2 mm around a tumour (most often) or anywhere in the liver box."""
-    random = np.random.default_rng([seed, 8])
-    scene = phantom.compose(seed, ranges, minimum_tumours=int(random.random() < 0.8))
-    low, high = phantom.organ_box(scene)
-    centre = random.uniform(low - 10, high + 10)
-    if scene.tumours and random.random() < 0.6:
-        chosen = scene.tumours[int(random.integers(len(scene.tumours)))].shape.centre
-        centre = np.array(chosen) + random.normal(0, 20, 3)
-    grid = phantom.Grid.around(tuple(centre), 2.0, (80, 80, 80))
-    image, label = phantom.render(scene, grid, ("portal",))
-    return image[0].numpy().astype(np.float16), label.numpy()
+def tumour_case(seed: int, ranges: dict[str, Any]) -> Case:
+    """The liver box at 2 mm with a wider margin, so that cubes show what lies round the liver."""
+    has_tumour = np.random.default_rng([seed, 8]).random() < 0.85
+    scene = phantom.compose(seed, ranges, minimum_tumours=int(has_tumour))
+    return liver_box(scene, BOX_MARGIN_MM + 12.0, multiple=1)
 
 
 def liver_box_case(seed: int, ranges: dict[str, Any]) -> Case:
     """The liver box with its margin at 2 mm: what the engine shows the fine network."""
-    scene = phantom.compose(seed, ranges, minimum_tumours=1)
+    return liver_box(phantom.compose(seed, ranges, minimum_tumours=1), BOX_MARGIN_MM, multiple=16)
+
+
+def liver_box(scene: phantom.Scene, margin_mm: float, multiple: int) -> Case:
+    """Portal phase at 2 mm; sides are rounded up to a `multiple` of voxels."""
     low, high = phantom.organ_box(scene)
-    low, high = low - BOX_MARGIN_MM, high + BOX_MARGIN_MM
-    shape = tuple(int(np.ceil((b - a) / 2.0 / 16)) * 16 for a, b in zip(low, high, strict=True))
+    low, high = low - margin_mm, high + margin_mm
+    shape = tuple(int(np.ceil((b - a) / 2.0 / multiple)) * multiple for a, b in zip(low, high, strict=True))
     grid = phantom.Grid.around(tuple((low + high) / 2), 2.0, shape)
     image, label = phantom.render(scene, grid, ("portal",))
     return image[0].numpy(), label.numpy()
 
 
-LOCALISER = Plan(liver_localiser, LOCALISER_INPUT, localiser_case, classes=2, multiple=8, pool=200)
-TUMOUR = Plan(
-    liver_tumour, TUMOUR_INPUT, tumour_crop, classes=3, multiple=16, crop=48, pool=120, refresh=0.25
-)
-
-
-class Pool:
-    """Cases in memory, replaced one by one by new seeds while training goes on."""
-
-    def __init__(self, plan: Plan, seed: int):
-        self.plan, self.random = plan, np.random.default_rng(seed)
-        self.cases: list[Case] = []
-        self.used = 0
-
-    def grow(self) -> None:
-        """Draws one new case from the training seeds."""
-        seed = int(self.random.integers(phantom.TRAIN_SEEDS.start, phantom.TRAIN_SEEDS.stop))
-        case = self.plan.make_case(seed, phantom.TRAIN_RANGES)
-        self.used += 1
-        if len(self.cases) < self.plan.pool:
-            self.cases.append(case)
-        else:
-            self.cases[int(self.random.integers(len(self.cases)))] = case
-
-    def batch(self) -> tuple[Tensor, Tensor]:
-        """`[b, 1, c, c, c]` normalised and augmented, `[b, c, c, c]` labels."""
-        images, labels = [], []
-        for _ in range(self.plan.batch):
-            hu, label = self.cases[int(self.random.integers(len(self.cases)))]
-            hu, label = random_crop(hu, label, self.plan.crop, self.random, self.plan.input)
-            images.append(normalise(augment(hu, self.random), self.plan.input))
-            labels.append(label)
-        image = torch.from_numpy(np.stack(images))[:, None]
-        image = blank_border(image, self.random)
-        return image, torch.from_numpy(np.stack(labels).astype(np.int64))
-
-
-def random_crop(
-    hu: np.ndarray, label: np.ndarray, size: int, random: np.random.Generator, table: dict[str, Any]
-) -> Case:
-    """A cube of `size`, mostly near foreground, tumour preferred; padded with the mean HU."""
-    centre = [int(random.integers(n)) for n in hu.shape]
-    if random.random() < 0.7 and label.any():
-        wanted = 2 if (label == 2).any() and random.random() < 0.75 else 1
-        places = np.flatnonzero(label >= wanted)
-        if len(places):
-            centre = list(np.unravel_index(int(random.choice(places)), hu.shape))
-    starts = [max(0, min(c - size // 2 + int(random.integers(-12, 13)), n - size))
-              for c, n in zip(centre, hu.shape, strict=True)]
-    window = tuple(slice(s, s + size) for s in starts)
-    hu, label = hu[window].astype(np.float32), label[window]
-    missing = [size - n for n in hu.shape]
-    before = [int(random.integers(m + 1)) for m in missing]
-    pads = [(b, m - b) for b, m in zip(before, missing, strict=True)]
-    return np.pad(hu, pads, constant_values=table["mean"]), np.pad(label, pads)
-
-
-def augment(hu: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Contrast, offset, gamma of soft tissue, extra noise; HU in, HU out."""
-    hu = hu * random.uniform(0.9, 1.1) + random.uniform(-8, 8)
-    if random.random() < 0.3:
-        place = np.clip((hu + 100) / 350, 0, 1)
-        hu = np.where((hu > -100) & (hu < 250), place ** random.uniform(0.8, 1.25) * 350 - 100, hu)
-    if random.random() < 0.3:
-        hu = hu + random.normal(0, random.uniform(2, 15), hu.shape)
-    return hu
-
-
-def blank_border(image: Tensor, random: np.random.Generator) -> Tensor:
-    """Sometimes zeroes a margin at one side: the engine's padding."""
-    if random.random() < 0.25:
-        axis, width = int(random.integers(2, 5)), int(random.integers(4, 24))
-        at_end = bool(random.random() < 0.5)
-        start = image.shape[axis] - width if at_end else 0
-        image.narrow(axis, start, width).zero_()
-    return image
+LOCALISER = Plan(liver_localiser, LOCALISER_INPUT, localiser_case, classes=2, multiple=8, cases=200)
+TUMOUR = Plan(liver_tumour, TUMOUR_INPUT, tumour_case, classes=3, multiple=16, cases=240)
 
 
 def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -172,25 +98,42 @@ def learning_rate(progress: float, peak: float) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - 0.05) / 0.95)))
 
 
-def train(plan: Plan, minutes: float, seed: int, device: str, checkpoint: Path) -> tuple[PlainConvUNet, dict]:
+def training_files(plan: Plan, seed: int, folder: Path, processes: int) -> list[Path]:
+    """The plan's cases, drawn now unless they are in `folder` already."""
+    first = seed * 1000 % len(phantom.TRAIN_SEEDS)
+    return draw_cases(plan.make_case, list(phantom.TRAIN_SEEDS[first : first + plan.cases]), folder, processes)
+
+
+def train(
+    plan: Plan, minutes: float, seed: int, device: str, checkpoint: Path
+) -> tuple[PlainConvUNet, dict[str, Any]]:
     """Trains until the time is used up; resumes from `checkpoint` where it exists."""
     torch.manual_seed(seed)
     network = plan.build().to(device, memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.peak_rate, weight_decay=1e-3)
-    state = {"iterations": 0, "elapsed": 0.0, "cases": 0}
+    state = {"iterations": 0, "elapsed": 0.0, "cases": plan.cases}
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device)
         network.load_state_dict(saved["network"])
         optimiser.load_state_dict(saved["optimiser"])
         state = saved["state"]
-    pool = Pool(plan, seed + state["iterations"])
-    base, started, saved_at, losses = dict(state), time.time(), time.time(), []
+    if state["elapsed"] < minutes * 60:
+        files = training_files(plan, seed, checkpoint.with_suffix(".cases"), torch.get_num_threads())
+        pool = Pool(files, plan.input, plan.side, plan.batch, seed + state["iterations"])
+        run_until(minutes, plan, network, optimiser, state, pool, checkpoint)
+        save(checkpoint, network, optimiser, state)
+    return network.to("cpu").eval(), state
+
+
+def run_until(
+    minutes: float, plan: Plan, network: PlainConvUNet, optimiser: torch.optim.Optimizer,
+    state: dict[str, Any], pool: Pool, checkpoint: Path,
+) -> None:
+    """The training loop; reports and saves every half minute."""
+    device = next(network.parameters()).device
+    before, started, saved_at, losses = state["elapsed"], time.time(), time.time(), []
     network.train()
     while state["elapsed"] < minutes * 60:
-        while len(pool.cases) < 6:
-            pool.grow()
-        if pool.random.random() < (plan.refresh if len(pool.cases) == plan.pool else 0.4):
-            pool.grow()
         image, target = pool.batch()
         optimiser.param_groups[0]["lr"] = learning_rate(state["elapsed"] / minutes / 60, plan.peak_rate)
         optimiser.zero_grad(set_to_none=True)
@@ -201,15 +144,12 @@ def train(plan: Plan, minutes: float, seed: int, device: str, checkpoint: Path) 
         optimiser.step()
         losses.append(float(loss.detach()))
         state["iterations"] += 1
-        state["elapsed"] = base["elapsed"] + time.time() - started
-        state["cases"] = base["cases"] + pool.used
+        state["elapsed"] = before + time.time() - started
         if time.time() - saved_at > 30:
-            print(f"{state['elapsed']:6.0f} s  iteration {state['iterations']}  cases {state['cases']}  "
-                  f"loss {np.mean(losses):.3f}", flush=True)
+            print(f"{state['elapsed']:6.0f} s  iteration {state['iterations']}  loss {np.mean(losses):.3f}",
+                  flush=True)
             save(checkpoint, network, optimiser, state)
             saved_at, losses = time.time(), []
-    save(checkpoint, network, optimiser, state)
-    return network.to("cpu").eval(), state
 
 
 def save(checkpoint: Path, network: torch.nn.Module, optimiser: torch.optim.Optimizer, state: dict) -> None:
@@ -274,25 +214,41 @@ def box_coverage(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def evaluate_tumour(network: ort.InferenceSession, cases: list[Case]) -> dict[str, float]:
-    """Dice of liver (with tumour), of tumour, and per tumour size bin of what was found of it."""
+    """Dice of liver (with tumour), of tumour, and per tumour size bin of what was found of it; what was
+    wrongly called tumour, also with the phantoms without contrast medium left out (`enhanced_*`)."""
     liver, tumour, found_share = [], [], {b: [] for b in SIZE_BINS_MM}
-    false_ml = []
+    false_ml, false_lesions, enhanced = [], [], []
     for hu, label in cases:
         found = predict(network, hu, TUMOUR)
         liver.append(dice(found > 0, label > 0))
-        if (label == 2).any():
-            tumour.append(dice(found == 2, label == 2))
+        tumour.append(dice(found == 2, label == 2))
         false_ml.append(float(((found == 2) & (label != 2)).sum()) * 0.008)
+        false_lesions.append(count_false_lesions(found == 2, label == 2))
+        enhanced.append(bool(np.median(hu[label == 1]) > ENHANCED_HU))
         for diameter, share in lesion_dice(found == 2, label == 2):
             for low, high in SIZE_BINS_MM:
                 if low <= diameter < high:
                     found_share[(low, high)].append(share)
-    result = {"liver_dice": np.mean(liver), "tumour_dice": np.mean(tumour), "false_tumour_ml": np.mean(false_ml)}
+    result = {"liver_dice": np.mean(liver), "tumour_dice": np.mean(tumour), "false_tumour_ml": np.mean(false_ml),
+              "false_lesions": np.mean(false_lesions), "enhanced_cases": sum(enhanced),
+              "enhanced_tumour_dice": np.mean(np.array(tumour)[enhanced]),
+              "enhanced_false_tumour_ml": np.mean(np.array(false_ml)[enhanced]),
+              "enhanced_false_lesions": np.mean(np.array(false_lesions)[enhanced])}
     for (low, high), shares in found_share.items():
         if shares:
             result[f"lesion_dice_{low}_{high}_mm"] = np.mean(shares)
             result[f"lesions_{low}_{high}_mm"] = len(shares)
     return {key: round(float(value), 4) for key, value in result.items()}
+
+
+def count_false_lesions(found: np.ndarray, wanted: np.ndarray) -> int:
+    """Connected parts that the appliance would list as lesions and that touch no wanted one."""
+    from scipy import ndimage
+
+    parts, count = ndimage.label(found, np.ones((3, 3, 3)))
+    voxels = ndimage.sum_labels(found, parts, range(1, count + 1))
+    touching = ndimage.sum_labels(wanted, parts, range(1, count + 1))
+    return int(((voxels * 8 >= LESION_MM3) & (touching == 0)).sum())
 
 
 def lesion_dice(found: np.ndarray, wanted: np.ndarray) -> list[tuple[float, float]]:

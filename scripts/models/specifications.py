@@ -10,6 +10,9 @@ from pmn import PmnSettings
 
 PMN = PmnSettings()
 
+# What a new run is packaged as.
+VERSIONS = {"liver-localiser": "0.1.0", "liver-tumour": "0.2.0", "pmn": "0.1.0"}
+
 LOCALISER_INPUT: dict[str, Any] = {
     "phases": ["portal"],
     "axis_order": "zyx",

@@ -3,7 +3,7 @@
     scripts/models/train liver-localiser|liver-tumour|pmn [--minutes 15] [--real-ct FOLDER]
 
 Stopped runs resume from the checkpoint in `--work`. Runs on the CPU unless `--device cuda` is given.
-The package lands in `models/<name>/0.1.0/`, signed with the demonstration key. `--real-ct` is a folder
+The package lands in `models/<name>/<version>/`, signed with the demonstration key. `--real-ct` is a folder
 that holds `example_ct.nii.gz`, `example_ct_sm.nii.gz` and their label maps (TotalSegmentator's
 reference files); without it the card says that no real CT was measured. `--skip-training` packages
 the checkpoint as it is.

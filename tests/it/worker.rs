@@ -24,22 +24,22 @@ use hcc_edge::units::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// In the order of use.
-const PACKAGES: [(&str, Task); 5] = [
-    ("liver-localiser", Task::Localisation),
-    ("liver-tumour", Task::Segmentation),
-    ("pmn", Task::Classification),
-    ("nomogram-tace", Task::Nomogram),
-    ("nomogram-haic", Task::Nomogram),
+const PACKAGES: [(&str, &str, Task); 5] = [
+    ("liver-localiser", "0.1.0", Task::Localisation),
+    ("liver-tumour", "0.2.0", Task::Segmentation),
+    ("pmn", "0.1.0", Task::Classification),
+    ("nomogram-tace", "0.1.0", Task::Nomogram),
+    ("nomogram-haic", "0.1.0", Task::Nomogram),
 ];
 
 /// The packages of the repository with their files as they are; who signed them is `host::packages`'
 /// business.
 fn packages() -> Vec<VerifiedPackage> {
-    PACKAGES.iter().map(|(name, task)| package(name, *task)).collect()
+    PACKAGES.iter().map(|(name, version, task)| package(name, version, *task)).collect()
 }
 
-fn package(name: &str, task: Task) -> VerifiedPackage {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name).join("0.1.0");
+fn package(name: &str, version: &str, task: Task) -> VerifiedPackage {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name).join(version);
     let manifest_toml = fs::read_to_string(folder.join("manifest.toml")).unwrap();
     let mut files = BTreeMap::new();
     for below in [folder.clone(), folder.join("golden")].iter().filter(|below| below.is_dir()) {
@@ -54,7 +54,7 @@ fn package(name: &str, task: Task) -> VerifiedPackage {
     files.remove("manifest.cose");
     VerifiedPackage {
         name: Slug::new(name).unwrap(),
-        version: Text::new("0.1.0").unwrap(),
+        version: Text::new(version).unwrap(),
         task,
         intended_use: IntendedUse::Demonstration,
         licence: "Apache-2.0".to_owned(),
