@@ -190,3 +190,65 @@ fn io_error<'a>(
 ) -> impl FnOnce(io::Error) -> ReleaseError + 'a {
     move |source| ReleaseError::Io { doing, path: path.to_owned(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::cose::Ed25519Signer;
+    use crate::seal::sign::sign;
+    use crate::seal::wire::{ResultMessage, samples};
+
+    const PICTURE: &str = "overview.png";
+
+    /// A study in `work/` with one artefact, and its signed result.
+    fn study(message: &ResultMessage) -> (tempfile::TempDir, StateDir, JobId, Vec<u8>) {
+        let root = tempfile::tempdir().unwrap();
+        let state = StateDir::create(root.path()).unwrap();
+        let job = JobId::new([7; 8]);
+        let work = state.work().join(job.to_string());
+        fs::create_dir_all(work.join("input")).unwrap();
+        fs::write(fresh_out(&work).unwrap().join(PICTURE), b"drawn").unwrap();
+        fs::write(work.join(CLAIM_FILE), b"{}").unwrap();
+        let cose = sign(message, &Ed25519Signer::from_seed(&[7; 32]).unwrap()).unwrap();
+        (root, state, job, cose)
+    }
+
+    #[test]
+    fn a_result_takes_input_and_artefacts_with_it_and_once_is_enough() {
+        let (_root, state, job, cose) = study(&samples::scored());
+        for _ in 0..2 {
+            let place = release(&state, job, &cose, &Run::default()).unwrap();
+            assert_eq!(place, state.done().join(job.to_string()));
+            assert_eq!(fs::read(place.join(RESULT)).unwrap(), cose);
+            for name in [VIEW, RUN, PICTURE, "input"] {
+                assert!(place.join(name).exists(), "{name}");
+            }
+            assert!(!place.join(CLAIM_FILE).exists() && !place.join(REASON).exists());
+            assert_eq!(fs::read_dir(state.work()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn what_a_worker_drew_does_not_lie_beside_a_failure() {
+        let (_root, state, job, cose) = study(&samples::failed());
+        let place = release(&state, job, &cose, &Run::default()).unwrap();
+        assert_eq!(place, state.failed().join(job.to_string()));
+        assert!(!place.join(PICTURE).exists() && !place.join(OUT).exists());
+        let reason: serde_json::Value =
+            serde_json::from_slice(&fs::read(place.join(REASON)).unwrap()).unwrap();
+        assert!(reason["reasons"][0]["what_to_do"].as_str().unwrap().ends_with('.'));
+    }
+
+    #[test]
+    fn a_lost_result_is_written_again_where_it_belongs() {
+        let (_root, state, job, cose) = study(&samples::scored());
+        let place = release(&state, job, &cose, &Run::default()).unwrap();
+        fs::remove_file(place.join(RESULT)).unwrap();
+        release(&state, job, &cose, &Run::default()).unwrap();
+        assert_eq!(fs::read(place.join(RESULT)).unwrap(), cose);
+        fs::remove_dir_all(&place).unwrap();
+        release(&state, job, &cose, &Run::default()).unwrap();
+        assert!(place.join(RESULT).exists(), "even when the whole folder is gone");
+        assert_eq!(fs::read_dir(state.work()).unwrap().count(), 0);
+    }
+}
