@@ -6,7 +6,7 @@
     mosquitto_sub -t 'hcc/v1/+/+/result' -F '%t %x' | verify.py --trust trust.toml --lines
     verify.py --self-test tests/vectors                  the shared test vectors
 
-Exit status: 0 verified, 5 refused (the reason is on standard error), 66 no such file.
+Exit status: 0 verified, 5 refused (the reason is on standard error), 66 no such file, 69 no broker.
 As a module: verify(kind, envelope, trust, topic=None) -> message, or Refused is raised.
 
 Needs Python 3.11 and `cryptography` (requirements-verify.txt); --subscribe also paho-mqtt.
@@ -764,8 +764,11 @@ def main():
             return _lines(trust, args.json)
         data = sys.stdin.buffer.read() if args.file == "-" else Path(args.file).read_bytes()
     except FileNotFoundError as problem:
-        print(problem, file=sys.stderr)
+        print(f"no file {problem.filename}", file=sys.stderr)
         return 66
+    except OSError as problem:
+        print(f"{args.subscribe or args.file}: {problem}", file=sys.stderr)
+        return 69 if args.subscribe else 74
     return _one(data, trust, args.json)
 
 

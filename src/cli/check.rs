@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::exit;
-use super::run::{device_code, journal_code};
+use super::run::device_code;
 use super::settings::ConfigArgs;
 use crate::daemon::device::Device;
 use crate::daemon::packages::PackageSet;
@@ -177,7 +177,7 @@ fn journal(device: &Device) -> Item {
             let (results, waiting) = (ledger.last_seq(), ledger.backlog());
             Item::good("journal", format!("{results} results, {waiting} not delivered yet"))
         }
-        Err(error) => Item::bad("journal", journal_code(&error), one_line(&error)),
+        Err(error) => Item::bad("journal", exit::journal_code(&error), one_line(&error)),
     }
 }
 

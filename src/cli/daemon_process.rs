@@ -1,5 +1,5 @@
 //! The daemon as a process of its own, for `demo` and `bench`: started from this very binary, ended
-//! with SIGTERM, never left behind.
+//! with SIGTERM, and ended by the kernel should this process die first.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::config::ENV_PREFIX;
 
 /// How long an orderly end may take.
 const GRACE: Duration = Duration::from_secs(15);
@@ -27,8 +29,14 @@ impl DaemonProcess {
     pub fn start(config: &Path, log: &Path) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
         let stderr = File::create(log).with_context(|| format!("making {}", log.display()))?;
-        let child = Command::new(&program)
-            .args(["run", "--config"])
+        let mut command = Command::new(&program);
+        // What is set for a real device must not reach this one.
+        let set = std::env::vars_os().map(|(name, _)| name);
+        for name in set.filter(|name| name.to_string_lossy().starts_with(ENV_PREFIX)) {
+            command.env_remove(name);
+        }
+        let child = command
+            .args(["run", "--with-parent", "--config"])
             .arg(config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

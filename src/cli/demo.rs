@@ -119,6 +119,10 @@ impl Stage {
         if let Some(named) = &args.study {
             copy_files(named, &folder)
                 .with_context(|| exit(exit::NO_INPUT, format!("copying {}", named.display())))?;
+            if files(&folder).is_empty() {
+                return Err(anyhow!("{} holds no file", named.display())
+                    .context(exit(exit::INPUT_REJECTED, "looking at the study")));
+            }
             return Ok(None);
         }
         let files = study(&Preset::Demo.spec(args.seed))?;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::host::journal::JournalError;
+use crate::host::keys::KeyError;
 use crate::seal::wire::{Reason, ResultMessage, Status};
 
 /// Done.
@@ -66,11 +68,17 @@ pub fn exit(code: u8, doing: impl Into<String>) -> Exit {
     Exit { code, doing: doing.into() }
 }
 
-/// The exit code of an error: the outermost [`Exit`] context, else by the kind of the first I/O
+/// The exit code of an error: the outermost [`Exit`] context, else by the first key, journal or I/O
 /// error in its chain.
 pub fn status_of(error: &anyhow::Error) -> u8 {
     if let Some(exit) = error.downcast_ref::<Exit>() {
         return exit.code;
+    }
+    if let Some(code) = error.chain().find_map(|e| e.downcast_ref::<KeyError>().map(key_code)) {
+        return code;
+    }
+    if let Some(code) = error.chain().find_map(|e| e.downcast_ref().map(journal_code)) {
+        return code;
     }
     let io = error.chain().find_map(|e| e.downcast_ref::<std::io::Error>());
     match io.map(std::io::Error::kind) {
@@ -78,6 +86,26 @@ pub fn status_of(error: &anyhow::Error) -> u8 {
         Some(std::io::ErrorKind::PermissionDenied) => PERMISSION,
         Some(_) => IO,
         None => GENERIC,
+    }
+}
+
+fn key_code(error: &KeyError) -> u8 {
+    match error {
+        KeyError::Missing(_) => NO_INPUT,
+        KeyError::Mode { .. } => PERMISSION,
+        KeyError::Key { .. } | KeyError::Trust { .. } | KeyError::NotAFile { .. } => CONFIG,
+        KeyError::Exists(_) => GENERIC,
+        KeyError::Random => INTERNAL,
+        KeyError::Io { .. } => IO,
+    }
+}
+
+/// The exit code of a journal that cannot be used.
+pub fn journal_code(error: &JournalError) -> u8 {
+    match error {
+        JournalError::Damaged { .. } => VERIFICATION_FAILED,
+        JournalError::Locked(_) => TEMPORARY,
+        JournalError::Io { .. } | JournalError::BadRecord(_) => IO,
     }
 }
 

@@ -7,7 +7,6 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::exit::{self, exit};
-use super::run::journal_code;
 use crate::host::journal::{Damage, Entry, Record, Store, inspect};
 use crate::host::keys;
 use crate::seal::cose::sha256;
@@ -17,7 +16,7 @@ use crate::seal::wire::Id16;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// State directory of the device.
-    #[arg(long, env = "HCC_EDGE_STATE_DIR", default_value = "/var/lib/hcc-edge")]
+    #[arg(long, global = true, env = "HCC_EDGE_STATE_DIR", default_value = "/var/lib/hcc-edge")]
     state_dir: PathBuf,
     #[command(subcommand)]
     action: Action,
@@ -54,7 +53,7 @@ pub fn run(args: &Args, json: bool) -> anyhow::Result<u8> {
 
 fn read(folder: &Path) -> anyhow::Result<Vec<Entry>> {
     inspect(folder).map_err(|error| {
-        let code = journal_code(&error);
+        let code = exit::journal_code(&error);
         anyhow::Error::from(error).context(exit(code, "reading the journal"))
     })
 }

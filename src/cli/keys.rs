@@ -14,7 +14,7 @@ use crate::seal::wire::Slug;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// State directory of the device.
-    #[arg(long, env = "HCC_EDGE_STATE_DIR", default_value = "/var/lib/hcc-edge")]
+    #[arg(long, global = true, env = "HCC_EDGE_STATE_DIR", default_value = "/var/lib/hcc-edge")]
     state_dir: PathBuf,
     #[command(subcommand)]
     action: Action,

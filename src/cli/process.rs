@@ -16,7 +16,7 @@ use super::run::device_code;
 use super::scratch::Scratch;
 use super::settings::{self, ConfigArgs};
 use super::show::Readable;
-use crate::config::Effective;
+use crate::config::{self, Effective, Sources};
 use crate::daemon::device::Device;
 use crate::daemon::lane::{Ended, Lane};
 use crate::daemon::notice::{Notice, Tell};
@@ -106,8 +106,8 @@ pub fn throw_away(
     let state = scratch.path().join("state");
     let models: Vec<PathBuf> = models.iter().map(|path| path.to_path_buf()).collect();
     let text = settings::demonstration(&state, "workstation", "mqtt://localhost", &models);
-    let effective = settings::effective(&text, set.to_vec())
-        .with_context(|| exit(exit::CONFIG, "flags and environment"))?;
+    let sources = Sources { text: &text, environment: Vec::new(), flags: set.to_vec() };
+    let effective = config::load(&sources).with_context(|| exit(exit::CONFIG, "--set"))?;
     let (site, device) = (&effective.config.site, &effective.config.device);
     keys::init(&state.join("keys"), &Slug::new(site.as_str())?, &Slug::new(device.as_str())?)?;
     Ok((effective, scratch))

@@ -1,14 +1,14 @@
 //! `hcc-edge run`: the daemon, until SIGTERM.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 use clap::Args;
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::exit::{self, exit};
 use super::settings::ConfigArgs;
 use crate::daemon::device::{Device, DeviceError};
 use crate::daemon::service::{self, ServiceError};
-use crate::host::journal::JournalError;
 use crate::host::worker::WorkerError;
 
 /// What `hcc-edge run` takes.
@@ -16,10 +16,16 @@ use crate::host::worker::WorkerError;
 pub struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// End together with the process that started this one.
+    #[arg(long, hide = true)]
+    with_parent: bool,
 }
 
 /// Runs the daemon; returns when it was told to stop.
 pub fn run(args: &RunArgs) -> anyhow::Result<u8> {
+    if args.with_parent {
+        set_parent_process_death_signal(Some(Signal::TERM)).map_err(io::Error::from)?;
+    }
     let effective = args.config.load()?;
     let device = Device::open(&effective).map_err(|error| {
         let code = device_code(&error);
@@ -43,18 +49,9 @@ pub fn device_code(error: &DeviceError) -> u8 {
     }
 }
 
-/// The exit code of a journal that cannot be used.
-pub fn journal_code(error: &JournalError) -> u8 {
-    match error {
-        JournalError::Damaged { .. } => exit::VERIFICATION_FAILED,
-        JournalError::Locked(_) => exit::TEMPORARY,
-        JournalError::Io { .. } | JournalError::BadRecord(_) => exit::IO,
-    }
-}
-
 fn service_code(error: &ServiceError) -> u8 {
     match error {
-        ServiceError::Journal(error) => journal_code(error),
+        ServiceError::Journal(error) => exit::journal_code(error),
         ServiceError::Thread(_) => exit::IO,
         ServiceError::SelfTest(WorkerError::SandboxIncomplete(_)) => exit::CONFIG,
         ServiceError::SelfTest(WorkerError::Io(_)) => exit::IO,

@@ -31,21 +31,15 @@ impl ConfigArgs {
     pub fn load(&self) -> anyhow::Result<Effective> {
         let reading = || exit(exit::CONFIG, format!("reading {}", self.config.display()));
         let text = fs::read_to_string(&self.config).with_context(reading)?;
-        effective(&text, self.set.clone())
+        let environment = std::env::vars().collect();
+        config::load(&Sources { text: &text, environment, flags: self.set.clone() })
             .with_context(|| exit(exit::CONFIG, format!("configuration {}", self.config.display())))
     }
 }
 
-/// The configuration from a text, the environment and flags.
-pub fn effective(
-    text: &str,
-    flags: Vec<(String, String)>,
-) -> Result<Effective, config::ConfigError> {
-    config::load(&Sources { text, environment: std::env::vars().collect(), flags })
-}
-
 /// A configuration for one run without a configuration file: a demonstration device of this name
-/// whose state is in `state_dir`.
+/// whose state is in `state_dir`. It is used without the environment, where a real device's folder,
+/// names and broker may stand.
 pub fn demonstration(state_dir: &Path, device: &str, broker: &str, models: &[PathBuf]) -> String {
     let quoted = |path: &Path| toml::Value::String(path.display().to_string()).to_string();
     let models: Vec<String> = models.iter().map(|path| quoted(path)).collect();

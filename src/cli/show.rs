@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Display, Formatter, Write};
 
-use crate::seal::wire::decimal::{fixed, trimmed};
+use crate::seal::wire::decimal::{fixed, tenths, trimmed};
 use crate::seal::wire::{
     Clinical, IntendedUse, Lesions, Nomogram, Pmn, ResultMessage, StageCode, Status, Term,
 };
@@ -74,13 +74,13 @@ fn write_lesions(f: &mut Formatter<'_>, lesions: &Lesions) -> fmt::Result {
         f,
         "\nLesions         {}  (liver {} ml, tumour {} ml)",
         lesions.count,
-        lesions.liver_mm3 / 1000,
-        fixed(lesions.tumour_mm3 as i64 / 100, 1),
+        tenths(lesions.liver_mm3, 100),
+        tenths(lesions.tumour_mm3, 100),
     )?;
     for (number, lesion) in lesions.list.iter().enumerate() {
-        let [x, y, z] = lesion.centre_um.map(|um| um / 1000);
-        let diameter = fixed(lesion.diameter_um as i64 / 100, 1);
-        let volume = fixed(lesion.volume_mm3 as i64 / 100, 1);
+        let [x, y, z] = lesion.centre_um.map(|um| (um as f64 / 1e3).round());
+        let diameter = tenths(lesion.diameter_um, 100);
+        let volume = tenths(lesion.volume_mm3, 100);
         writeln!(
             f,
             "  {:>2}  diameter {diameter:>6} mm  volume {volume:>7} ml  centre R{x:+} A{y:+} S{z:+} mm",
@@ -141,7 +141,7 @@ fn write_nomogram(f: &mut Formatter<'_>, nomogram: &Nomogram) -> fmt::Result {
     }
     let mut line = String::new();
     for point in nomogram.survival.iter() {
-        let percent = fixed(point.probability_e4 as i64 / 10, 1);
+        let percent = tenths(point.probability_e4, 10);
         write!(line, "  {} months {percent} %", point.months)?;
     }
     writeln!(f, "  predicted survival (placeholder baseline):{line}")

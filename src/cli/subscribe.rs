@@ -239,7 +239,11 @@ fn text_line(sighting: &Sighting) -> String {
             let ResultMessage { site, device, seq, status, .. } = &verified.message;
             let headline = View::of(cose).map(|view| view.headline).unwrap_or_default();
             let place = place(observation);
-            format!("{site}/{device} #{seq} {} ({place}): {headline}", status.name())
+            let line = format!("{site}/{device} #{seq} {} ({place}): {headline}", status.name());
+            let reasons = verified.message.reasons.iter();
+            reasons.fold(line, |text, reason| {
+                format!("{text}\n    {}: {}", reason.code.name(), reason.code.sentence())
+            })
         }
         Sighting::Status(verified) => {
             let StatusMessage { site, device, state, backlog, .. } = &verified.message;

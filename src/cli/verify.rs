@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
-use super::exit::{NO_INPUT, OK, VERIFICATION_FAILED};
+use super::exit::{self, NO_INPUT, OK, VERIFICATION_FAILED};
 use crate::host::keys;
 use crate::seal::trust::TrustStore;
 use crate::seal::verify::{Verified, verify};
@@ -38,8 +38,10 @@ pub fn run(args: &Args, json: bool) -> anyhow::Result<u8> {
     };
     let own = args.state_dir.join("keys").join(keys::TRUST_STORE);
     let path = args.trust.as_ref().unwrap_or(&own);
-    let trust = keys::load_trust(path)?
-        .with_context(|| format!("no trust store {}: name one with --trust", path.display()))?;
+    let trust = keys::load_trust(path)?.with_context(|| {
+        let doing = format!("no trust store {}: name one with --trust", path.display());
+        exit::exit(exit::NO_INPUT, doing)
+    })?;
     match check(&bytes, &trust, args.device.as_ref()) {
         Ok((verified, view)) => {
             if json {

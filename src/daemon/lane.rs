@@ -354,6 +354,7 @@ impl Case<'_> {
             (lane.tell)(Notice::Alarm(AlarmCode::Disk, None));
         }
         lane.journal.append(vec![Record::Released { job: self.job }])?;
+        log::info!("job {}: result {seq}, {}", self.job, in_words(&cose));
         (lane.tell)(job(self.job, ended(&cose, seq)));
         Ok(Some(Event::Moved))
     }
@@ -412,6 +413,14 @@ fn running(stage: u8, percent: u8) -> JobPhase {
     // Every stage's name is shorter than what fits.
     let _ = stage.push_str(name);
     JobPhase::Running { stage, percent }
+}
+
+/// Status and reasons, for the log.
+fn in_words(cose: &[u8]) -> String {
+    let Ok(result) = decode_unverified::<ResultMessage>(cose) else { return "unreadable".into() };
+    let codes: Vec<&str> = result.reasons.iter().map(|reason| reason.code.name()).collect();
+    let reasons = if codes.is_empty() { String::new() } else { format!(": {}", codes.join(", ")) };
+    format!("{}{reasons}", result.status.name())
 }
 
 /// How the control room hears that a study is through.

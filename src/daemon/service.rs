@@ -298,7 +298,8 @@ impl Service {
     fn hear(&self, event: UplinkEvent) {
         match event {
             UplinkEvent::Connected => log::info!("connected to the broker"),
-            UplinkEvent::Disconnected { why } => log::warn!("no connection to the broker: {why}"),
+            // The uplink has warned already.
+            UplinkEvent::Disconnected { why } => log::debug!("no connection to the broker: {why}"),
             UplinkEvent::Confirmed(seq) => log::info!("result {seq} delivered"),
             UplinkEvent::NoSubscriber(seq) => log::warn!("result {seq}: nobody is subscribed"),
             UplinkEvent::Refused { seq, reason } => log::warn!("result {seq} refused: {reason}"),

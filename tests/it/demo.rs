@@ -5,11 +5,14 @@ use std::path::Path;
 
 use hcc_edge::phantom::Preset;
 
-use crate::edge::{json, phantom, run};
+use crate::edge::{command, json, phantom, run};
 
 #[test]
 fn the_demonstration_ends_with_a_verified_score_and_its_files() {
-    let output = run(&["demo", "--json"]);
+    let device = tempfile::tempdir().unwrap();
+    let output =
+        command(&["demo", "--json"]).env("HCC_EDGE_STATE_DIR", device.path()).output().unwrap();
+    assert_eq!(fs::read_dir(device.path()).unwrap().count(), 0, "a real device is left alone");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     let object = json(&output);
@@ -46,7 +49,10 @@ fn one_study_on_the_command_line_gives_files_that_verify() {
     }
     let path = |path: &Path| path.to_str().unwrap().to_owned();
     let arguments = ["process", &path(&study), "--out", &path(&out), "--json"];
-    let output = run(&arguments);
+    // A real device's folder in the environment is not for a throw-away one.
+    let device = folder.path().join("device");
+    let output = command(&arguments).env("HCC_EDGE_STATE_DIR", &device).output().unwrap();
+    assert!(!device.exists());
     assert_eq!(
         output.status.code(),
         Some(4),
