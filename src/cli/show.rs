@@ -191,5 +191,8 @@ fn write_run(f: &mut Formatter<'_>, result: &ResultMessage) -> fmt::Result {
             format!("{name} {seconds:.1} s")
         })
         .collect();
+    if stages.is_empty() {
+        return Ok(());
+    }
     write!(f, "Time    {}", stages.join(", "))
 }
