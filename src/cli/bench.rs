@@ -11,15 +11,12 @@ use serde_json::{Map, Value, json};
 use super::daemon_process::DaemonProcess;
 use super::exit;
 use super::phantom::write_study;
-use super::process::{process, run_facts, throw_away};
+use super::process::{mib, peak_rss_mib, process, stage_timings, throw_away};
 use super::scratch::Scratch;
-use super::settings;
 use super::watch::Watch;
 use crate::config::BrokerUrl;
 use crate::host::broker::EmbeddedBroker;
-use crate::host::keys;
 use crate::phantom::{Preset, study};
-use crate::seal::wire::Slug;
 
 /// How long the daemon may take to appear.
 const START: Duration = Duration::from_secs(120);
@@ -43,7 +40,7 @@ pub fn run(args: &BenchArgs, json: bool) -> anyhow::Result<u8> {
     let mut figures = Map::new();
     figures.insert("threads".into(), json!(std::thread::available_parallelism()?.get()));
     let program = std::env::current_exe()?;
-    figures.insert("binary_mib".into(), mib(fs::metadata(program)?.len()));
+    figures.insert("binary_mib".into(), json!(mib(fs::metadata(program)?.len())));
     figures.insert("idle_rss_mib".into(), idle_rss(args)?);
     let mut presets = vec![("demo", Preset::Demo)];
     presets.extend(args.full.then_some(("full", Preset::Full)));
@@ -66,35 +63,23 @@ fn one_study(args: &BenchArgs, preset: Preset) -> anyhow::Result<Value> {
     let started = Instant::now();
     let verified = process(&effective, &folder, &out)?;
     let seconds = started.elapsed().as_secs_f64();
-    let stages: Map<String, Value> = verified
-        .message
-        .timings_ms
-        .iter()
-        .map(|timing| (timing.stage.name().to_owned(), json!(timing.elapsed_ms)))
-        .collect();
-    let peak = run_facts(&out)["peak_rss_bytes"].as_u64().map(mib);
     Ok(json!({
         "status": verified.message.status,
         "seconds": (seconds * 100.0).round() / 100.0,
-        "stages_ms": stages,
-        "worker_peak_rss_mib": peak,
+        "stages_ms": stage_timings(&verified.message),
+        "worker_peak_rss_mib": peak_rss_mib(&out),
     }))
 }
 
 /// Resident memory of a daemon that is connected and has nothing to do.
 fn idle_rss(args: &BenchArgs) -> anyhow::Result<Value> {
     let scratch = Scratch::new("bench")?;
-    let state = scratch.path().join("state");
-    let trust_folder = state.join("keys");
-    keys::init(&trust_folder, &Slug::new("demo")?, &Slug::new("bench")?)?;
     let broker = BrokerUrl::loopback(EmbeddedBroker::start()?.port());
-    let models: Vec<PathBuf> = args.models.iter().cloned().collect();
-    let config = scratch.path().join("config.toml");
-    fs::write(&config, settings::demonstration(&state, "bench", &broker.to_string(), &models))?;
-    let mut daemon = DaemonProcess::start(&config, &scratch.path().join("log"))?;
+    let models = args.models.as_deref();
+    let (mut daemon, trust) =
+        DaemonProcess::demonstration(scratch.path(), "bench", &broker, models)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let trust = keys::load_trust(&trust_folder.join(keys::TRUST_STORE))?.unwrap_or_default();
         Watch::open(&broker, trust).await?.until_online(START, &mut daemon).await
     })?;
     std::thread::sleep(IDLE);
@@ -102,9 +87,5 @@ fn idle_rss(args: &BenchArgs) -> anyhow::Result<Value> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok());
     daemon.stop()?;
-    Ok(mib(kib.context("/proc does not tell the daemon's memory")? << 10))
-}
-
-fn mib(bytes: u64) -> Value {
-    json!((bytes as f64 / 104_857.6).round() / 10.0)
+    Ok(json!(mib(kib.context("/proc does not tell the daemon's memory")? << 10)))
 }

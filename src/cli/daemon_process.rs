@@ -1,7 +1,7 @@
 //! The daemon as a process of its own, for `demo` and `bench`: started from this very binary, ended
 //! with SIGTERM, and ended by the kernel should this process die first.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,7 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::config::ENV_PREFIX;
+use super::settings;
+use crate::config::{BrokerUrl, ENV_PREFIX};
+use crate::host::keys;
+use crate::seal::trust::TrustStore;
+use crate::seal::wire::Slug;
 
 /// How long an orderly end may take.
 const GRACE: Duration = Duration::from_secs(15);
@@ -25,8 +29,26 @@ pub struct DaemonProcess {
 }
 
 impl DaemonProcess {
+    /// A demonstration device with a new key, all of it below `root`; its log is
+    /// `root/daemon.log`. Returns the trust store that believes it, too.
+    pub fn demonstration(
+        root: &Path,
+        device: &str,
+        broker: &BrokerUrl,
+        models: Option<&Path>,
+    ) -> anyhow::Result<(Self, TrustStore)> {
+        let state = root.join("state");
+        let key_folder = state.join("keys");
+        keys::init(&key_folder, &Slug::new(settings::SITE)?, &Slug::new(device)?)?;
+        let trust = keys::load_trust(&key_folder.join(keys::TRUST_STORE))?.unwrap_or_default();
+        let config = root.join("config.toml");
+        let text = settings::demonstration(&state, device, &broker.to_string(), models);
+        fs::write(&config, text).with_context(|| format!("writing {}", config.display()))?;
+        Ok((Self::start(&config, &root.join("daemon.log"))?, trust))
+    }
+
     /// `hcc-edge run --config CONFIG`, its log in `log`.
-    pub fn start(config: &Path, log: &Path) -> anyhow::Result<Self> {
+    fn start(config: &Path, log: &Path) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
         let stderr = File::create(log).with_context(|| format!("making {}", log.display()))?;
         let mut command = Command::new(&program);

@@ -13,10 +13,9 @@ use serde_json::{Value, json};
 use super::daemon_process::DaemonProcess;
 use super::exit::{self, exit};
 use super::phantom::write_study;
-use super::process::{copy_files, files, run_facts};
+use super::process::{copy_files, files, peak_rss_mib, stage_timings};
 use super::progress::Progress;
 use super::scratch::Scratch;
-use super::settings;
 use super::show::Readable;
 use super::truth::{Comparison, compare};
 use super::watch::Watch;
@@ -26,10 +25,9 @@ use crate::host::broker::EmbeddedBroker;
 use crate::host::keys;
 use crate::phantom::{Preset, study};
 use crate::seal::verify::Verified;
-use crate::seal::wire::{ResultMessage, Slug};
+use crate::seal::wire::ResultMessage;
 
-/// Names of the demonstration device.
-const SITE: &str = "demo";
+/// Name of the demonstration device.
 const DEVICE: &str = "box-1";
 
 /// How long the daemon may take to appear on the broker.
@@ -133,17 +131,10 @@ impl Stage {
 
     /// Starts the daemon, drops the study, waits for its verified result.
     fn play(&self, args: &DemoArgs, broker: &BrokerUrl) -> anyhow::Result<Outcome> {
-        let (site, device) = (Slug::new(SITE)?, Slug::new(DEVICE)?);
-        let key_folder = self.state().join("keys");
-        keys::init(&key_folder, &site, &device)?;
-        let models: Vec<PathBuf> = args.models.iter().cloned().collect();
-        let text = settings::demonstration(&self.state(), DEVICE, &broker.to_string(), &models);
-        let config = self.root.join("config.toml");
-        fs::write(&config, text)?;
-        let mut daemon = DaemonProcess::start(&config, &self.root.join("daemon.log"))?;
+        let models = args.models.as_deref();
+        let (mut daemon, trust) = DaemonProcess::demonstration(&self.root, DEVICE, broker, models)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let outcome = runtime.block_on(async {
-            let trust = keys::load_trust(&key_folder.join(keys::TRUST_STORE))?.unwrap_or_default();
             let mut watch = Watch::open(broker, trust).await?;
             watch.until_online(START, &mut daemon).await?;
             step("daemon     self-test passed, online");
@@ -208,19 +199,8 @@ struct Run {
 }
 
 impl Run {
-    fn peak_rss_mib(&self) -> Option<f64> {
-        run_facts(&self.out)["peak_rss_bytes"]
-            .as_u64()
-            .map(|bytes| (bytes as f64 / 104_857.6).round() / 10.0)
-    }
-
     fn json(&self) -> Value {
         let result = &self.outcome.verified.message;
-        let timings: serde_json::Map<String, Value> = result
-            .timings_ms
-            .iter()
-            .map(|timing| (timing.stage.name().to_owned(), json!(timing.elapsed_ms)))
-            .collect();
         json!({
             "verified": true,
             "kid": self.outcome.verified.kid,
@@ -234,16 +214,16 @@ impl Run {
             "recommendation": result.recommendation,
             "lesions": result.lesions,
             "truth": self.truth,
-            "timings_ms": timings,
+            "timings_ms": stage_timings(result),
             "total_seconds": self.took.as_secs_f64(),
-            "peak_rss_mib": self.peak_rss_mib(),
+            "peak_rss_mib": peak_rss_mib(&self.out),
             "files": self.files,
         })
     }
 
     fn print(&self, stage: &Stage, kept: bool) {
         println!("\n{}", Readable(&self.outcome.verified.message));
-        if let Some(peak) = self.peak_rss_mib() {
+        if let Some(peak) = peak_rss_mib(&self.out) {
             println!("Memory  worker peak {peak:.0} MiB");
         }
         for comparison in self.comparison.iter().flatten() {

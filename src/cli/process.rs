@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::exit::{self, exit};
 use super::progress::Progress;
@@ -104,8 +104,7 @@ pub fn throw_away(
 ) -> anyhow::Result<(Effective, Scratch)> {
     let scratch = Scratch::new("process")?;
     let state = scratch.path().join("state");
-    let models: Vec<PathBuf> = models.iter().map(|path| path.to_path_buf()).collect();
-    let text = settings::demonstration(&state, "workstation", "mqtt://localhost", &models);
+    let text = settings::demonstration(&state, "workstation", "mqtt://localhost", models);
     let sources = Sources { text: &text, environment: Vec::new(), flags: set.to_vec() };
     let effective = config::load(&sources).with_context(|| exit(exit::CONFIG, "--set"))?;
     let (site, device) = (&effective.config.site, &effective.config.device);
@@ -187,9 +186,25 @@ pub fn files(out: &Path) -> Vec<PathBuf> {
 }
 
 /// What the run cost, as the daemon wrote it beside the result.
-pub fn run_facts(out: &Path) -> Value {
+fn run_facts(out: &Path) -> Value {
     let bytes = fs::read(out.join(release::RUN)).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// Highest resident memory of the worker, MiB, to one decimal.
+pub fn peak_rss_mib(out: &Path) -> Option<f64> {
+    run_facts(out)["peak_rss_bytes"].as_u64().map(mib)
+}
+
+/// Bytes as MiB, to one decimal.
+pub fn mib(bytes: u64) -> f64 {
+    (bytes as f64 / 104_857.6).round() / 10.0
+}
+
+/// Milliseconds by the name of the stage.
+pub fn stage_timings(result: &ResultMessage) -> Map<String, Value> {
+    let timings = result.timings_ms.iter();
+    timings.map(|timing| (timing.stage.name().to_owned(), json!(timing.elapsed_ms))).collect()
 }
 
 fn object(verified: &Verified<ResultMessage>, out: &Path) -> Value {

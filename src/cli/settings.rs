@@ -37,19 +37,26 @@ impl ConfigArgs {
     }
 }
 
+/// Site of every demonstration device.
+pub const SITE: &str = "demo";
+
 /// A configuration for one run without a configuration file: a demonstration device of this name
 /// whose state is in `state_dir`. It is used without the environment, where a real device's folder,
 /// names and broker may stand.
-pub fn demonstration(state_dir: &Path, device: &str, broker: &str, models: &[PathBuf]) -> String {
+pub fn demonstration(
+    state_dir: &Path,
+    device: &str,
+    broker: &str,
+    models: Option<&Path>,
+) -> String {
     let quoted = |path: &Path| toml::Value::String(path.display().to_string()).to_string();
-    let models: Vec<String> = models.iter().map(|path| quoted(path)).collect();
+    let models = models.map(quoted).unwrap_or_default();
     format!(
-        "site = \"demo\"\ndevice = \"{device}\"\nstate_dir = {}\nmodels = [{}]\n\
+        "site = \"{SITE}\"\ndevice = \"{device}\"\nstate_dir = {}\nmodels = [{models}]\n\
          mode = \"demonstration\"\n\n[mqtt]\nurl = \"{broker}\"\n\n\
          [inbox]\nsettle_s = 2\nrescan_s = 1\n\n[limits]\nmin_free_mib = 64\n\n\
          [sandbox]\nrule = \"best_effort\"\n",
         quoted(state_dir),
-        models.join(", "),
     )
 }
 
