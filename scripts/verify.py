@@ -29,7 +29,13 @@ MAX_MESSAGE = 16 * 1024
 MAX_DEPTH = 16
 MAX_RESEND = 1000
 PREFIX = "application/vnd.hcc-edge."
-ROLES = {"result": "device", "status": "device", "ack": "consumer", "resend": "consumer"}
+ROLES = {
+    "result": "device",
+    "status": "device",
+    "checkpoint": "device",
+    "ack": "consumer",
+    "resend": "consumer",
+}
 
 
 class Refused(Exception):
@@ -293,6 +299,17 @@ MAPS = {
         no_new_privs: bool
         seccomp: bool
         landlock_abi: uint""",
+    "checkpoint": """
+        v: uint
+        site: slug
+        device: slug
+        epoch: bytes8
+        lsn: uint
+        chain: bytes32
+        last_seq: uint
+        last_digest: bytes32
+        signed_at_ms: uint
+        clock_quality: clock-quality""",
     "ack": """
         v: uint
         site: slug
@@ -433,8 +450,9 @@ def _check(kind, message):
     require(message["v"] == 1, "the format version is not 1")
     if kind == "result":
         _check_result(message, require)
-    elif kind == "status":
-        require((message["state"] == "offline") == (message["beat"] == 0), "beat 0 is the will")
+    elif kind in ("status", "checkpoint"):
+        if kind == "status":
+            require((message["state"] == "offline") == (message["beat"] == 0), "beat 0 is the will")
         empty = message["last_digest"] == "00" * 32
         require((message["last_seq"] == 0) == empty, "the last digest belongs to the last seq")
     elif kind == "ack":

@@ -18,7 +18,7 @@ use crate::daemon::sealing::clock_quality;
 use crate::daemon::service::{self_test, uplink_settings};
 use crate::host::errors::one_line;
 use crate::host::files::free_bytes;
-use crate::host::journal::{Ledger, inspect};
+use crate::host::journal::inspect;
 use crate::host::mqtt::Link;
 use crate::host::mqtt::link::SessionOptions;
 use crate::host::worker::SelfTest;
@@ -171,9 +171,8 @@ fn clock() -> Item {
 }
 
 fn journal(device: &Device) -> Item {
-    match inspect(&device.state.journal()) {
-        Ok(entries) => {
-            let ledger = Ledger::of(&entries);
+    match inspect(&device.state.journal(), &device.trust, &mut |_| ()) {
+        Ok(ledger) => {
             let (results, waiting) = (ledger.last_seq(), ledger.backlog());
             Item::good("journal", format!("{results} results, {waiting} not delivered yet"))
         }

@@ -105,7 +105,8 @@ pub fn journal_code(error: &JournalError) -> u8 {
     match error {
         JournalError::Damaged { .. } => VERIFICATION_FAILED,
         JournalError::Locked(_) => TEMPORARY,
-        JournalError::Io { .. } | JournalError::BadRecord(_) => IO,
+        JournalError::Io { .. } | JournalError::BadRecord(_) | JournalError::Full(_) => IO,
+        JournalError::Checkpoint(_) => INTERNAL,
     }
 }
 

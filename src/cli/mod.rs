@@ -50,6 +50,9 @@ mod truth;
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "fail-points")]
+use crate::host::fail_point;
+
 /// Edge appliance beside a CT scanner: signed liver tumour risk scores over MQTT. Demonstration, not
 /// for clinical use.
 #[derive(Debug, Parser)]
@@ -93,6 +96,10 @@ enum Command {
     /// The worker process of one study; started by the daemon.
     #[command(hide = true)]
     Worker(worker::Args),
+    /// Names of the places where a test can end the daemon.
+    #[cfg(feature = "fail-points")]
+    #[command(hide = true)]
+    FailPoints,
 }
 
 /// Reads the process's arguments.
@@ -120,6 +127,11 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Config(args) => config::run(&args, json),
         Command::Journal(args) => journal::run(&args, json),
         Command::Worker(args) => Ok(worker::run(&args)),
+        #[cfg(feature = "fail-points")]
+        Command::FailPoints => {
+            fail_point::names().iter().for_each(|name| println!("{name}"));
+            Ok(exit::OK)
+        }
     }
 }
 

@@ -21,9 +21,10 @@ use crate::daemon::device::Device;
 use crate::daemon::lane::{Ended, Lane};
 use crate::daemon::notice::{Notice, Tell};
 use crate::daemon::release;
+use crate::daemon::sealing::open_journal;
 use crate::host::clock;
 use crate::host::inbox::{self, Claim};
-use crate::host::journal::{Damage, JobId, Journal, Record, Store};
+use crate::host::journal::{JobId, Record};
 use crate::host::keys;
 use crate::host::mqtt::messages::{JobPhase, JobUpdate};
 use crate::seal::verify::{Verified, verify};
@@ -114,12 +115,10 @@ pub fn throw_away(
 
 /// Claims a copy of the study and carries it to its place, which is returned.
 fn carry(device: &Arc<Device>, study: &Path) -> anyhow::Result<PathBuf> {
-    let mut random = [0; 16];
+    let mut random = [0; 8];
     keys::random(&mut random)?;
-    let (epoch, job) = random.split_at(8);
-    let (epoch, job) = (epoch.try_into()?, JobId::new(job.try_into()?));
-    let (store, entries) = Store::open(&device.state.journal(), epoch, Damage::Refuse)?;
-    let journal = Arc::new(Journal::start(store, &entries, clock::now_ms));
+    let job = JobId::new(random);
+    let journal = open_journal(device)?;
     let arrived_ms = clock::now_ms();
     let (rule, study_name) = (CompletionRule::DoneMarker, study_name(study));
     claim_copy(device, study, Claim { job, study: study_name, rule, arrived_ms })?;

@@ -8,6 +8,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use super::exit::{self, exit};
 use super::settings::ConfigArgs;
 use crate::daemon::device::{Device, DeviceError};
+use crate::daemon::sealing::OpenError;
 use crate::daemon::service::{self, ServiceError};
 use crate::host::worker::WorkerError;
 
@@ -45,18 +46,18 @@ pub fn device_code(error: &DeviceError) -> u8 {
             exit::PERMISSION
         }
         DeviceError::StateDir { .. } | DeviceError::Program(_) => exit::IO,
-        DeviceError::Keys(_) | DeviceError::Name(_) => exit::CONFIG,
+        DeviceError::Keys(_) | DeviceError::Name(_) | DeviceError::Trust(_) => exit::CONFIG,
     }
 }
 
 fn service_code(error: &ServiceError) -> u8 {
     match error {
-        ServiceError::Journal(error) => exit::journal_code(error),
+        ServiceError::Journal(OpenError::Journal(error)) => exit::journal_code(error),
         ServiceError::Thread(_) => exit::IO,
         ServiceError::SelfTest(WorkerError::SandboxIncomplete(_)) => exit::CONFIG,
         ServiceError::SelfTest(WorkerError::Io(_)) => exit::IO,
         ServiceError::Packages(_) | ServiceError::SelfTest(_) => exit::VERIFICATION_FAILED,
         ServiceError::Engine { .. } | ServiceError::Password { .. } => exit::CONFIG,
-        ServiceError::Random(_) | ServiceError::Start(_) => exit::INTERNAL,
+        ServiceError::Journal(OpenError::Random(_)) | ServiceError::Start(_) => exit::INTERNAL,
     }
 }

@@ -16,12 +16,14 @@ use super::{Problem, Sources};
 pub const ENV_PREFIX: &str = "HCC_EDGE_";
 
 /// Variables that carry the prefix and are no settings: where the configuration file is, what is
-/// logged, which broker `subscribe` listens to, where scripts and tests find their data and Python.
+/// logged, which broker `subscribe` listens to, where a test ends the process and rolls the journal, where scripts and tests find their data and Python.
 pub const NOT_SETTINGS: &[&str] = &[
     "HCC_EDGE_CONFIG",
     "HCC_EDGE_LOG",
     "HCC_EDGE_BROKER",
     "HCC_EDGE_DATA",
+    "HCC_EDGE_FAIL_AT",
+    "HCC_EDGE_SEGMENT_BYTES",
     "HCC_EDGE_CONVERT_VENV",
     "HCC_EDGE_TEST_PYTHON",
     "HCC_EDGE_TEST_VENV",

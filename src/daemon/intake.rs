@@ -88,6 +88,9 @@ impl Intake {
         if backlog >= limits.outbox_results {
             return Some(json!({"reason": "outbox_full", "waiting": backlog}));
         }
+        if self.journal.is_nearly_full() {
+            return Some(json!({"reason": "journal_full"}));
+        }
         match free_bytes(self.device.state.root()) {
             Ok(free) if free.0 < limits.min_free.0 => {
                 Some(json!({"reason": "disk_nearly_full", "free_mib": free.0 >> 20}))

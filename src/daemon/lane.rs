@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -20,6 +20,7 @@ use crate::analysis::ANALYSIS_VERSION;
 use crate::clinical::data::ClinicalData;
 use crate::host::clock;
 use crate::host::errors::one_line;
+use crate::host::fail_point::reach;
 use crate::host::inbox::{self, Claim, StudyFile};
 use crate::host::journal::{JobId, Journal, Record, SealError};
 use crate::host::mqtt::messages::JobPhase;
@@ -78,14 +79,15 @@ impl Lane {
         let most = self.device.config.limits.attempts;
         let mut study = Study::new(known.attempts, known.seq, most);
         let mut case = Case::open(self, job, known.arrived_ms);
-        let mut next = study.step(Event::Begin, now());
+        let clock = Monotonic::start();
+        let mut next = study.step(Event::Begin, clock.now());
         let mut seq = known.seq.unwrap_or_default();
         while let Some(command) = next {
-            let Some(event) = case.carry_out(command)? else { return Ok(Ended::Stopped) };
+            let Some(event) = case.carry_out(command, clock)? else { return Ok(Ended::Stopped) };
             if let Event::Sealed { seq: sealed } = event {
                 seq = sealed;
             }
-            next = study.step(event, now());
+            next = study.step(event, clock.now());
         }
         Ok(Ended::Released { seq })
     }
@@ -106,8 +108,18 @@ impl Lane {
     }
 }
 
-fn now() -> Millis {
-    Millis(clock::now_ms())
+/// Milliseconds since a study came to the lane: pauses must not depend on a clock that may be set.
+#[derive(Debug, Clone, Copy)]
+struct Monotonic(Instant);
+
+impl Monotonic {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    fn now(self) -> Millis {
+        Millis(self.0.elapsed().as_millis() as u64)
+    }
 }
 
 /// One study on its way.
@@ -151,12 +163,16 @@ impl<'a> Case<'a> {
     }
 
     /// `None` when the daemon is being stopped.
-    fn carry_out(&mut self, command: Command) -> Result<Option<Event>, ThreadError> {
+    fn carry_out(
+        &mut self,
+        command: Command,
+        clock: Monotonic,
+    ) -> Result<Option<Event>, ThreadError> {
         match command {
             Command::Inspect => self.inspect().map(Some),
             Command::Analyse { attempt } => self.analyse(attempt),
             Command::Wait { until } => {
-                let left = until.0.saturating_sub(clock::now_ms());
+                let left = until.0.saturating_sub(clock.now().0);
                 Ok(self.lane.pause(Duration::from_millis(left)).then_some(Event::Due))
             }
             Command::Seal(verdict) => self.seal(verdict).map(Some),
@@ -246,16 +262,19 @@ impl<'a> Case<'a> {
             return Ok(Some(Event::Failed(Failure::InputChanged)));
         }
         let in_use = packages.in_use();
-        let started = clock::now_ms();
+        let started = Instant::now();
         let ended = release::fresh_out(&self.folder).map_err(WorkerError::Io).and_then(|out| {
             let (setup, inputs) = (lane.device.worker_setup(), self.inputs(packages));
             worker::run(Job { setup, inputs, out: &out }, &lane.stop, &mut |stage, percent| {
                 (lane.tell)(job(job_id, running(stage, percent)));
             })
         });
-        self.run.worker_ms = clock::now_ms().saturating_sub(started);
+        self.run.worker_ms = started.elapsed().as_millis() as u64;
         match ended {
-            Ok(report) => Ok(Some(self.drafted(&report, &in_use))),
+            Ok(report) => {
+                reach("lane.drafted");
+                Ok(Some(self.drafted(&report, &in_use)))
+            }
             Err(error) if self.ended_with_the_daemon(&error) => {
                 lane.journal.append(vec![Record::Interrupted { job: job_id }])?;
                 Ok(None)

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::Confirm;
 use crate::host::errors::one_line;
+use crate::host::journal::ledger::CARRIED;
 use crate::host::journal::{Journal, Record};
 use crate::host::mqtt::{Outbox, Outgoing};
 use crate::seal::view::View;
@@ -39,12 +40,15 @@ impl JournalOutbox {
         Self { journal, confirm, with_view, marks: Arc::default() }
     }
 
-    /// Results to be sent once more, from a consumer's request or because the study came again; returns how many there are.
+    /// Results to be sent once more, from a consumer's request or because the study came again;
+    /// returns how many of them are still kept.
     pub fn resend(&self, from: u64, to: u64) -> u64 {
-        let last = self.journal.ledger().last_seq();
         let mut marks = self.marks();
         let mut added = 0;
-        for seq in (from.max(1)..=to.min(last)).take(MOST_RESENDS) {
+        let ledger = self.journal.ledger();
+        let kept =
+            (from.max(1)..=to.min(ledger.last_seq())).filter(|seq| ledger.result(*seq).is_some());
+        for seq in kept.take(MOST_RESENDS) {
             if marks.resend.len() < MOST_RESENDS && marks.resend.insert(seq) {
                 added += 1;
             }
@@ -95,6 +99,7 @@ impl Outbox for JournalOutbox {
         let mut marks = self.marks();
         let ledger = self.journal.ledger();
         marks.at_broker.retain(|seq| ledger.is_unconfirmed(*seq));
+        marks.resend.retain(|seq| ledger.result(*seq).is_some());
         let waiting = ledger.unconfirmed().filter(|seq| !marks.at_broker.contains(seq));
         let mut seqs: Vec<u64> = marks.resend.iter().copied().chain(waiting).take(2 * n).collect();
         drop(ledger);
@@ -109,7 +114,9 @@ impl Outbox for JournalOutbox {
         marks.resend.remove(&seq);
         marks.at_broker.insert(seq);
         drop(marks);
-        if self.confirm == Confirm::Broker {
+        // Consumers acknowledge the epoch that is; what was carried over from another one has the
+        // broker's word only.
+        if self.confirm == Confirm::Broker || seq >= CARRIED {
             self.journal.append_later(vec![Record::Confirm { seq }]);
         }
     }

@@ -10,6 +10,7 @@ use super::device::{Device, SOFTWARE};
 use super::sealing::clock_quality;
 use crate::host::clock;
 use crate::host::errors::one_line;
+use crate::host::fail_point::reach;
 use crate::host::files::{StateDir, write_durably};
 use crate::host::journal::Journal;
 use crate::host::mqtt::messages::{Presence, StatusSigner};
@@ -36,6 +37,7 @@ pub fn next_boot(state: &StateDir) -> io::Result<u64> {
     };
     let boot = last + 1;
     write_durably(&path, format!("{boot}\n").as_bytes(), 0o600)?;
+    reach("boot.counted");
     Ok(boot)
 }
 

@@ -7,6 +7,7 @@ use super::notice::ThreadError;
 use super::release::{self, Run};
 use crate::host::clock;
 use crate::host::errors::one_line;
+use crate::host::fail_point::reach;
 use crate::host::inbox::{self, Claim};
 use crate::host::journal::{JobId, Journal, Record, SealError};
 
@@ -32,6 +33,7 @@ fn adopt(device: &Device, journal: &Journal) -> Result<(), ThreadError> {
         let arrived_ms = claim.map_or_else(|_| clock::now_ms(), |claim| claim.arrived_ms);
         log::info!("job {job}: found in work/ without a claim, taken up");
         journal.append(vec![Record::Claim { job, arrived_ms }])?;
+        reach("recover.adopted");
     }
     Ok(())
 }
@@ -51,7 +53,10 @@ fn rebuild(device: &Device, journal: &Journal) -> Result<(), ThreadError> {
         let cose = journal.message(seq).map_err(|e| SealError::Journal(Arc::new(e)))?;
         let Some(cose) = cose else { continue };
         match release::release(&device.state, job, &cose, &Run::default()) {
-            Ok(place) => log::info!("job {job}: result written again to {}", place.display()),
+            Ok(place) => {
+                log::info!("job {job}: result written again to {}", place.display());
+                reach("recover.rebuilt");
+            }
             Err(error) => log::error!("job {job}: {}", one_line(&error)),
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use thiserror::Error;
 
+use crate::host::fail_point::reach;
 use crate::host::files::{StateDir, create_private_folder, rename_durably, write_durably};
 use crate::host::inbox::CLAIM_FILE;
 use crate::host::journal::JobId;
@@ -116,6 +117,7 @@ pub fn release(
     } else {
         collect_artefacts(folder)?;
     }
+    reach("release.collected");
     let view_json = view.to_json().map_err(|source| ReleaseError::View { job, source })?;
     let mut files = vec![(VIEW, view_json.into_bytes()), (RUN, run.to_json(job))];
     if failed {
@@ -127,9 +129,11 @@ pub fn release(
         let path = folder.join(name);
         write_durably(&path, &bytes, 0o640).map_err(io_error("write", &path))?;
     }
+    reach("release.written");
     if folder == &work {
         rename_durably(&work, &place).map_err(io_error("move the study to", &place))?;
     }
+    reach("release.moved");
     // What it says is in `run.json` now. Should it stay behind, it does no harm.
     let _ = fs::remove_file(place.join(CLAIM_FILE));
     Ok(place)

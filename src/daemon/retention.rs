@@ -2,11 +2,18 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::device::Device;
 use super::release::RESULT;
+use crate::host::fail_point::reach;
 use crate::host::inbox::INPUT;
+
+/// What was written before this moment, in Unix milliseconds, is older than the retention.
+pub fn oldest_kept_ms(device: &Device, now: SystemTime) -> u64 {
+    let now_ms = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    now_ms.saturating_sub(device.config.inbox.retention.0)
+}
 
 /// Removes every `input/` whose result is older than the configured retention; returns how many.
 /// Goes by the folders, because a study that came twice lies in two of them and has one result.
@@ -25,6 +32,7 @@ fn remove_if_old(folder: &Path, retention: Duration, now: SystemTime) -> bool {
         return false;
     }
     let removed = fs::remove_dir_all(&input);
+    reach("retention.deleted");
     if let Err(error) = &removed {
         log::warn!("cannot delete {}: {error}", input.display());
     }

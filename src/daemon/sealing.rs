@@ -1,20 +1,67 @@
-//! From a draft to a signed record: the stamp that only the daemon knows, the message, the seal.
+//! From a draft to a signed record: the stamp that only the daemon knows, the message, the seal; and
+//! the signature under the journal itself.
 
 use std::sync::Arc;
+
+use thiserror::Error;
 
 use super::device::Device;
 use super::notice::ThreadError;
 use crate::host::clock::{self, Quality};
 use crate::host::errors::one_line;
-use crate::host::journal::{JobId, Journal, SealContext, SealError};
+use crate::host::journal::{
+    Damage, JobId, Journal, JournalError, JournalHead, SealContext, SealError, Store,
+};
+use crate::host::keys::{KeyError, random};
 use crate::seal::sign::sign;
 use crate::seal::wire::{
-    ClockQuality, CompletionRule, Digest, Draft, Id8, Id16, Inputs, List, Reason, ReasonCode,
-    ResultMessage, Stamp, Status,
+    CheckpointMessage, ClockQuality, CompletionRule, Digest, Draft, Id8, Id16, Inputs, List,
+    Reason, ReasonCode, ResultMessage, Stamp, Status, WIRE_VERSION,
 };
 
 /// A result made this long after the study arrived is history: shown, but never over a newer one.
 const HISTORY_AFTER_MS: u64 = 6 * 3_600_000;
+
+/// Why the journal cannot be used.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// It cannot be opened.
+    #[error("cannot open the journal")]
+    Journal(#[from] JournalError),
+    /// No random numbers.
+    #[error("cannot name the epoch")]
+    Random(#[from] KeyError),
+}
+
+/// Opens the device's journal and starts its thread.
+pub fn open_journal(device: &Arc<Device>) -> Result<Arc<Journal>, OpenError> {
+    let mut epoch = [0; 8];
+    random(&mut epoch)?;
+    let folder = device.state.journal();
+    let (store, ledger) = Store::open(&folder, &device.trust, epoch, Damage::Refuse)?;
+    let witness = {
+        let device = device.clone();
+        move |head| checkpoint(&device, head)
+    };
+    Ok(Arc::new(Journal::start(store, ledger, clock::now_ms, Box::new(witness))))
+}
+
+/// Signs what the journal holds. Runs on its thread.
+fn checkpoint(device: &Device, head: JournalHead) -> Result<Vec<u8>, String> {
+    let message = CheckpointMessage {
+        v: WIRE_VERSION,
+        site: device.address.site.clone(),
+        device: device.address.device.clone(),
+        epoch: Id8::from(head.epoch),
+        lsn: head.lsn,
+        chain: Digest::from(head.chain),
+        last_seq: head.last_seq,
+        last_digest: Digest::from(head.last_hash),
+        signed_at_ms: clock::now_ms(),
+        clock_quality: clock_quality(),
+    };
+    sign(&message, device.signer.as_ref()).map_err(|error| one_line(&error))
+}
 
 /// What is known of a study apart from its analysis.
 #[derive(Debug, Clone)]

@@ -21,12 +21,10 @@ use super::lane::{Ended, Lane};
 use super::notice::{Notice, Tell, ThreadError};
 use super::outbox::JournalOutbox;
 use super::packages::{PackageSet, PackagesError};
-use super::sealing::clock_quality;
+use super::sealing::{self, OpenError, clock_quality};
 use super::{presence, recover, retention, telemetry};
 use crate::config::EngineKind;
-use crate::host::clock;
-use crate::host::journal::{Damage, JobId, Journal, JournalError, Store};
-use crate::host::keys::{KeyError, random};
+use crate::host::journal::{JobId, Journal, damaged_files};
 use crate::host::mqtt::Uplink;
 use crate::host::mqtt::delivery::DeliveryLimits;
 use crate::host::mqtt::link::{BrokerSettings, Credentials};
@@ -49,8 +47,8 @@ const SWEEP: Duration = Duration::from_secs(3_600);
 #[derive(Debug, Error)]
 pub enum ServiceError {
     /// The journal cannot be opened.
-    #[error("cannot open the journal")]
-    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Journal(#[from] OpenError),
     /// A package is missing or not trusted.
     #[error("the model packages cannot be used")]
     Packages(#[from] PackagesError),
@@ -63,9 +61,6 @@ pub enum ServiceError {
         /// What there is.
         found: String,
     },
-    /// No random numbers.
-    #[error("cannot name the epoch")]
-    Random(#[from] KeyError),
     /// Starting threads, signals or the runtime failed.
     #[error("cannot start the daemon's tasks")]
     Start(#[from] io::Error),
@@ -85,11 +80,7 @@ pub enum ServiceError {
 /// Runs until SIGTERM or SIGINT, or until the journal fails.
 pub fn run(device: Device) -> Result<(), ServiceError> {
     let device = Arc::new(device);
-    let mut epoch = [0; 8];
-    random(&mut epoch)?;
-    let (store, entries) = Store::open(&device.state.journal(), epoch, Damage::Refuse)?;
-    let journal = Arc::new(Journal::start(store, &entries, clock::now_ms));
-    drop(entries);
+    let journal = sealing::open_journal(&device)?;
     let packages = PackageSet::load(&device)?;
     let models = packages.in_use();
     let test = self_test(&device, packages)?;
@@ -271,6 +262,7 @@ impl Service {
                     self.uplink.publish_telemetry(telemetry.read(&self.control.journal));
                     self.uplink.refresh_status();
                     self.uplink.alarm(AlarmCode::Clock, clock_alarm());
+                    self.uplink.alarm(AlarmCode::Journal, self.journal_alarm());
                 }
                 _ = sweep.tick() => self.sweep(),
             }
@@ -312,9 +304,22 @@ impl Service {
         }
     }
 
+    /// Damage that was accepted is history, not health: it stands until the set-aside segments are
+    /// taken away.
+    fn journal_alarm(&self) -> Option<Value> {
+        let folder = self.control.device.state.journal();
+        let damaged = damaged_files(&folder);
+        (damaged > 0).then(|| json!({"reason": "damaged_segments_kept", "files": damaged}))
+    }
+
     /// On a thread of its own: deleting a large study takes its time.
     fn sweep(&self) {
+        if clock_quality() == ClockQuality::Unknown {
+            log::info!("nothing is deleted while nobody vouches for the clock");
+            return;
+        }
         let device = self.control.device.clone();
+        self.control.journal.prune(retention::oldest_kept_ms(&device, SystemTime::now()));
         tokio::task::spawn_blocking(move || {
             let removed = retention::sweep(&device, SystemTime::now());
             if removed > 0 {

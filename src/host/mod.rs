@@ -4,6 +4,8 @@ pub mod errors;
 
 pub mod files;
 
+pub mod fail_point;
+
 pub mod clock;
 
 pub mod keys;

@@ -79,6 +79,7 @@ fn every_map_has_the_fields_of_the_contract_in_its_order() {
     assert_eq!(serialised(&samples::status().sandbox), fields("sandbox"));
     assert_eq!(serialised(&samples::ack()), fields("ack"));
     assert_eq!(serialised(&samples::resend()), fields("resend"));
+    assert_eq!(serialised(&samples::checkpoint()), fields("checkpoint"));
     assert_eq!(serialised(&samples::scored_draft()), fields("draft"));
 }
 

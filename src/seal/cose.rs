@@ -33,6 +33,8 @@ pub enum MessageType {
     Ack,
     /// A consumer's request for earlier messages.
     Resend,
+    /// A device's word for what its journal holds, signed by it.
+    Checkpoint,
     /// A model package's manifest, detached.
     Manifest,
 }
@@ -45,6 +47,7 @@ impl MessageType {
             Self::Status => "application/vnd.hcc-edge.status.v1+cbor",
             Self::Ack => "application/vnd.hcc-edge.ack.v1+cbor",
             Self::Resend => "application/vnd.hcc-edge.resend.v1+cbor",
+            Self::Checkpoint => "application/vnd.hcc-edge.checkpoint.v1+cbor",
             Self::Manifest => "application/vnd.hcc-edge.manifest.v1+toml",
         }
     }

@@ -13,7 +13,8 @@ use super::wire::atoms::{List, Octets};
 use super::wire::codes::{IntendedUse, Status};
 use super::wire::reason::{Reason, ReasonCode};
 use super::wire::{
-    AckMessage, MAX_MESSAGE, ResendMessage, ResultMessage, Slug, StatusMessage, samples,
+    AckMessage, CheckpointMessage, MAX_MESSAGE, ResendMessage, ResultMessage, Slug, StatusMessage,
+    samples,
 };
 use crate::units::Millis;
 
@@ -73,6 +74,7 @@ fn judge(vector: &Value, trust: &TrustStore) -> (&'static str, Value) {
     match vector["kind"].as_str().unwrap() {
         "result" => told(verify::<ResultMessage>(&bytes, trust, topic)),
         "status" => told(verify::<StatusMessage>(&bytes, trust, topic)),
+        "checkpoint" => told(verify::<CheckpointMessage>(&bytes, trust, topic)),
         "ack" => told(verify::<AckMessage>(&bytes, trust, topic)),
         "resend" => told(verify::<ResendMessage>(&bytes, trust, topic)),
         other => panic!("unknown kind {other}"),
@@ -124,6 +126,7 @@ fn valid() -> Vec<Value> {
         good(name, MessageType::Result, DEVICE, encode(&message), view(&message))
     };
     let (status, ack, resend) = (samples::status(), samples::ack(), samples::resend());
+    let checkpoint = samples::checkpoint();
     let mut minus_19 = of("algorithm -19", "ok", &Parts { algorithm: -19, ..Parts::good() });
     minus_19["message"] = view(&samples::scored());
     vec![
@@ -131,6 +134,7 @@ fn valid() -> Vec<Value> {
         result("abstained study", samples::abstained()),
         result("failed study, first of its epoch", samples::failed()),
         good("status", MessageType::Status, DEVICE, encode(&status), view(&status)),
+        good("checkpoint", MessageType::Checkpoint, DEVICE, encode(&checkpoint), view(&checkpoint)),
         good("ack", MessageType::Ack, CONSUMER, encode(&ack), view(&ack)),
         good("resend", MessageType::Resend, CONSUMER, encode(&resend), view(&resend)),
         minus_19,
@@ -410,6 +414,7 @@ fn of(name: &str, verdict: &str, parts: &Parts) -> Value {
         MessageType::Status => "status",
         MessageType::Ack => "ack",
         MessageType::Resend => "resend",
+        MessageType::Checkpoint => "checkpoint",
         MessageType::Manifest => "manifest",
     });
     vector["seed"] = json!(hex(&[parts.seed; 32]));

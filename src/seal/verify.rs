@@ -14,7 +14,8 @@ use super::cose::{self, Envelope, EnvelopeError, KeyId, MessageType};
 use super::trust::{Role, TrustStore, TrustedKey};
 use super::wire::consistency::{Consistent, Inconsistent};
 use super::wire::{
-    AckMessage, Digest, MAX_MESSAGE, ResendMessage, ResultMessage, Slug, StatusMessage,
+    AckMessage, CheckpointMessage, Digest, MAX_MESSAGE, ResendMessage, ResultMessage, Slug,
+    StatusMessage,
 };
 use crate::units::Millis;
 
@@ -177,6 +178,7 @@ macro_rules! signed {
 
 signed!(ResultMessage, Result, Device);
 signed!(StatusMessage, Status, Device);
+signed!(CheckpointMessage, Checkpoint, Device);
 signed!(AckMessage, Ack, Consumer);
 signed!(ResendMessage, Resend, Consumer);
 
@@ -198,6 +200,15 @@ pub fn verify<T: Signed>(
         return Err(Refusal::Topic { site, device });
     }
     Ok(Verified { message, kid: key.kid, digest: cose::sha256(bytes) })
+}
+
+/// Verifies a checkpoint of one's own journal. Neither the time of signing nor the names are looked
+/// at: a clock that was wrong, or a device that was renamed, must not lose its journal.
+pub fn verify_checkpoint(bytes: &[u8], trust: &TrustStore) -> Result<CheckpointMessage, Refusal> {
+    within_limit(bytes)?;
+    let envelope = cose::open(bytes).map_err(Refusal::Envelope)?;
+    trusted(&envelope, trust, (CheckpointMessage::KIND, CheckpointMessage::ROLE))?;
+    payload(&envelope)
 }
 
 /// Decodes a message without trusting it: strict form and rules, but no signature check. For

@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use super::content::{self, Bounds};
 use super::scan::Ready;
+use crate::host::fail_point::reach;
 use crate::host::files::{
     StateDir, create_private_folder, rename_durably, sync_folder, write_durably,
 };
@@ -149,7 +150,9 @@ pub fn take(state: &StateDir, from: &Path, claim: Claim) -> Result<Option<Claim>
     }
     prepare(state, &folder, &claim)
         .map_err(|source| io_error("cannot prepare the claim in", &folder, source))?;
+    reach("claim.prepared");
     let taken = rename_durably(from, &folder.join(INPUT));
+    reach("claim.moved");
     let Err(source) = taken else { return Ok(Some(claim)) };
     if !is_there(&folder.join(INPUT)) {
         remove_attempt(&folder).map_err(|error| io_error("cannot remove", &folder, error))?;

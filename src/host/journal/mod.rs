@@ -14,19 +14,34 @@
 //! All integers are little-endian; bodies are packed CBOR. At opening, a record that is cut off at
 //! the very end of the last segment is a torn write: it was never acknowledged and is truncated.
 //! Anything else that does not hold is damage, and the journal refuses to open until an operator
-//! accepts it; the damaged segments are then set aside and a new epoch begins.
+//! accepts it; the damaged segments are then set aside, a new epoch begins, and what can be read of
+//! undelivered results is carried over.
+//!
+//! A checkpoint is the device's signature under the chain. One begins every segment but the first,
+//! and one follows every 256 records, so that nobody who has the disk and not the key can rewrite
+//! what is older. Segments that nothing needs any more and that are older than the retention are
+//! deleted; `base.cose`, the checkpoint that the oldest kept segment begins with, says where the
+//! journal starts then.
 
 pub mod record;
 
 mod segment;
 
-mod store;
-
 pub mod ledger;
+
+mod base;
+
+mod replay;
+
+mod store;
 
 mod thread;
 
+#[cfg(test)]
+mod testing;
+
 pub use ledger::{JobState, Ledger, ResultEntry};
 pub use record::{JobId, Record};
-pub use store::{Damage, Entry, JournalError, Store, inspect};
-pub use thread::{Journal, SealContext, SealError};
+pub use replay::inspect;
+pub use store::{Damage, Entry, JournalError, Store, damaged_files};
+pub use thread::{Journal, JournalHead, SealContext, SealError};

@@ -93,6 +93,18 @@ pub enum Record {
         /// Which result.
         seq: u64,
     },
+    /// The device's signature under everything before it; begins every segment but the first.
+    Checkpoint {
+        /// COSE_Sign1 of a `CheckpointMessage`.
+        cose: Vec<u8>,
+    },
+    /// A signed result of an earlier epoch whose journal was damaged before it was delivered.
+    Carried {
+        /// Its number in the outbox, from [`super::ledger::CARRIED`].
+        number: u64,
+        /// COSE_Sign1, exactly as it will be sent.
+        cose: Vec<u8>,
+    },
 }
 
 /// A body that is not what its type says.
@@ -101,12 +113,44 @@ pub enum Record {
 pub struct BadRecord(pub &'static str);
 
 impl Record {
+    /// The kinds' names, by type number from 1.
+    pub const KINDS: [&'static str; 9] = [
+        "claim",
+        "try",
+        "result",
+        "duplicate",
+        "released",
+        "confirm",
+        "interrupted",
+        "checkpoint",
+        "carried",
+    ];
+
+    /// What kind of record it is.
+    pub fn kind(&self) -> &'static str {
+        Self::KINDS[usize::from(self.number()) - 1]
+    }
+
+    fn number(&self) -> u8 {
+        match self {
+            Self::Claim { .. } => 1,
+            Self::Try { .. } => 2,
+            Self::Result { .. } => 3,
+            Self::Duplicate { .. } => 4,
+            Self::Released { .. } => 5,
+            Self::Confirm { .. } => 6,
+            Self::Interrupted { .. } => 7,
+            Self::Checkpoint { .. } => 8,
+            Self::Carried { .. } => 9,
+        }
+    }
+
     /// Type number and body.
     pub(super) fn encode(&self) -> Result<(u8, Vec<u8>), BadRecord> {
         let bytes = |id: &JobId| ByteArray::new(id.0);
-        let (number, body) = match self {
-            Self::Claim { job, arrived_ms } => (1, pack(&(bytes(job), arrived_ms))),
-            Self::Try { job, attempt } => (2, pack(&(bytes(job), attempt))),
+        let body = match self {
+            Self::Claim { job, arrived_ms } => pack(&(bytes(job), arrived_ms)),
+            Self::Try { job, attempt } => pack(&(bytes(job), attempt)),
             Self::Result { job, seq, result_id, failed, cose } => {
                 let body = ResultBody {
                     job: bytes(job),
@@ -115,18 +159,20 @@ impl Record {
                     failed: *failed,
                     cose: ByteBuf::from(cose.clone()),
                 };
-                (3, pack(&body))
+                pack(&body)
             }
-            Self::Duplicate { job, seq } => (4, pack(&(bytes(job), seq))),
-            Self::Released { job } => (5, pack(&(bytes(job),))),
-            Self::Confirm { seq } => (6, pack(&(seq,))),
-            Self::Interrupted { job } => (7, pack(&(bytes(job),))),
+            Self::Duplicate { job, seq } => pack(&(bytes(job), seq)),
+            Self::Released { job } => pack(&(bytes(job),)),
+            Self::Confirm { seq } => pack(&(seq,)),
+            Self::Interrupted { job } => pack(&(bytes(job),)),
+            Self::Checkpoint { cose } => pack(&(serde_bytes::Bytes::new(cose),)),
+            Self::Carried { number, cose } => pack(&(number, serde_bytes::Bytes::new(cose))),
         };
         let body = body?;
         if body.len() > MAX_BODY {
             return Err(BadRecord("a record longer than the journal takes"));
         }
-        Ok((number, body))
+        Ok((self.number(), body))
     }
 
     /// The record with this type number and body.
@@ -166,6 +212,14 @@ impl Record {
             7 => {
                 let (job,) = unpack(body)?;
                 Self::Interrupted { job: id(job) }
+            }
+            8 => {
+                let (cose,): (ByteBuf,) = unpack(body)?;
+                Self::Checkpoint { cose: cose.into_vec() }
+            }
+            9 => {
+                let (number, cose): (u64, ByteBuf) = unpack(body)?;
+                Self::Carried { number, cose: cose.into_vec() }
             }
             _ => return Err(BadRecord("a record of an unknown type")),
         })
@@ -215,6 +269,8 @@ pub(super) mod tests {
             job.clone().prop_map(|job| Record::Released { job }),
             job.prop_map(|job| Record::Interrupted { job }),
             any::<u64>().prop_map(|seq| Record::Confirm { seq }),
+            (any::<u64>(), "[ -~]{0,200}")
+                .prop_map(|(number, cose)| Record::Carried { number, cose: cose.into_bytes() }),
         ]
     }
 
@@ -249,7 +305,7 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn hostile_bodies_never_panic(number in 0u8..9, body in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn hostile_bodies_never_panic(number in 0u8..11, body in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = Record::decode(number, &body);
         }
     }

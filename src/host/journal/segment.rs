@@ -95,10 +95,9 @@ pub(super) enum Stop {
     Wrong(&'static str),
 }
 
-/// Everything a segment holds.
+/// How far a segment holds.
 #[derive(Debug)]
 pub(super) struct Scan {
-    pub(super) records: Vec<Stored>,
     /// Chain and lsn after the last sound record.
     pub(super) chain: Chain,
     pub(super) next_lsn: u64,
@@ -108,22 +107,27 @@ pub(super) struct Scan {
     pub(super) stop: Option<Stop>,
 }
 
-/// Reads the records of a segment whose header is `header`.
-pub(super) fn scan(bytes: &[u8], header: &Header) -> Scan {
-    let mut scan = Scan {
-        records: Vec::new(),
-        chain: header.chain,
-        next_lsn: header.first_lsn,
-        sound: HEADER_BYTES,
-        stop: None,
-    };
+/// Reads the records of a segment whose header is `header`. `see` gets each of them with the chain
+/// before it, and says what is wrong with it beyond its bytes.
+pub(super) fn scan(
+    bytes: &[u8],
+    header: &Header,
+    see: &mut dyn FnMut(Stored, &Chain) -> Result<(), &'static str>,
+) -> Scan {
+    let mut scan =
+        Scan { chain: header.chain, next_lsn: header.first_lsn, sound: HEADER_BYTES, stop: None };
     while scan.sound < bytes.len() {
-        match read_record(&bytes[scan.sound..], &scan) {
-            Ok((stored, chain)) => {
+        let read = read_record(&bytes[scan.sound..], &scan);
+        let seen = read.and_then(|(stored, chain)| {
+            let length = stored.length as usize;
+            see(stored, &scan.chain).map_err(Stop::Wrong)?;
+            Ok((length, chain))
+        });
+        match seen {
+            Ok((length, chain)) => {
                 scan.chain = chain;
                 scan.next_lsn += 1;
-                scan.sound += stored.length as usize;
-                scan.records.push(stored);
+                scan.sound += length;
             }
             Err(stop) => {
                 scan.stop = Some(judge(stop, &bytes[scan.sound..]));
@@ -138,16 +142,28 @@ pub(super) fn scan(bytes: &[u8], header: &Header) -> Scan {
 /// early, or the file system left zeros where it should be, and nothing sound follows it.
 fn judge(stop: Stop, rest: &[u8]) -> Stop {
     match stop {
-        Stop::CutOff if sound_record_within(rest) => Stop::Wrong("a record's length is wrong"),
+        Stop::CutOff if is_whole_under_another_length(rest) || next_record(rest).is_some() => {
+            Stop::Wrong("a record's length is wrong")
+        }
         Stop::Wrong(_) if rest.iter().all(|byte| *byte == 0) => Stop::CutOff,
         other => other,
     }
 }
 
-/// Whether a whole record with a matching checksum starts anywhere after the first byte.
-fn sound_record_within(rest: &[u8]) -> bool {
-    (1..rest.len()).any(|start| {
-        let bytes = &rest[start..];
+/// Whether the rest of the file is one sound record but for the length it claims. A torn write ends
+/// early; this one has all its bytes.
+fn is_whole_under_another_length(rest: &[u8]) -> bool {
+    let Some(body) = rest.len().checked_sub(HEAD_BYTES + TAIL_BYTES) else { return false };
+    let (checked, tail) = rest.split_at(HEAD_BYTES + body);
+    let length = (body as u32).to_le_bytes();
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&length), &checked[4..]);
+    tail[..4] == crc.to_le_bytes()
+}
+
+/// Where the next whole record with a matching checksum starts, after the first byte.
+fn next_record(rest: &[u8]) -> Option<usize> {
+    (1..rest.len()).find(|start| {
+        let bytes = &rest[*start..];
         let plausible = bytes.len() >= HEAD_BYTES + TAIL_BYTES && bytes[5..8] == [VERSION, 0, 0];
         let body_bytes =
             if plausible { u32::from_le_bytes(array(&bytes[..4])) as usize } else { 0 };
@@ -159,30 +175,85 @@ fn sound_record_within(rest: &[u8]) -> bool {
     })
 }
 
-fn read_record(bytes: &[u8], so_far: &Scan) -> Result<(Stored, Chain), Stop> {
+/// Every record of a segment whose bytes hold, whatever lies between them: for what can be saved
+/// from a damaged journal. The chain and the numbers are not looked at.
+pub(super) fn salvage(bytes: &[u8], see: &mut dyn FnMut(Record)) {
+    let mut at = HEADER_BYTES.min(bytes.len());
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        match parse_record(rest) {
+            Ok((head, record)) => {
+                see(record);
+                at += head.whole_bytes;
+            }
+            Err(_) => match next_record(rest) {
+                Some(step) => at += step,
+                None => return,
+            },
+        }
+    }
+}
+
+/// The fixed part of a record whose checksum holds.
+struct Head {
+    lsn: u64,
+    time_ms: u64,
+    checked_bytes: usize,
+    whole_bytes: usize,
+}
+
+/// The record at the start of `bytes`, by its own checksum alone.
+fn parse_record(bytes: &[u8]) -> Result<(Head, Record), Stop> {
     let head = bytes.get(..HEAD_BYTES).ok_or(Stop::CutOff)?;
     let body_bytes = u32::from_le_bytes(array(&head[..4])) as usize;
     if body_bytes > MAX_BODY {
         return Err(Stop::Wrong("a record's length is out of range"));
     }
-    let checked = HEAD_BYTES + body_bytes;
-    let whole = bytes.get(..checked + TAIL_BYTES).ok_or(Stop::CutOff)?;
-    if whole[checked..checked + 4] != crc32c::crc32c(&whole[..checked]).to_le_bytes() {
+    let checked_bytes = HEAD_BYTES + body_bytes;
+    let whole_bytes = checked_bytes + TAIL_BYTES;
+    let whole = bytes.get(..whole_bytes).ok_or(Stop::CutOff)?;
+    let crc = crc32c::crc32c(&whole[..checked_bytes]).to_le_bytes();
+    if whole[checked_bytes..checked_bytes + 4] != crc {
         return Err(Stop::Wrong("a record's checksum is wrong"));
     }
-    let chain = next_chain(&so_far.chain, &whole[..checked + 4]);
-    if whole[checked + 4..] != chain {
-        return Err(Stop::Wrong("a record does not continue the hash chain"));
-    }
-    let lsn = u64::from_le_bytes(array(&head[8..16]));
-    if lsn != so_far.next_lsn || head[5] != VERSION || head[6..8] != [0, 0] {
-        return Err(Stop::Wrong("a record's number or version is wrong"));
+    if head[5] != VERSION || head[6..8] != [0, 0] {
+        return Err(Stop::Wrong("a record's version is wrong"));
     }
     let record =
-        Record::decode(head[4], &whole[HEAD_BYTES..checked]).map_err(|e| Stop::Wrong(e.0))?;
+        Record::decode(head[4], &whole[HEAD_BYTES..checked_bytes]).map_err(|e| Stop::Wrong(e.0))?;
+    let lsn = u64::from_le_bytes(array(&head[8..16]));
     let time_ms = u64::from_le_bytes(array(&head[16..24]));
-    let (offset, length) = (so_far.sound as u64, whole.len() as u64);
+    Ok((Head { lsn, time_ms, checked_bytes, whole_bytes }, record))
+}
+
+fn read_record(bytes: &[u8], so_far: &Scan) -> Result<(Stored, Chain), Stop> {
+    let (head, record) = parse_record(bytes)?;
+    let chained = head.checked_bytes + 4;
+    let chain = next_chain(&so_far.chain, &bytes[..chained]);
+    if bytes[chained..head.whole_bytes] != chain {
+        return Err(Stop::Wrong("a record does not continue the hash chain"));
+    }
+    if head.lsn != so_far.next_lsn {
+        return Err(Stop::Wrong("a record's number is wrong"));
+    }
+    let (lsn, time_ms) = (head.lsn, head.time_ms);
+    let (offset, length) = (so_far.sound as u64, head.whole_bytes as u64);
     Ok((Stored { lsn, time_ms, record, offset, length }, chain))
+}
+
+/// Length of a whole record whose first four bytes are these.
+pub(super) fn record_bytes(length: [u8; 4]) -> u64 {
+    (HEAD_BYTES + TAIL_BYTES) as u64 + u64::from(u32::from_le_bytes(length))
+}
+
+/// The record that these bytes are, no more and no less, by its own checksum.
+pub(super) fn whole_record(bytes: &[u8]) -> Result<Record, &'static str> {
+    match parse_record(bytes) {
+        Ok((head, record)) if head.whole_bytes == bytes.len() => Ok(record),
+        Ok(_) => Err("a record's length is wrong"),
+        Err(Stop::Wrong(why)) => Err(why),
+        Err(Stop::CutOff) => Err("a record is cut off"),
+    }
 }
 
 /// The bytes of a slice whose length the caller knows.

@@ -1,5 +1,6 @@
-//! The segments on disk: opening with replay, appending with fsync, setting damage aside.
+//! The segments on disk: opening, appending with fsync, pruning, setting damage aside.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -7,14 +8,25 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::base;
+use super::ledger::Ledger;
 use super::record::{BadRecord, Record};
-use super::segment::{self, Chain, HEADER_BYTES, Header, Stop, Stored};
+use super::replay::{Replay, SegmentEnd, replay, salvage};
+use super::segment::{self, Chain, HEADER_BYTES, Header};
+use crate::host::fail_point::{reach, reach_journal, segment_bytes};
 use crate::host::files::{sync_folder, write_durably};
+use crate::seal::trust::TrustStore;
 
 /// A segment is closed when it has reached this size, in bytes.
 pub const SEGMENT_BYTES: u64 = 8 << 20;
 /// The most segments that are opened: 8 GiB of records.
 pub const MAX_SEGMENTS: usize = 1024;
+/// Segments that are kept free for what is under way when intake stops.
+const RESERVED_SEGMENTS: usize = 24;
+/// What the name of a file set aside ends with.
+const DAMAGED: &str = "damaged";
+/// Records after which a checkpoint is due.
+const CHECKPOINT_EVERY: u64 = 256;
 
 /// Why the journal cannot be used. After any of these nothing more is written.
 #[derive(Debug, Error)]
@@ -48,6 +60,12 @@ pub enum JournalError {
     /// The record cannot be written.
     #[error("a record that cannot be written: {0}")]
     BadRecord(#[from] BadRecord),
+    /// Everything that may be kept is kept.
+    #[error("the journal at {} has {MAX_SEGMENTS} segments, none of which may be pruned", .0.display())]
+    Full(PathBuf),
+    /// The device does not sign what its journal holds.
+    #[error("a checkpoint cannot be signed: {0}")]
+    Checkpoint(String),
 }
 
 /// One record of the replay.
@@ -66,21 +84,41 @@ pub struct Entry {
 /// Where a record lies on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    segment: u64,
-    offset: u64,
-    length: u64,
+    pub(super) segment: u64,
+    pub(super) offset: u64,
+    pub(super) length: u64,
+}
+
+impl Place {
+    pub(super) fn segment(self) -> u64 {
+        self.segment
+    }
+}
+
+/// Where the journal ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) epoch: [u8; 8],
+    /// Number of records.
+    pub(super) lsn: u64,
+    /// Hash chain over them.
+    pub(super) chain: Chain,
 }
 
 /// The open journal: one writer, held by a lock.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
-    epoch: [u8; 8],
-    chain: Chain,
-    next_lsn: u64,
+    head: Head,
     segment: u64,
     file: File,
     written: u64,
+    segment_bytes: u64,
+    /// Records since the last checkpoint.
+    unwitnessed: u64,
+    /// Segments before the one that is written, oldest first.
+    closed: VecDeque<SegmentEnd>,
+    last_ms: u64,
     _lock: File,
 }
 
@@ -89,89 +127,145 @@ pub struct Store {
 pub enum Damage {
     /// Damage before the tail is an error.
     Refuse,
-    /// Damaged segments are renamed to `*.damaged` and a new epoch begins.
+    /// Damaged segments are renamed to `*.damaged` and a new epoch begins; what they hold of
+    /// unconfirmed results is carried over and sent as it was signed.
     Accept,
 }
 
 impl Store {
-    /// Opens or creates the journal in `folder` and replays it. `new_epoch` is used when there is no
-    /// epoch yet, and for the epoch after accepted damage.
+    /// Opens or creates the journal in `folder` and folds it into a ledger. `trust` knows the device
+    /// keys that may have signed its checkpoints. `new_epoch` is used when there is no epoch yet, and
+    /// for the epoch after accepted damage.
     pub fn open(
         folder: &Path,
+        trust: &TrustStore,
         new_epoch: [u8; 8],
         damage: Damage,
-    ) -> Result<(Self, Vec<Entry>), JournalError> {
+    ) -> Result<(Self, Ledger), JournalError> {
         let lock = lock(folder)?;
-        let segments = list_segments(folder)?;
-        let replay = replay(folder, &segments).or_else(|error| match (damage, &error) {
-            (Damage::Accept, JournalError::Damaged { .. }) => {
-                set_aside(folder, &segments)?;
-                Ok(Replay::empty())
+        match replay(folder, trust, &mut |_| ()) {
+            Ok(Replay { ends, head: Some(head), ledger, stale, since_checkpoint, .. }) => {
+                remove(folder, &stale)?;
+                let mut store = Self::resume(folder, lock, head, ends)?;
+                store.unwitnessed = since_checkpoint;
+                Ok((store, ledger))
             }
-            _ => Err(error),
-        })?;
-        let number = segments.last().map_or(0, |last| last + 1);
-        match replay.tail {
-            Some(tail) => {
-                let path = segment_path(folder, tail.segment);
-                let io = |doing, source| JournalError::Io { doing, path: path.clone(), source };
-                let mut file = OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .open(&path)
-                    .map_err(|e| io("opening the last segment", e))?;
-                file.set_len(tail.length).map_err(|e| io("truncating a torn record", e))?;
-                file.sync_all().map_err(|e| io("syncing the last segment", e))?;
-                file.seek(SeekFrom::End(0)).map_err(|e| io("seeking to the end", e))?;
-                let store = Self {
-                    folder: folder.to_owned(),
-                    epoch: tail.epoch,
-                    chain: tail.chain,
-                    next_lsn: tail.next_lsn,
-                    segment: tail.segment,
-                    file,
-                    written: tail.length,
-                    _lock: lock,
-                };
-                Ok((store, replay.entries))
+            Ok(Replay { head: None, .. }) => {
+                Ok((Self::begin(folder, lock, new_epoch, 0)?, Ledger::default()))
             }
-            None => {
-                let header = Header { epoch: new_epoch, first_lsn: 0, chain: [0; 32] };
-                let file = create_segment(folder, number, &header)?;
-                let store = Self {
-                    folder: folder.to_owned(),
-                    epoch: new_epoch,
-                    chain: [0; 32],
-                    next_lsn: 0,
-                    segment: number,
-                    file,
-                    written: HEADER_BYTES as u64,
-                    _lock: lock,
-                };
-                Ok((store, Vec::new()))
+            Err(JournalError::Damaged { .. }) if damage == Damage::Accept => {
+                Self::begin_anew(folder, lock, new_epoch)
             }
+            Err(error) => Err(error),
         }
+    }
+
+    /// Goes on at the end of the last segment, from which a torn write is cut off.
+    fn resume(
+        folder: &Path,
+        lock: File,
+        head: Head,
+        mut ends: VecDeque<SegmentEnd>,
+    ) -> Result<Self, JournalError> {
+        let tail = ends.pop_back().expect("a journal with a head has a segment");
+        let path = segment_path(folder, tail.number);
+        let io = |doing, source| JournalError::Io { doing, path: path.clone(), source };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(|e| io("opening the last segment", e))?;
+        file.set_len(tail.length).map_err(|e| io("truncating a torn record", e))?;
+        // What was replayed may be in memory only: it counts from here on.
+        file.sync_all().map_err(|e| io("syncing the last segment", e))?;
+        file.seek(SeekFrom::End(0)).map_err(|e| io("seeking to the end", e))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            head,
+            segment: tail.number,
+            file,
+            written: tail.length,
+            segment_bytes: segment_bytes(SEGMENT_BYTES),
+            unwitnessed: 0,
+            closed: ends,
+            last_ms: tail.last_ms,
+            _lock: lock,
+        })
+    }
+
+    /// A new epoch in segment `number`.
+    fn begin(folder: &Path, lock: File, epoch: [u8; 8], number: u64) -> Result<Self, JournalError> {
+        let head = Head { epoch, lsn: 0, chain: [0; 32] };
+        Ok(Self {
+            folder: folder.to_owned(),
+            head,
+            segment: number,
+            file: create_segment(folder, number, &head)?,
+            written: HEADER_BYTES as u64,
+            segment_bytes: segment_bytes(SEGMENT_BYTES),
+            unwitnessed: 0,
+            closed: VecDeque::new(),
+            last_ms: 0,
+            _lock: lock,
+        })
+    }
+
+    /// Carries over what can be read, then sets the damaged segments aside. A crash in between
+    /// leaves a journal that is damaged still and holds everything, so that this can be repeated.
+    fn begin_anew(
+        folder: &Path,
+        lock: File,
+        epoch: [u8; 8],
+    ) -> Result<(Self, Ledger), JournalError> {
+        let old = list_segments(folder)?;
+        let carried = salvage(folder, &old)?;
+        let first = old.last().map_or(0, |last| last + 1);
+        set_base_aside(folder)?;
+        let mut store = Self::begin(folder, lock, epoch, first)?;
+        let mut ledger = Ledger::default();
+        for group in carried.chunks(64) {
+            store.append(group, 0)?.into_iter().for_each(|entry| ledger.apply(entry));
+        }
+        set_aside(folder, &old)?;
+        Ok((store, ledger))
     }
 
     /// The epoch of this journal.
     pub fn epoch(&self) -> [u8; 8] {
-        self.epoch
+        self.head.epoch
     }
 
-    /// The chain value after the last record.
-    pub fn chain(&self) -> [u8; 32] {
-        self.chain
+    /// Where it ends.
+    pub(super) fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Whether the next group goes to a new segment.
+    pub(super) fn is_segment_full(&self) -> bool {
+        self.written >= self.segment_bytes
+    }
+
+    /// Whether the next group has to begin with a checkpoint.
+    pub(super) fn wants_checkpoint(&self) -> bool {
+        let begins_segment = self.written == HEADER_BYTES as u64 && self.head.lsn > 0;
+        begins_segment || self.unwitnessed >= CHECKPOINT_EVERY
+    }
+
+    /// Whether so many segments are kept that no more work should be taken in.
+    pub fn is_nearly_full(&self) -> bool {
+        self.closed.len() + RESERVED_SEGMENTS >= MAX_SEGMENTS
     }
 
     /// Appends records and syncs once. When it returns, they are durable.
-    pub fn append(&mut self, records: &[Record], time_ms: u64) -> Result<Vec<Entry>, JournalError> {
-        if self.written >= SEGMENT_BYTES {
-            self.roll()?;
-        }
+    pub(super) fn append(
+        &mut self,
+        records: &[Record],
+        time_ms: u64,
+    ) -> Result<Vec<Entry>, JournalError> {
         let mut bytes = Vec::new();
-        let mut chain = self.chain;
+        let mut chain = self.head.chain;
         let mut entries = Vec::with_capacity(records.len());
-        for (lsn, record) in (self.next_lsn..).zip(records) {
+        for (lsn, record) in (self.head.lsn..).zip(records) {
             let start = bytes.len();
             chain = segment::encode_record(&mut bytes, record, (lsn, time_ms), &chain)?;
             let place = Place {
@@ -181,51 +275,115 @@ impl Store {
             };
             entries.push(Entry { lsn, time_ms, record: record.clone(), place });
         }
-        let path = || segment_path(&self.folder, self.segment);
-        let io = |doing, source| JournalError::Io { doing, path: path(), source };
-        self.file.write_all(&bytes).map_err(|e| io("writing a record", e))?;
-        self.file.sync_data().map_err(|e| io("syncing a record", e))?;
-        self.chain = chain;
-        self.next_lsn += records.len() as u64;
+        self.write(records, &bytes)?;
+        for record in records {
+            let witnessed = matches!(record, Record::Checkpoint { .. });
+            self.unwitnessed = if witnessed { 0 } else { self.unwitnessed + 1 };
+        }
+        self.head.chain = chain;
+        self.head.lsn += records.len() as u64;
         self.written += bytes.len() as u64;
+        self.last_ms = self.last_ms.max(time_ms);
         Ok(entries)
+    }
+
+    fn write(&mut self, records: &[Record], bytes: &[u8]) -> Result<(), JournalError> {
+        let path = segment_path(&self.folder, self.segment);
+        let io = |doing| move |source| JournalError::Io { doing, path, source };
+        let kinds = || records.iter().map(Record::kind);
+        reach_journal(kinds(), "unwritten");
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        let written = self.file.write_all(first).and_then(|()| {
+            reach_journal(kinds(), "torn");
+            self.file.write_all(second)
+        });
+        written.map_err(io("writing a record"))?;
+        reach_journal(kinds(), "unsynced");
+        let path = segment_path(&self.folder, self.segment);
+        let io = |doing| move |source| JournalError::Io { doing, path, source };
+        self.file.sync_data().map_err(io("syncing a record"))?;
+        reach_journal(kinds(), "synced");
+        Ok(())
     }
 
     /// Reads a record again and checks its checksum.
     pub fn read(&self, place: Place) -> Result<Record, JournalError> {
-        let path = segment_path(&self.folder, place.segment);
-        let io =
-            |source| JournalError::Io { doing: "reading a record", path: path.clone(), source };
-        let mut file = File::open(&path).map_err(io)?;
-        file.seek(SeekFrom::Start(place.offset)).map_err(io)?;
-        let mut bytes = vec![0; place.length as usize];
-        file.read_exact(&mut bytes).map_err(io)?;
-        let body = bytes.get(24..bytes.len().saturating_sub(36)).unwrap_or_default();
-        let checked = &bytes[..bytes.len().saturating_sub(36)];
-        let crc = bytes.get(checked.len()..checked.len() + 4).unwrap_or_default();
-        if crc != crc32c::crc32c(checked).to_le_bytes() {
-            let why = "a record's checksum is wrong".to_owned();
-            return Err(JournalError::Damaged { path, offset: place.offset, why });
-        }
-        Ok(Record::decode(bytes[4], body)?)
+        read_at(&self.folder, place)
     }
 
-    fn roll(&mut self) -> Result<(), JournalError> {
+    /// Closes the segment and begins the next one.
+    pub(super) fn roll(&mut self) -> Result<(), JournalError> {
+        if self.closed.len() + 1 >= MAX_SEGMENTS {
+            return Err(JournalError::Full(self.folder.clone()));
+        }
         let number = self.segment + 1;
-        let header = Header { epoch: self.epoch, first_lsn: self.next_lsn, chain: self.chain };
-        self.file = create_segment(&self.folder, number, &header)?;
+        self.file = create_segment(&self.folder, number, &self.head)?;
+        let (length, last_ms) = (self.written, self.last_ms);
+        self.closed.push_back(SegmentEnd { number: self.segment, length, last_ms });
         self.segment = number;
         self.written = HEADER_BYTES as u64;
+        reach("journal.rolled");
         Ok(())
+    }
+
+    /// Deletes the oldest segments as long as nothing in them is younger than `before_ms`, and none
+    /// of them is `needed` or later. Returns the first segment that is kept, if any was deleted.
+    pub(super) fn prune(
+        &mut self,
+        before_ms: u64,
+        needed: Option<u64>,
+    ) -> Result<Option<u64>, JournalError> {
+        let old = |end: &&SegmentEnd| {
+            end.last_ms < before_ms && needed.is_none_or(|needed| end.number < needed)
+        };
+        let count = self.closed.iter().take_while(old).count();
+        let next = self.closed.get(count).map_or(self.segment, |end| end.number);
+        let at_its_start = next == self.segment && self.written == HEADER_BYTES as u64;
+        if count == 0 || at_its_start {
+            return Ok(None);
+        }
+        base::write(&self.folder, &self.first_checkpoint(next)?)?;
+        reach("journal.base_written");
+        let doomed: Vec<u64> = self.closed.drain(..count).map(|end| end.number).collect();
+        remove(&self.folder, &doomed)?;
+        Ok(Some(next))
+    }
+
+    /// The checkpoint that a segment begins with.
+    fn first_checkpoint(&self, segment: u64) -> Result<Vec<u8>, JournalError> {
+        let path = segment_path(&self.folder, segment);
+        let io =
+            |source| JournalError::Io { doing: "reading a segment", path: path.clone(), source };
+        let mut file = File::open(&path).map_err(io)?;
+        file.seek(SeekFrom::Start(HEADER_BYTES as u64)).map_err(io)?;
+        let mut length = [0; 4];
+        file.read_exact(&mut length).map_err(io)?;
+        let (offset, length) = (HEADER_BYTES as u64, segment::record_bytes(length));
+        match read_at(&self.folder, Place { segment, offset, length })? {
+            Record::Checkpoint { cose } => Ok(cose),
+            _ => {
+                let why = "the segment does not begin with a checkpoint".to_owned();
+                Err(JournalError::Damaged { path, offset, why })
+            }
+        }
     }
 }
 
-/// Reads a journal without opening it for writing, for `journal tail` and `journal check`.
-pub fn inspect(folder: &Path) -> Result<Vec<Entry>, JournalError> {
-    Ok(replay(folder, &list_segments(folder)?)?.entries)
+fn read_at(folder: &Path, place: Place) -> Result<Record, JournalError> {
+    let path = segment_path(folder, place.segment);
+    let io = |source| JournalError::Io { doing: "reading a record", path: path.clone(), source };
+    let mut file = File::open(&path).map_err(io)?;
+    file.seek(SeekFrom::Start(place.offset)).map_err(io)?;
+    let mut bytes = vec![0; place.length as usize];
+    file.read_exact(&mut bytes).map_err(io)?;
+    segment::whole_record(&bytes).map_err(|why| JournalError::Damaged {
+        path,
+        offset: place.offset,
+        why: why.to_owned(),
+    })
 }
 
-fn segment_path(folder: &Path, number: u64) -> PathBuf {
+pub(super) fn segment_path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:08}.seg"))
 }
 
@@ -246,7 +404,28 @@ fn lock(folder: &Path) -> Result<File, JournalError> {
     }
 }
 
-fn create_segment(folder: &Path, number: u64, header: &Header) -> Result<File, JournalError> {
+/// Deletes segments, the oldest first, so that what a power cut leaves is still the end.
+fn remove(folder: &Path, segments: &[u64]) -> Result<(), JournalError> {
+    if segments.is_empty() {
+        return Ok(());
+    }
+    for number in segments {
+        let path = segment_path(folder, *number);
+        fs::remove_file(&path).map_err(|source| JournalError::Io {
+            doing: "deleting a segment",
+            path,
+            source,
+        })?;
+        reach("journal.segment_deleted");
+    }
+    sync_folder(folder).map_err(|source| {
+        let path = folder.to_owned();
+        JournalError::Io { doing: "syncing the folder", path, source }
+    })
+}
+
+fn create_segment(folder: &Path, number: u64, head: &Head) -> Result<File, JournalError> {
+    let header = Header { epoch: head.epoch, first_lsn: head.lsn, chain: head.chain };
     let path = segment_path(folder, number);
     let io = |source| JournalError::Io { doing: "creating a segment", path: path.clone(), source };
     write_durably(&path, &header.encode(), 0o600).map_err(io)?;
@@ -256,7 +435,7 @@ fn create_segment(folder: &Path, number: u64, header: &Header) -> Result<File, J
 }
 
 /// The numbers of the segments, ascending.
-fn list_segments(folder: &Path) -> Result<Vec<u64>, JournalError> {
+pub(super) fn list_segments(folder: &Path) -> Result<Vec<u64>, JournalError> {
     let io = |source| JournalError::Io { doing: "listing", path: folder.to_owned(), source };
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder).map_err(io)? {
@@ -274,261 +453,37 @@ fn list_segments(folder: &Path) -> Result<Vec<u64>, JournalError> {
     Ok(numbers)
 }
 
-/// What the segments hold together.
-struct Replay {
-    entries: Vec<Entry>,
-    tail: Option<Tail>,
-    last_seq: u64,
-}
-
-struct Tail {
-    segment: u64,
-    epoch: [u8; 8],
-    chain: Chain,
-    next_lsn: u64,
-    length: u64,
-}
-
-impl Replay {
-    fn empty() -> Self {
-        Self { entries: Vec::new(), tail: None, last_seq: 0 }
-    }
-
-    /// Whether a segment goes on where the replay is; the first one starts an epoch, so that a lost
-    /// first segment is noticed.
-    fn continues_with(&self, number: u64, header: &Header) -> bool {
-        match &self.tail {
-            None => header.first_lsn == 0 && header.chain == [0; 32],
-            Some(tail) => {
-                let (first_lsn, chain) = (tail.next_lsn, tail.chain);
-                let next = Header { epoch: tail.epoch, first_lsn, chain };
-                tail.segment + 1 == number && *header == next
-            }
-        }
-    }
-
-    /// Takes note of a result's number; false when it is not the next one.
-    fn counts_on(&mut self, record: &Record) -> bool {
-        let Record::Result { seq, .. } = record else { return true };
-        self.last_seq += 1;
-        *seq == self.last_seq
-    }
-}
-
-fn replay(folder: &Path, segments: &[u64]) -> Result<Replay, JournalError> {
-    let mut replay = Replay::empty();
-    for (index, number) in segments.iter().enumerate() {
-        let path = segment_path(folder, *number);
-        let damaged = |offset: u64, why: &str| JournalError::Damaged {
-            path: path.clone(),
-            offset,
-            why: why.to_owned(),
-        };
-        let bytes = fs::read(&path).map_err(|source| JournalError::Io {
-            doing: "reading a segment",
-            path: path.clone(),
-            source,
-        })?;
-        let header =
-            Header::decode(&bytes).ok_or_else(|| damaged(0, "the segment's header is wrong"))?;
-        if !replay.continues_with(*number, &header) {
-            return Err(damaged(0, "the segment does not continue the one before it"));
-        }
-        let scan = segment::scan(&bytes, &header);
-        let last = index + 1 == segments.len();
-        match scan.stop {
-            None => {}
-            Some(Stop::CutOff) if last => {}
-            Some(Stop::CutOff) => return Err(damaged(scan.sound as u64, "a record is cut off")),
-            Some(Stop::Wrong(why)) => return Err(damaged(scan.sound as u64, why)),
-        }
-        for stored in &scan.records {
-            if !replay.counts_on(&stored.record) {
-                return Err(damaged(
-                    stored.offset,
-                    "a result's number does not follow the last one",
-                ));
-            }
-        }
-        replay.tail = Some(Tail {
-            segment: *number,
-            epoch: header.epoch,
-            chain: scan.chain,
-            next_lsn: scan.next_lsn,
-            length: scan.sound as u64,
-        });
-        replay.entries.extend(scan.records.into_iter().map(|stored| entry(*number, stored)));
-    }
-    Ok(replay)
-}
-
-fn entry(segment: u64, stored: Stored) -> Entry {
-    let Stored { lsn, time_ms, record, offset, length } = stored;
-    Entry { lsn, time_ms, record, place: Place { segment, offset, length } }
-}
-
-/// Renames every segment to `*.damaged`, the last one first, so that what a power cut leaves is still
-/// the beginning; nothing is deleted.
+/// Renames every segment to `*.damaged`; nothing is deleted.
 fn set_aside(folder: &Path, segments: &[u64]) -> Result<(), JournalError> {
+    let paths = segments.iter().map(|number| segment_path(folder, *number));
+    rename_damaged(folder, paths)
+}
+
+/// Before anything else of a damaged journal: a new epoch must not be measured by the old base.
+fn set_base_aside(folder: &Path) -> Result<(), JournalError> {
+    rename_damaged(folder, Some(base::path(folder)).into_iter().filter(|path| path.exists()))
+}
+
+/// How many files of accepted damage lie in a journal's folder.
+pub fn damaged_files(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().extension().is_some_and(|end| end == DAMAGED)).count()
+}
+
+fn rename_damaged(folder: &Path, paths: impl Iterator<Item = PathBuf>) -> Result<(), JournalError> {
     let io = |source| JournalError::Io {
         doing: "setting damaged segments aside",
         path: folder.to_owned(),
         source,
     };
-    for number in segments.iter().rev() {
-        let path = segment_path(folder, *number);
-        fs::rename(&path, path.with_extension("seg.damaged")).map_err(io)?;
+    for path in paths {
+        let mut name = path.clone().into_os_string();
+        name.push(".");
+        name.push(DAMAGED);
+        fs::rename(&path, &name).map_err(io)?;
     }
     sync_folder(folder).map_err(io)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::host::journal::record::JobId;
-    use crate::host::journal::record::tests::any_record;
-
-    fn open(folder: &Path) -> Result<(Store, Vec<Entry>), JournalError> {
-        Store::open(folder, [7; 8], Damage::Refuse)
-    }
-
-    fn filled(folder: &Path, records: &[Record]) -> Vec<Entry> {
-        let (mut store, _) = open(folder).unwrap();
-        records.iter().flat_map(|r| store.append(std::slice::from_ref(r), 5).unwrap()).collect()
-    }
-
-    fn three() -> Vec<Record> {
-        let job = JobId::new([1; 8]);
-        vec![
-            Record::Claim { job, arrived_ms: 1 },
-            Record::Try { job, attempt: 1 },
-            Record::Released { job },
-        ]
-    }
-
-    fn only_segment(folder: &Path) -> PathBuf {
-        segment_path(folder, 0)
-    }
-
-    #[test]
-    fn a_second_process_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let _first = open(folder.path()).unwrap();
-        assert!(matches!(open(folder.path()), Err(JournalError::Locked(_))));
-    }
-
-    #[test]
-    fn a_record_cut_off_at_any_byte_is_truncated_and_the_rest_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let entries = filled(folder.path(), &three());
-        let whole = fs::read(only_segment(folder.path())).unwrap();
-        let last = entries[2].place.offset as usize;
-        for cut in last..whole.len() {
-            fs::write(only_segment(folder.path()), &whole[..cut]).unwrap();
-            let (mut store, replayed) = open(folder.path()).unwrap();
-            assert_eq!(replayed, entries[..2], "cut at {cut}");
-            store.append(&[Record::Confirm { seq: 9 }], 6).unwrap();
-            drop(store);
-            assert_eq!(open(folder.path()).unwrap().1.len(), 3);
-        }
-    }
-
-    #[test]
-    fn every_flipped_bit_before_the_tail_is_damage() {
-        let folder = tempfile::tempdir().unwrap();
-        let entries = filled(folder.path(), &three());
-        let whole = fs::read(only_segment(folder.path())).unwrap();
-        let end_of_second = entries[2].place.offset as usize;
-        for byte in 0..end_of_second {
-            let mut flipped = whole.clone();
-            flipped[byte] ^= 1 << (byte % 8);
-            fs::write(only_segment(folder.path()), &flipped).unwrap();
-            match open(folder.path()) {
-                Err(JournalError::Damaged { .. }) => {}
-                other => panic!("byte {byte}: {other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn accepted_damage_is_set_aside_and_a_new_epoch_begins() {
-        let folder = tempfile::tempdir().unwrap();
-        filled(folder.path(), &three());
-        let mut bytes = fs::read(only_segment(folder.path())).unwrap();
-        bytes[HEADER_BYTES + 30] ^= 1;
-        fs::write(only_segment(folder.path()), &bytes).unwrap();
-        assert!(open(folder.path()).is_err());
-        let (store, entries) = Store::open(folder.path(), [9; 8], Damage::Accept).unwrap();
-        assert_eq!((store.epoch(), entries.len()), ([9; 8], 0));
-        drop(store);
-        assert!(only_segment(folder.path()).with_extension("seg.damaged").exists());
-        assert_eq!(open(folder.path()).unwrap().0.epoch(), [9; 8]);
-    }
-
-    #[test]
-    fn segments_roll_and_replay_as_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let result = |seq| Record::Result {
-            job: JobId::new([2; 8]),
-            seq,
-            result_id: [0; 16],
-            failed: false,
-            cose: vec![seq as u8; 16_000],
-        };
-        let (mut store, _) = open(folder.path()).unwrap();
-        let records: Vec<_> = (1..=1900).map(result).collect();
-        let mut written = Vec::new();
-        for group in records.chunks(100) {
-            written.extend(store.append(group, 1).unwrap());
-        }
-        assert!(written.last().unwrap().place.segment >= 2);
-        assert_eq!(store.read(written[700].place).unwrap(), records[700]);
-        drop(store);
-        let (_, replayed) = open(folder.path()).unwrap();
-        assert_eq!(replayed, written);
-        for lost in [1, 0] {
-            let (path, away) = (segment_path(folder.path(), lost), folder.path().join("away"));
-            fs::rename(&path, &away).unwrap();
-            assert!(matches!(open(folder.path()), Err(JournalError::Damaged { .. })), "{lost}");
-            fs::rename(&away, &path).unwrap();
-        }
-        assert!(open(folder.path()).is_ok());
-    }
-
-    #[test]
-    fn a_result_out_of_turn_is_damage() {
-        let folder = tempfile::tempdir().unwrap();
-        let job = JobId::new([2; 8]);
-        let result = |seq| {
-            let (result_id, failed, cose) = ([0; 16], false, vec![1]);
-            Record::Result { job, seq, result_id, failed, cose }
-        };
-        filled(folder.path(), &[result(1), result(2)]);
-        assert!(open(folder.path()).is_ok());
-        filled(folder.path(), &[result(2)]);
-        assert!(matches!(open(folder.path()), Err(JournalError::Damaged { .. })));
-    }
-
-    /// The same records with their results counted from 1, as the journal's thread does it.
-    fn counted(mut records: Vec<Record>) -> Vec<Record> {
-        let seqs = records.iter_mut().filter_map(|record| match record {
-            Record::Result { seq, .. } => Some(seq),
-            _ => None,
-        });
-        (1..).zip(seqs).for_each(|(number, seq)| *seq = number);
-        records
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
-        #[test]
-        fn replay_is_what_was_written(records in proptest::collection::vec(any_record(), 1..20)) {
-            let folder = tempfile::tempdir().unwrap();
-            let written = filled(folder.path(), &counted(records));
-            let (_, replayed) = open(folder.path()).unwrap();
-            prop_assert_eq!(replayed, written);
-        }
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::ledger::{Ledger, sha256};
 use super::record::{JobId, Record};
-use super::store::{Entry, JournalError, Store};
+use super::store::{JournalError, Store};
 
 /// Orders that may wait; a caller beyond that waits itself.
 pub const MAX_WAITING: usize = 256;
@@ -26,6 +26,24 @@ pub struct SealContext {
     /// SHA-256 of the previous signed message; zeros for the first.
     pub prev: [u8; 32],
 }
+
+/// What a checkpoint is about: everything written so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalHead {
+    /// The journal's epoch.
+    pub epoch: [u8; 8],
+    /// Number of records.
+    pub lsn: u64,
+    /// Hash chain over them.
+    pub chain: [u8; 32],
+    /// Number of the last result; 0 before the first.
+    pub last_seq: u64,
+    /// SHA-256 of that result; zeros before the first.
+    pub last_hash: [u8; 32],
+}
+
+/// Signs a checkpoint. Runs on the journal's thread and must not wait.
+pub type Witness = Box<dyn Fn(JournalHead) -> Result<Vec<u8>, String> + Send>;
 
 /// Makes the signed bytes of a result. Runs on the journal's thread and must not wait.
 pub type Build = Box<dyn FnOnce(SealContext) -> Result<Vec<u8>, String> + Send>;
@@ -47,6 +65,7 @@ pub enum SealError {
 enum Order {
     Append { records: Vec<Record>, done: Option<Reply<()>> },
     Seal { job: JobId, result_id: [u8; 16], failed: bool, build: Build, done: Reply<u64> },
+    Prune { before_ms: u64 },
 }
 
 type Reply<T> = SyncSender<Result<T, SealError>>;
@@ -69,15 +88,14 @@ struct Shared {
 
 impl Journal {
     /// Starts the thread. `now_ms` gives Unix milliseconds.
-    pub fn start(store: Store, entries: &[Entry], now_ms: fn() -> u64) -> Self {
+    pub fn start(store: Store, ledger: Ledger, now_ms: fn() -> u64, witness: Witness) -> Self {
         let epoch = store.epoch();
-        let ledger = Mutex::new(Ledger::of(entries));
-        let shared =
-            Arc::new(Shared { ledger, store: Mutex::new(store), failure: OnceLock::new(), epoch });
+        let (ledger, store) = (Mutex::new(ledger), Mutex::new(store));
+        let shared = Arc::new(Shared { ledger, store, failure: OnceLock::new(), epoch });
         let (orders, waiting) = mpsc::sync_channel(MAX_WAITING);
         let thread = thread::spawn({
             let shared = shared.clone();
-            move || serve(&shared, &waiting, now_ms)
+            move || serve(&shared, &waiting, now_ms, &witness)
         });
         Self { orders: Some(orders), shared, thread: Some(thread) }
     }
@@ -92,9 +110,17 @@ impl Journal {
         lock(&self.shared.ledger)
     }
 
-    /// Chain value after the last durable record, for the status message.
-    pub fn chain(&self) -> [u8; 32] {
-        lock(&self.shared.store).chain()
+    /// Whether so much is kept that no more work should be taken in.
+    pub fn is_nearly_full(&self) -> bool {
+        lock(&self.shared.store).is_nearly_full()
+    }
+
+    /// Deletes, some time soon, the segments in which nothing is younger than `before_ms` (Unix
+    /// milliseconds) and nothing is needed any more.
+    pub fn prune(&self, before_ms: u64) {
+        if let Err(error) = self.send(Order::Prune { before_ms }) {
+            log::error!("{error}");
+        }
     }
 
     /// Why nothing can be written any more, once that is so.
@@ -129,13 +155,14 @@ impl Journal {
         answer.recv().map_err(|_| SealError::Closed)?
     }
 
-    /// The signed bytes of a result, read back from the disk.
-    pub fn message(&self, seq: u64) -> Result<Option<Vec<u8>>, JournalError> {
-        let Some(place) = self.ledger().result(seq).map(|entry| entry.place) else {
+    /// The signed bytes of the result with this outbox number, read back from the disk; `None` when
+    /// there is none, or it was pruned.
+    pub fn message(&self, number: u64) -> Result<Option<Vec<u8>>, JournalError> {
+        let Some(place) = self.ledger().place(number) else {
             return Ok(None);
         };
         match lock(&self.shared.store).read(place)? {
-            Record::Result { cose, .. } => Ok(Some(cose)),
+            Record::Result { cose, .. } | Record::Carried { cose, .. } => Ok(Some(cose)),
             _ => Ok(None),
         }
     }
@@ -162,7 +189,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn serve(shared: &Shared, waiting: &Receiver<Order>, now_ms: fn() -> u64) {
+fn serve(shared: &Shared, waiting: &Receiver<Order>, now_ms: fn() -> u64, witness: &Witness) {
     while let Ok(first) = waiting.recv() {
         let mut batch = Batch::new(shared);
         batch.add(first);
@@ -172,12 +199,32 @@ fn serve(shared: &Shared, waiting: &Receiver<Order>, now_ms: fn() -> u64) {
             batch.add(order);
         }
         if shared.failure.get().is_none()
-            && let Err(error) = batch.write(shared, now_ms())
+            && let Err(error) = batch.write(shared, now_ms(), witness)
         {
             log::error!("the journal has failed: {error}");
-            shared.failure.get_or_init(|| error);
+            shared.failure.get_or_init(|| Arc::new(error));
         }
+        let prune = batch.prune;
         batch.answer(shared.failure.get());
+        if let Some(before_ms) = prune
+            && shared.failure.get().is_none()
+        {
+            prune_before(shared, before_ms);
+        }
+    }
+}
+
+/// What cannot be pruned now is pruned another time: nothing is lost by keeping it.
+fn prune_before(shared: &Shared, before_ms: u64) {
+    let mut ledger = lock(&shared.ledger);
+    let needed = ledger.oldest_segment_in_use();
+    match lock(&shared.store).prune(before_ms, needed) {
+        Ok(Some(first)) => {
+            ledger.forget_before(first);
+            log::info!("the journal begins with segment {first} now, as the retention says");
+        }
+        Ok(None) => {}
+        Err(error) => log::error!("the journal is not pruned: {error}"),
     }
 }
 
@@ -187,6 +234,7 @@ struct Batch {
     answers: Vec<Answer>,
     orders: usize,
     next: SealContext,
+    prune: Option<u64>,
 }
 
 enum Answer {
@@ -199,7 +247,7 @@ impl Batch {
         let ledger = lock(&shared.ledger);
         let (seq, prev) = (ledger.last_seq() + 1, ledger.last_hash());
         let next = SealContext { epoch: shared.epoch, seq, prev };
-        Self { records: Vec::new(), answers: Vec::new(), orders: 0, next }
+        Self { records: Vec::new(), answers: Vec::new(), orders: 0, next, prune: None }
     }
 
     fn add(&mut self, order: Order) {
@@ -219,16 +267,39 @@ impl Batch {
                 });
                 self.answers.push(Answer::Sealed(done, outcome));
             }
+            Order::Prune { before_ms } => self.prune = Some(before_ms),
         }
     }
 
-    fn write(&mut self, shared: &Shared, now_ms: u64) -> Result<(), Arc<JournalError>> {
+    fn write(
+        &mut self,
+        shared: &Shared,
+        now_ms: u64,
+        witness: &Witness,
+    ) -> Result<(), JournalError> {
         if self.records.is_empty() {
             return Ok(());
         }
-        let entries = lock(&shared.store).append(&self.records, now_ms).map_err(Arc::new)?;
+        let mut store = lock(&shared.store);
+        if store.is_segment_full() {
+            store.roll()?;
+        }
+        if store.wants_checkpoint() {
+            let (head, ledger) = (store.head(), lock(&shared.ledger));
+            let head = JournalHead {
+                epoch: head.epoch,
+                lsn: head.lsn,
+                chain: head.chain,
+                last_seq: ledger.last_seq(),
+                last_hash: ledger.last_hash(),
+            };
+            let cose = witness(head).map_err(JournalError::Checkpoint)?;
+            self.records.insert(0, Record::Checkpoint { cose });
+        }
+        let entries = store.append(&self.records, now_ms)?;
+        drop(store);
         let mut ledger = lock(&shared.ledger);
-        entries.iter().for_each(|entry| ledger.apply(entry));
+        entries.into_iter().for_each(|entry| ledger.apply(entry));
         Ok(())
     }
 
@@ -252,10 +323,11 @@ impl Batch {
 mod tests {
     use super::*;
     use crate::host::journal::store::Damage;
+    use crate::host::journal::testing::{trust, witness};
 
     fn started(folder: &std::path::Path) -> Journal {
-        let (store, entries) = Store::open(folder, [3; 8], Damage::Refuse).unwrap();
-        Journal::start(store, &entries, || 42)
+        let (store, ledger) = Store::open(folder, &trust(), [3; 8], Damage::Refuse).unwrap();
+        Journal::start(store, ledger, || 42, Box::new(witness))
     }
 
     fn message(context: SealContext) -> Result<Vec<u8>, String> {

@@ -16,6 +16,7 @@ use super::link::{Link, LinkError, MAX_ON_THE_WAY, Message, NotSubmitted};
 use super::messages::{COSE_TYPE, Command, JSON_TYPE, MAX_BODY, Presence};
 use super::topic::{self, AlarmCode, Kind};
 use super::uplink::{Driver, Order, UplinkEvent, set_alarm};
+use crate::host::fail_point::reach;
 use crate::seal::verify::Address;
 
 /// How long the farewell waits for the broker's answer.
@@ -117,7 +118,9 @@ impl Session<'_> {
             self.submit(Submission::View(seq), self.json(Kind::View, view.to_vec()))?;
         }
         let message = Message { content_type: COSE_TYPE, ..self.json(Kind::Result, cose.to_vec()) };
-        self.submit(Submission::Result(seq), message)
+        self.submit(Submission::Result(seq), message)?;
+        reach("uplink.submitted");
+        Ok(())
     }
 
     fn submit_status(&mut self, presence: Presence) -> Result<(), LinkError> {
@@ -229,6 +232,7 @@ impl Session<'_> {
     }
 
     fn delivered(&mut self, seq: u64) {
+        reach("uplink.acknowledged");
         self.answer(seq, Answer::Delivered);
         set_alarm(&self.driver.alarms, AlarmCode::Auth, None);
         set_alarm(&self.driver.alarms, AlarmCode::Delivery, None);

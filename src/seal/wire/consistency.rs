@@ -8,7 +8,7 @@ use super::atoms::Digest;
 use super::codes::{
     DeviceState, IntendedUse, RecommendationCode, RiskGroup, Source, Status, Wording,
 };
-use super::messages::{AckMessage, MAX_RESEND, ResendMessage, StatusMessage};
+use super::messages::{AckMessage, CheckpointMessage, MAX_RESEND, ResendMessage, StatusMessage};
 use super::parts::{Lesions, Nomogram, Pmn, Recommendation};
 use super::result::{Draft, ResultMessage, intended_use};
 
@@ -64,11 +64,22 @@ impl Consistent for StatusMessage {
             (self.state == DeviceState::Offline) == (self.beat == 0),
             "only the will is number 0 of its boot, and only the will says offline",
         )?;
-        require(
-            (self.last_seq == 0) == (self.last_digest == Digest::ZERO),
-            "the digest of the last message must be zero exactly when there is none",
-        )
+        last_message(self.last_seq, &self.last_digest)
     }
+}
+
+impl Consistent for CheckpointMessage {
+    fn check(&self) -> Result<(), Inconsistent> {
+        version(self.v)?;
+        last_message(self.last_seq, &self.last_digest)
+    }
+}
+
+fn last_message(seq: u64, digest: &Digest) -> Result<(), Inconsistent> {
+    require(
+        (seq == 0) == (*digest == Digest::ZERO),
+        "the digest of the last message must be zero exactly when there is none",
+    )
 }
 
 impl Consistent for AckMessage {

@@ -1,4 +1,5 @@
-//! The other signed messages: `status` (also the broker's will), `ack` and `resend`.
+//! The other signed messages: `status` (also the broker's will), `ack`, `resend`, and the
+//! `checkpoint`, which stays in the journal.
 
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +91,33 @@ pub struct ResendMessage {
     pub to: u64,
     /// Time of signing, milliseconds since the Unix epoch.
     pub signed_at_ms: u64,
+}
+
+/// What a device's journal holds before the record that carries this; never published. Whoever has
+/// the disk and not the key cannot rewrite what a checkpoint covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointMessage {
+    /// Format version.
+    pub v: u64,
+    /// Site of the device.
+    pub site: Slug,
+    /// The device.
+    pub device: Slug,
+    /// Epoch of the state directory.
+    pub epoch: Id8,
+    /// Number of records before this one.
+    pub lsn: u64,
+    /// Hash chain over all of them.
+    pub chain: Digest,
+    /// The highest `seq` among them; 0 when none.
+    pub last_seq: u64,
+    /// SHA-256 of that message; zeros when none.
+    pub last_digest: Digest,
+    /// Time of signing, milliseconds since the Unix epoch.
+    pub signed_at_ms: u64,
+    /// How far that time can be trusted.
+    pub clock_quality: ClockQuality,
 }
 
 /// The most messages one `resend` may ask for.

@@ -25,7 +25,7 @@ pub use codes::{
     RiskGroup, Sex, Source, StageCode, Status, Task, Treatment, Wording,
 };
 pub use gate_codes::GateCode;
-pub use messages::{AckMessage, ResendMessage, Sandbox, StatusMessage};
+pub use messages::{AckMessage, CheckpointMessage, ResendMessage, Sandbox, StatusMessage};
 pub use parts::{
     Clinical, CriterionCheck, Engine, GateValue, InputSeries, Inputs, Lesion, Lesions, ModelUse,
     Nomogram, Pmn, Recommendation, Supplied, Survival, Term, Timing,

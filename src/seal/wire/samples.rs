@@ -3,7 +3,7 @@
 use super::atoms::{Digest, Id8, Id16, List, Octets, Slug, Text};
 use super::codes::*;
 use super::gate_codes::GateCode;
-use super::messages::{AckMessage, ResendMessage, Sandbox, StatusMessage};
+use super::messages::{AckMessage, CheckpointMessage, ResendMessage, Sandbox, StatusMessage};
 use super::parts::*;
 use super::reason::{Reason, ReasonCode};
 use super::result::{Draft, ResultMessage, Stamp};
@@ -346,6 +346,21 @@ pub(crate) fn status() -> StatusMessage {
         backlog: 0,
         sandbox: Sandbox { rlimits: true, no_new_privs: true, seccomp: true, landlock_abi: 4 },
         software: text("hcc-edge 0.1.0"),
+    }
+}
+
+pub(crate) fn checkpoint() -> CheckpointMessage {
+    CheckpointMessage {
+        v: 1,
+        site: slug("demo-site"),
+        device: slug("box-1"),
+        epoch: Id8::ZERO,
+        lsn: 256,
+        chain: Octets([0x55; 32]),
+        last_seq: 2,
+        last_digest: Octets([0x77; 32]),
+        signed_at_ms: 1_760_000_000_000,
+        clock_quality: ClockQuality::Ntp,
     }
 }
 

@@ -1,0 +1,245 @@
+//! Reading a journal from its first record to its last: every checksum, the chain, the numbers and
+//! the checkpoints. Changes nothing on disk.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::base;
+use super::ledger::{CARRIED, Ledger, sha256};
+use super::record::Record;
+use super::segment::{self, Chain, HEADER_BYTES, Header, Stop, Stored};
+use super::store::{Entry, Head, JournalError, Place, list_segments, segment_path};
+use crate::seal::trust::TrustStore;
+use crate::seal::verify::verify_checkpoint;
+use crate::seal::wire::CheckpointMessage;
+
+/// What a closed segment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SegmentEnd {
+    pub(super) number: u64,
+    /// Length of its sound part, in bytes.
+    pub(super) length: u64,
+    /// The latest time in it or before it, Unix milliseconds.
+    pub(super) last_ms: u64,
+}
+
+/// What the segments hold together.
+#[derive(Debug)]
+pub(super) struct Replay {
+    pub(super) ledger: Ledger,
+    /// Where it ends; `None` for a journal that was never written.
+    pub(super) head: Option<Head>,
+    /// The segments, oldest first.
+    pub(super) ends: VecDeque<SegmentEnd>,
+    /// Segments before the base, which an interrupted pruning has left.
+    pub(super) stale: Vec<u64>,
+    /// Records after the last checkpoint.
+    pub(super) since_checkpoint: u64,
+}
+
+/// Reads a journal without opening it for writing. `see` gets every record.
+///
+/// # Errors
+/// Damage, named with its place.
+pub fn inspect(
+    folder: &Path,
+    trust: &TrustStore,
+    see: &mut dyn FnMut(&Entry),
+) -> Result<Ledger, JournalError> {
+    replay(folder, trust, see).map(|replay| replay.ledger)
+}
+
+/// Reads and checks the segments in their order.
+pub(super) fn replay(
+    folder: &Path,
+    trust: &TrustStore,
+    see: &mut dyn FnMut(&Entry),
+) -> Result<Replay, JournalError> {
+    let base = base::read(folder, trust)?;
+    let segments = list_segments(folder)?;
+    let mut replay = Replay::after(base.as_ref());
+    for number in &segments {
+        let is_last = Some(number) == segments.last();
+        let segment = Segment::read(folder, *number)?;
+        if base.as_ref().is_some_and(|base| segment.is_before(base)) && replay.head.is_none() {
+            replay.stale.push(*number);
+            continue;
+        }
+        replay.take(&segment, base.as_ref(), (trust, is_last), see)?;
+    }
+    if base.is_some() && replay.head.is_none() {
+        let why = "the segments that it begins with are missing".to_owned();
+        return Err(JournalError::Damaged { path: base::path(folder), offset: 0, why });
+    }
+    Ok(replay)
+}
+
+/// One segment's bytes.
+struct Segment {
+    number: u64,
+    path: PathBuf,
+    bytes: Vec<u8>,
+    header: Header,
+}
+
+impl Segment {
+    fn read(folder: &Path, number: u64) -> Result<Self, JournalError> {
+        let path = segment_path(folder, number);
+        let bytes = fs::read(&path).map_err(|source| JournalError::Io {
+            doing: "reading a segment",
+            path: path.clone(),
+            source,
+        })?;
+        match Header::decode(&bytes) {
+            Some(header) => Ok(Self { number, path, bytes, header }),
+            None => {
+                let why = "the segment's header is wrong".to_owned();
+                Err(JournalError::Damaged { path, offset: 0, why })
+            }
+        }
+    }
+
+    fn damaged(&self, offset: u64, why: &str) -> JournalError {
+        JournalError::Damaged { path: self.path.clone(), offset, why: why.to_owned() }
+    }
+
+    fn is_before(&self, base: &CheckpointMessage) -> bool {
+        self.header.epoch == base.epoch.0 && self.header.first_lsn < base.lsn
+    }
+}
+
+impl Replay {
+    fn after(base: Option<&CheckpointMessage>) -> Self {
+        let ledger =
+            base.map_or_else(Ledger::default, |b| Ledger::after(b.last_seq, b.last_digest.0));
+        Self { ledger, head: None, ends: VecDeque::new(), stale: Vec::new(), since_checkpoint: 0 }
+    }
+
+    fn take(
+        &mut self,
+        segment: &Segment,
+        base: Option<&CheckpointMessage>,
+        (trust, is_last): (&TrustStore, bool),
+        see: &mut dyn FnMut(&Entry),
+    ) -> Result<(), JournalError> {
+        if !self.continues_with(segment, base) {
+            return Err(segment.damaged(0, "the segment does not continue the one before it"));
+        }
+        let mut last_ms = self.ends.back().map_or(0, |end| end.last_ms);
+        let epoch = segment.header.epoch;
+        let scan = segment::scan(&segment.bytes, &segment.header, &mut |stored, chain| {
+            self.check(&stored, &Head { epoch, lsn: stored.lsn, chain: *chain }, trust)?;
+            last_ms = last_ms.max(stored.time_ms);
+            let entry = entry(segment.number, stored);
+            see(&entry);
+            self.ledger.apply(entry);
+            Ok(())
+        });
+        match scan.stop {
+            None => {}
+            Some(Stop::CutOff) if is_last => {}
+            Some(Stop::CutOff) => {
+                return Err(segment.damaged(scan.sound as u64, "a record is cut off"));
+            }
+            Some(Stop::Wrong(why)) => return Err(segment.damaged(scan.sound as u64, why)),
+        }
+        self.head = Some(Head { epoch, lsn: scan.next_lsn, chain: scan.chain });
+        let (number, length) = (segment.number, scan.sound as u64);
+        self.ends.push_back(SegmentEnd { number, length, last_ms });
+        Ok(())
+    }
+
+    /// Whether a segment goes on where the replay is. The first one begins an epoch or is where the
+    /// base says, so that a lost first segment is noticed.
+    fn continues_with(&self, segment: &Segment, base: Option<&CheckpointMessage>) -> bool {
+        let header = &segment.header;
+        match (self.head, self.ends.back(), base) {
+            (Some(Head { epoch, lsn: first_lsn, chain }), Some(end), _) => {
+                end.number + 1 == segment.number && *header == Header { epoch, first_lsn, chain }
+            }
+            (_, _, Some(base)) => {
+                let (epoch, first_lsn, chain) = (base.epoch.0, base.lsn, base.chain.0);
+                *header == Header { epoch, first_lsn, chain }
+            }
+            _ => header.first_lsn == 0 && header.chain == [0; 32],
+        }
+    }
+
+    /// What must hold of a record beyond its own bytes.
+    fn check(
+        &mut self,
+        stored: &Stored,
+        before: &Head,
+        trust: &TrustStore,
+    ) -> Result<(), &'static str> {
+        let begins_segment = stored.offset == HEADER_BYTES as u64;
+        self.since_checkpoint += 1;
+        match &stored.record {
+            Record::Checkpoint { cose } => {
+                self.since_checkpoint = 0;
+                self.check_checkpoint(cose, before, trust)
+            }
+            _ if begins_segment && stored.lsn > 0 => {
+                Err("the segment does not begin with a checkpoint")
+            }
+            Record::Result { seq, .. } if *seq != self.ledger.last_seq() + 1 => {
+                Err("a result's number does not follow the last one")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_checkpoint(
+        &self,
+        cose: &[u8],
+        before: &Head,
+        trust: &TrustStore,
+    ) -> Result<(), &'static str> {
+        let message = verify_checkpoint(cose, trust)
+            .map_err(|_| "a checkpoint is not signed by a device key of the trust store")?;
+        let head = Head { epoch: message.epoch.0, lsn: message.lsn, chain: message.chain.0 };
+        let last = (message.last_seq, message.last_digest.0);
+        if head == *before && last == (self.ledger.last_seq(), self.ledger.last_hash()) {
+            Ok(())
+        } else {
+            Err("a checkpoint says something else than the records before it")
+        }
+    }
+}
+
+fn entry(segment: u64, stored: Stored) -> Entry {
+    let Stored { lsn, time_ms, record, offset, length } = stored;
+    Entry { lsn, time_ms, record, place: Place { segment, offset, length } }
+}
+
+/// What can be read of the unconfirmed results in damaged segments, in their order, to be carried
+/// over into a new epoch.
+pub(super) fn salvage(folder: &Path, segments: &[u64]) -> Result<Vec<Record>, JournalError> {
+    let (mut results, mut carried) = (Vec::new(), Vec::new());
+    let mut confirmed = BTreeSet::new();
+    for number in segments {
+        let path = segment_path(folder, *number);
+        let bytes = fs::read(&path).map_err(|source| JournalError::Io {
+            doing: "reading a segment",
+            path,
+            source,
+        })?;
+        segment::salvage(&bytes, &mut |record| match record {
+            Record::Result { seq, cose, .. } => results.push((seq, cose)),
+            Record::Carried { number, cose } => carried.push((number, cose)),
+            Record::Confirm { seq } => {
+                confirmed.insert(seq);
+            }
+            _ => {}
+        });
+    }
+    let mut seen: HashSet<Chain> = HashSet::new();
+    let waiting = carried.into_iter().chain(results);
+    let waiting =
+        waiting.filter(|(number, cose)| !confirmed.contains(number) && seen.insert(sha256(cose)));
+    Ok((CARRIED..)
+        .zip(waiting)
+        .map(|(number, (_, cose))| Record::Carried { number, cose })
+        .collect())
+}
