@@ -44,4 +44,4 @@ pub use ledger::{JobState, Ledger, ResultEntry};
 pub use record::{JobId, Record};
 pub use replay::inspect;
 pub use store::{Damage, Entry, JournalError, Store, damaged_files};
-pub use thread::{Journal, JournalHead, SealContext, SealError};
+pub use thread::{Journal, JournalHead, SealContext, SealError, Witness};
