@@ -539,6 +539,22 @@ def _unix_ms(moment):
     return round(moment.timestamp() * 1000)
 
 
+# y of the points of small order on edwards25519, little-endian without the sign bit.
+SMALL_ORDER_Y = {
+    bytes(32),
+    bytes([1]) + bytes(31),
+    bytes.fromhex("ec" + "ff" * 30 + "7f"),
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+    bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+}
+
+
+def _is_weak(public):
+    """Whether signatures under this key prove nothing."""
+    y = public[:31] + bytes([public[31] & 0x7F])
+    return y in SMALL_ORDER_Y or int.from_bytes(y, "little") >= 2**255 - 19
+
+
 def read_trust(text):
     """The keys of a trust.toml by their id."""
     trust = {}
@@ -548,6 +564,8 @@ def read_trust(text):
         kid = hashlib.sha256(public).digest()[:16]
         if kid.hex() != entry["kid"].lower():
             raise ValueError(f"key {entry['kid']} of the trust store: kid and key do not match")
+        if _is_weak(public):
+            raise ValueError(f"key {entry['kid']} of the trust store: anybody can sign for it")
         if entry["role"] == "device" and not (entry.get("device") and entry.get("site")):
             raise ValueError(f"key {entry['kid']} of the trust store: no device and site")
         trust[kid] = {
@@ -703,7 +721,9 @@ def _one(data, trust, as_json):
 
 def _topic(text):
     parts = text.split("/")
-    return tuple(parts[-3:-1]) if len(parts) >= 5 and parts[-1] == "result" else None
+    if len(parts) < 5 or parts[-1] != "result":
+        raise Refused("topic", "it is not one that results are published on")
+    return tuple(parts[-3:-1])
 
 
 def _arrived(topic, data, trust, chain, as_json):

@@ -53,7 +53,7 @@ pub fn device_code(error: &DeviceError) -> u8 {
 fn service_code(error: &ServiceError) -> u8 {
     match error {
         ServiceError::Journal(OpenError::Journal(error)) => exit::journal_code(error),
-        ServiceError::Thread(_) => exit::IO,
+        ServiceError::Thread(_) | ServiceError::Boot(_) => exit::IO,
         ServiceError::SelfTest(WorkerError::SandboxIncomplete(_)) => exit::CONFIG,
         ServiceError::SelfTest(WorkerError::Io(_)) => exit::IO,
         ServiceError::Packages(_) | ServiceError::SelfTest(_) => exit::VERIFICATION_FAILED,

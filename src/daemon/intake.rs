@@ -117,7 +117,11 @@ impl Intake {
                 Ok(Some(_)) => {}
                 Ok(None) => continue,
                 // Taken after all, only not durably: the next start finds it in `work/`.
-                Err(error) if inbox::is_taken(&self.device.state, id) => return Err(error.into()),
+                Err(error)
+                    if error.is_sync_failure() || inbox::is_taken(&self.device.state, id) =>
+                {
+                    return Err(error.into());
+                }
                 Err(error) => {
                     self.refused(&error, ready.name, unclaimable);
                     continue;

@@ -361,6 +361,9 @@ impl Case<'_> {
         let cose = cose.unwrap_or_default();
         let mut stuck = false;
         while let Err(error) = release::release(&lane.device.state, self.job, &cose, &self.run) {
+            if error.is_sync_failure() {
+                return Err(error.into());
+            }
             log::error!("job {}: {}", self.job, one_line(&error));
             let detail = json!({"reason": "cannot_write_results"});
             (lane.tell)(Notice::Alarm(AlarmCode::Disk, Some(detail)));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use thiserror::Error;
 
+use super::release::ReleaseError;
 use crate::host::inbox::{ClaimError, InboxError};
 use crate::host::journal::{JobId, SealError};
 use crate::host::keys::KeyError;
@@ -41,6 +42,9 @@ pub enum ThreadError {
     /// The claims of the last run cannot be listed.
     #[error("work/ cannot be looked through")]
     Claim(#[from] ClaimError),
+    /// The disk did not confirm a study's files; the next start goes on from what is there.
+    #[error("a study cannot be put in its place")]
+    Release(#[from] ReleaseError),
     /// A thread stopped working in the middle of something.
     #[error("a thread of the daemon panicked")]
     Panicked,

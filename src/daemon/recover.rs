@@ -57,6 +57,7 @@ fn rebuild(device: &Device, journal: &Journal) -> Result<(), ThreadError> {
                 log::info!("job {job}: result written again to {}", place.display());
                 reach("recover.rebuilt");
             }
+            Err(error) if error.is_sync_failure() => return Err(error.into()),
             Err(error) => log::error!("job {job}: {}", one_line(&error)),
         }
     }

@@ -9,7 +9,9 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::host::fail_point::reach;
-use crate::host::files::{StateDir, create_private_folder, rename_durably, write_durably};
+use crate::host::files::{
+    StateDir, create_private_folder, is_sync_failure, rename_durably, write_durably,
+};
 use crate::host::inbox::CLAIM_FILE;
 use crate::host::journal::JobId;
 use crate::seal::verify::Refusal;
@@ -57,6 +59,16 @@ pub enum ReleaseError {
         /// Why.
         source: ViewError,
     },
+}
+
+impl ReleaseError {
+    /// Whether the disk did not confirm what was written: nothing may be tried again then.
+    pub fn is_sync_failure(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_sync_failure(source),
+            Self::Result { .. } | Self::View { .. } => false,
+        }
+    }
 }
 
 /// What the run itself cost, for the field engineer.

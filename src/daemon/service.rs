@@ -61,6 +61,9 @@ pub enum ServiceError {
         /// What there is.
         found: String,
     },
+    /// The number of this start cannot be written down.
+    #[error("cannot count this start of the daemon")]
+    Boot(#[source] io::Error),
     /// Starting threads, signals or the runtime failed.
     #[error("cannot start the daemon's tasks")]
     Start(#[from] io::Error),
@@ -92,7 +95,7 @@ pub fn run(device: Device) -> Result<(), ServiceError> {
     }
     let info = presence::info(&device, &journal, &models, &test);
     let open = recover::recover(&device, &journal)?;
-    let boot = presence::next_boot(&device.state)?;
+    let boot = presence::next_boot(&device.state).map_err(ServiceError::Boot)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let signer = presence::signer(device.clone(), journal.clone(), boot, test.posture.into());
     let config = &device.config;

@@ -9,6 +9,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::units::Bytes;
 
+/// The disk did not confirm a write. Its pages may be dropped already, and a second try may succeed
+/// without them: whoever gets this ends, and starts again from what is on the disk.
+#[derive(Debug, thiserror::Error)]
+#[error("the disk did not confirm what was written")]
+struct NotSynced(#[source] io::Error);
+
+/// Whether an error of this module is the disk's refusal to confirm.
+pub fn is_sync_failure(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<NotSynced>())
+}
+
+fn sync(file: &File) -> io::Result<()> {
+    file.sync_all().map_err(|error| io::Error::new(error.kind(), NotSynced(error)))
+}
+
 /// Writes `bytes` to `path`: temporary file in the same folder, fsync, rename, fsync of the folder.
 /// An existing file is replaced whole or not at all. `mode` is the new file's permission bits.
 pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -49,12 +64,12 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = options.open(path)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
-    file.sync_all()
+    sync(&file)
 }
 
 /// Makes the names in a folder durable: what was created in it, renamed or removed.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    sync(&File::open(folder)?)
 }
 
 /// Moves `from` to `to` on the same file system; both folders are durable when it returns.

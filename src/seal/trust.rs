@@ -230,6 +230,9 @@ fn check(raw: RawKey) -> Result<TrustedKey, &'static str> {
     if kid != key_id(&public_key) {
         return Err("kid is not the id of public_key");
     }
+    if is_weak(&public_key) {
+        return Err("public_key is a point that anybody can sign for");
+    }
     let slug = |text: Option<String>, problem| {
         text.map(|text| Slug::new(&text)).transpose().map_err(|_| problem)
     };
@@ -260,6 +263,25 @@ fn public_key(text: &str) -> Option<PublicKey> {
         return Some(octets.0);
     }
     STANDARD.decode(text).ok()?.try_into().ok()
+}
+
+/// y of the points of small order on Curve25519's twisted Edwards form: 0, 1, −1 and the two of
+/// order 8 (RFC 7748 curve, RFC 8032 encoding, little-endian).
+const SMALL_ORDER_Y: [&str; 5] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+];
+
+/// Whether signatures under this key prove nothing: a point of small order, or y written as p or
+/// more, which only such points need.
+fn is_weak(public_key: &PublicKey) -> bool {
+    let mut y = *public_key;
+    y[31] &= 0x7f;
+    let beyond_p = y[31] == 0x7f && y[1..31].iter().all(|byte| *byte == 0xff) && y[0] >= 0xed;
+    beyond_p || SMALL_ORDER_Y.contains(&Octets(y).to_string().as_str())
 }
 
 /// Milliseconds since the Unix epoch; a date alone is its first instant in UTC.
@@ -344,6 +366,22 @@ mod tests {
         assert!(read.is_valid_at(Millis(1_767_225_600_000)));
         assert!(!read.is_valid_at(Millis(1_767_225_599_999)));
         assert!(!read.is_valid_at(Millis(1_767_225_600_000 + 3_600_000)));
+    }
+
+    #[test]
+    fn keys_that_anybody_can_sign_for_are_refused() {
+        let weak = |y: &str, sign: u8| {
+            let mut key = Octets::<32>::from_hex(y).unwrap().0;
+            key[31] |= sign;
+            is_weak(&key)
+        };
+        for y in SMALL_ORDER_Y {
+            assert!(weak(y, 0) && weak(y, 0x80), "{y}");
+        }
+        let p = format!("ed{}7f", "ff".repeat(30));
+        assert!(weak(&p, 0) && weak(&p, 0x80));
+        // RFC 8032, section 7.1, test 1: an honest key.
+        assert!(!weak("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", 0));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::content::{self, Bounds};
 use super::scan::Ready;
 use crate::host::fail_point::reach;
 use crate::host::files::{
-    StateDir, create_private_folder, rename_durably, sync_folder, write_durably,
+    StateDir, create_private_folder, is_sync_failure, rename_durably, sync_folder, write_durably,
 };
 use crate::host::journal::JobId;
 use crate::seal::wire::CompletionRule;
@@ -85,6 +85,19 @@ pub enum ClaimError {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+impl ClaimError {
+    /// Whether the disk did not confirm what was written: nothing may be tried again then.
+    pub fn is_sync_failure(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_sync_failure(source),
+            Self::OtherFileSystem { .. }
+            | Self::Denied { .. }
+            | Self::Taken(_)
+            | Self::Damaged { .. } => false,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -184,6 +184,11 @@ struct ReadFile {
 
 impl Read {
     fn take(&mut self, input: &Path, entry: &Entry, limits: &Limits) {
+        // Nobody reads it: neither the worker's memory nor hours of hashing are spent on it.
+        if entry.length > limits.max_image.0 {
+            let detail = format!("a file of {}, at most {}", Bytes(entry.length), limits.max_image);
+            return self.found(Fault::new(ReasonCode::TooLarge, detail));
+        }
         let path = input.join(&entry.name);
         let keep = if is_named(&entry.name, CLINICAL_FILE) || is_named(&entry.name, STUDY_FILE) {
             limits.clinical.0

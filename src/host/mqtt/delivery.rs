@@ -146,6 +146,12 @@ impl Delivery {
         held.into_iter().chain(self.parked.values().copied()).min()
     }
 
+    /// Whether every result that this broker was offered was taken: none is set aside and the stream
+    /// flows.
+    pub fn is_unhindered(&self) -> bool {
+        self.parked.is_empty() && self.stream == Stream::Open
+    }
+
     /// The connection is gone, and with it every verdict of that broker.
     pub fn connection_lost(&mut self) {
         self.on_the_way.clear();

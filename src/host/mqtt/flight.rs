@@ -2,6 +2,7 @@
 //! `Outgoing::Publish(id)` in the order of submission, and that order is all there is. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 use super::topic::AlarmCode;
 
@@ -30,28 +31,33 @@ pub enum Submission {
 /// connection.
 #[derive(Debug, Default)]
 pub struct Flight {
-    submitted: VecDeque<Submission>,
-    in_flight: BTreeMap<u16, Submission>,
+    submitted: VecDeque<(Submission, Instant)>,
+    in_flight: BTreeMap<u16, (Submission, Instant)>,
 }
 
 impl Flight {
     /// Handed to the client.
-    pub fn submitted(&mut self, what: Submission) {
-        self.submitted.push_back(what);
+    pub fn submitted(&mut self, what: Submission, now: Instant) {
+        self.submitted.push_back((what, now));
     }
 
     /// The client wrote the next publish and gave it `packet_id` (0 means QoS 0).
     pub fn sent(&mut self, packet_id: u16) -> Option<Submission> {
-        let what = self.submitted.pop_front()?;
+        let (what, since) = self.submitted.pop_front()?;
         if packet_id != 0 {
-            self.in_flight.insert(packet_id, what);
+            self.in_flight.insert(packet_id, (what, since));
         }
         Some(what)
     }
 
     /// The broker answered for `packet_id`; `None` when nothing of that id is in flight.
     pub fn answered(&mut self, packet_id: u16) -> Option<Submission> {
-        self.in_flight.remove(&packet_id)
+        self.in_flight.remove(&packet_id).map(|(what, _)| what)
+    }
+
+    /// Since when the oldest publish has been waiting for the broker.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        self.submitted.iter().chain(self.in_flight.values()).map(|(_, since)| *since).min()
     }
 
     /// Publishes not answered yet.
@@ -70,11 +76,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn now() -> Instant {
+        Instant::now()
+    }
+
     #[test]
     fn answers_find_their_publish_in_any_order() {
         let mut flight = Flight::default();
         for what in [Submission::View(7), Submission::Unconfirmed, Submission::Result(7)] {
-            flight.submitted(what);
+            flight.submitted(what, now());
         }
         assert_eq!(flight.sent(1), Some(Submission::View(7)));
         assert_eq!(flight.sent(0), Some(Submission::Unconfirmed));
@@ -85,9 +95,23 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_wait_is_known_until_it_is_answered() {
+        let mut flight = Flight::default();
+        let start = now();
+        let later = |seconds| start + std::time::Duration::from_secs(seconds);
+        assert_eq!(flight.waiting_since(), None);
+        flight.submitted(Submission::Result(1), later(1));
+        flight.submitted(Submission::Result(2), later(2));
+        flight.sent(1);
+        assert_eq!(flight.waiting_since(), Some(later(1)));
+        flight.answered(1);
+        assert_eq!(flight.waiting_since(), Some(later(2)), "not even written yet");
+    }
+
+    #[test]
     fn an_answer_nobody_asked_for_confirms_nothing() {
         let mut flight = Flight::default();
-        flight.submitted(Submission::Result(1));
+        flight.submitted(Submission::Result(1), now());
         assert_eq!(flight.answered(1), None);
         assert_eq!(flight.sent(1), Some(Submission::Result(1)));
         assert_eq!(flight.answered(2), None);
@@ -113,7 +137,7 @@ mod tests {
                     free.push(id);
                 }
                 let id = free.remove(usize::from(*pick) % free.len());
-                flight.submitted(Submission::Result(seq));
+                flight.submitted(Submission::Result(seq), now());
                 flight.sent(id);
                 used.push((id, seq));
             }

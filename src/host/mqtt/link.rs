@@ -11,7 +11,7 @@ use rumqttc::v5::mqttbytes::v5::{
     ConnectReturnCode, Filter, LastWill, LastWillProperties, Packet, Publish, PublishProperties,
 };
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
-use rumqttc::{Outgoing, TlsConfiguration, Transport};
+use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -38,6 +38,9 @@ const EVENTS: usize = 64;
 /// Unacknowledged messages the broker may have under way to us.
 const RECEIVE_MAXIMUM: u16 = 32;
 
+/// Largest packet the broker may send us: everything that is looked at is 16 KiB and its topic.
+const MAX_INCOMING_BYTES: u32 = 32 * 1024;
+
 /// How long a clean end may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -54,7 +57,7 @@ pub struct BrokerSettings {
     pub keep_alive: Duration,
     /// Limit on connecting, TLS included, rounded up to whole seconds.
     pub connect_timeout: Duration,
-    /// Largest packet sent or accepted, in bytes.
+    /// Largest packet sent, in bytes.
     pub max_packet_bytes: u32,
 }
 
@@ -145,6 +148,9 @@ pub enum LinkError {
     /// The client takes no more requests.
     #[error("the client for broker {0} is stuck")]
     Stuck(String),
+    /// The broker is connected and does not acknowledge what it is sent.
+    #[error("broker {0} does not acknowledge what it is sent")]
+    Silent(String),
 }
 
 impl LinkError {
@@ -228,7 +234,7 @@ impl Link {
         let broker = settings.url.to_string();
         let (client, event_loop) = AsyncClient::new(options(settings, session)?, REQUESTS);
         let (sender, events) = mpsc::channel(EVENTS);
-        let poller = tokio::spawn(poll(event_loop, sender));
+        let poller = tokio::spawn(poll(event_loop, sender, keep_alive(settings)));
         let limit_bytes = settings.max_packet_bytes as usize;
         let mut link = Self { client, events, poller, limit_bytes, broker, session_present: false };
         match link.events.recv().await {
@@ -318,6 +324,11 @@ impl Link {
         LinkError::Stuck(self.broker.clone())
     }
 
+    /// A broker that owes an acknowledgement as an error.
+    pub fn silent(&self) -> LinkError {
+        LinkError::Silent(self.broker.clone())
+    }
+
     fn lost(&self, source: Option<ConnectionError>) -> LinkError {
         LinkError::Lost { broker: self.broker.clone(), source: source.map(Box::new) }
     }
@@ -332,11 +343,35 @@ impl Drop for Link {
 /// Size of the packet id that `rumqttc` adds after the size was taken.
 const PACKET_ID_BYTES: usize = 2;
 
+fn keep_alive(settings: &BrokerSettings) -> Duration {
+    settings.keep_alive.max(Duration::from_secs(5))
+}
+
 /// Polls until the first error or until nobody listens. A panic inside ends the channel, which
 /// reads as a lost connection.
-async fn poll(mut event_loop: EventLoop, events: mpsc::Sender<Result<Event, ConnectionError>>) {
+async fn poll(
+    mut event_loop: EventLoop,
+    events: mpsc::Sender<Result<Event, ConnectionError>>,
+    keep_alive: Duration,
+) {
     loop {
         let polled = event_loop.poll().await;
+        match &polled {
+            // "No keep-alive" is legal; the client would ping without a pause.
+            Ok(Event::Incoming(Packet::ConnAck(ack)))
+                if ack.properties.as_ref().and_then(|p| p.server_keep_alive) == Some(0) =>
+            {
+                event_loop.options.set_keep_alive(keep_alive);
+            }
+            // We allow no alias, and the client would remember every one.
+            Ok(Event::Incoming(Packet::Publish(publish)))
+                if publish.properties.as_ref().is_some_and(|p| p.topic_alias.is_some()) =>
+            {
+                log::warn!("the broker uses a topic alias, which it was not allowed");
+                return;
+            }
+            Ok(_) | Err(_) => {}
+        }
         let ended = polled.is_err();
         if events.send(polled).await.is_err() || ended {
             return;
@@ -344,19 +379,27 @@ async fn poll(mut event_loop: EventLoop, events: mpsc::Sender<Result<Event, Conn
     }
 }
 
+/// View and result are two small packets: the second must not wait for the first one's TCP ACK.
+fn without_delay() -> NetworkOptions {
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    network
+}
+
 fn options(settings: &BrokerSettings, session: SessionOptions) -> Result<MqttOptions, LinkError> {
     let mut options = MqttOptions::new(session.client_id, settings.url.host(), settings.url.port());
     let kept_s = u32::try_from(session.kept_for.as_secs()).unwrap_or(u32::MAX);
     options
-        .set_keep_alive(settings.keep_alive.max(Duration::from_secs(5)))
+        .set_keep_alive(keep_alive(settings))
         .set_connection_timeout(settings.connect_timeout.as_secs_f64().ceil().max(1.0) as u64)
         .set_clean_start(kept_s == 0)
         .set_session_expiry_interval(Some(kept_s))
         .set_receive_maximum(Some(RECEIVE_MAXIMUM))
-        .set_max_packet_size(Some(settings.max_packet_bytes))
+        .set_max_packet_size(Some(MAX_INCOMING_BYTES))
         .set_outgoing_inflight_upper_limit(MAX_PACKET_ID)
         .set_request_channel_capacity(REQUESTS)
-        .set_manual_acks(session.manual_acks);
+        .set_manual_acks(session.manual_acks)
+        .set_network_options(without_delay());
     if let Some(Credentials { user, password }) = &settings.credentials {
         options.set_credentials(user.clone(), password.clone());
     }

@@ -22,6 +22,10 @@ use crate::seal::verify::Address;
 /// How long the farewell waits for the broker's answer.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How long the broker may take to acknowledge a message. A broker that answers pings and nothing
+/// else would otherwise hold everything up for ever.
+const ANSWER: Duration = Duration::from_secs(60);
+
 /// How often the outbox is looked at when nothing else happens.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -31,6 +35,7 @@ pub(super) async fn serve(driver: &mut Driver, link: Link) -> Result<(), LinkErr
         address: driver.settings.address.clone(),
         flight: Flight::default(),
         told: BTreeMap::new(),
+        subscribed: true,
         leaving: None,
         link,
         driver,
@@ -48,6 +53,8 @@ struct Session<'a> {
     flight: Flight,
     /// What the broker was last told about each alarm on this connection.
     told: BTreeMap<AlarmCode, Option<Arc<[u8]>>>,
+    /// False once the broker has refused the commands and acknowledgements.
+    subscribed: bool,
     /// When to stop waiting for the farewell's answer.
     leaving: Option<Instant>,
 }
@@ -89,6 +96,7 @@ impl Session<'_> {
                     if self.leaving.is_some_and(|until| until <= Instant::now()) {
                         return Ok(());
                     }
+                    self.check_answers()?;
                 }
             }
         }
@@ -96,7 +104,23 @@ impl Session<'_> {
 
     fn wake_at(&self) -> Instant {
         let idle = Instant::now() + IDLE;
-        self.leaving.or_else(|| self.driver.delivery.wake_at()).unwrap_or(idle).min(idle)
+        let answer = self.flight.waiting_since().map_or(idle, |since| since + ANSWER);
+        self.leaving
+            .or_else(|| self.driver.delivery.wake_at())
+            .unwrap_or(idle)
+            .min(idle)
+            .min(answer)
+    }
+
+    /// Ends the connection when the broker owes an answer for too long.
+    fn check_answers(&mut self) -> Result<(), LinkError> {
+        let owes = self.flight.waiting_since().is_some_and(|since| since.elapsed() >= ANSWER);
+        if !owes {
+            return Ok(());
+        }
+        let detail = json!({"reason": "no_acknowledgement", "seconds": ANSWER.as_secs()});
+        set_alarm(&self.driver.alarms, AlarmCode::Delivery, Some(detail));
+        Err(self.link.silent())
     }
 
     /// Submits what the window allows.
@@ -148,7 +172,7 @@ impl Session<'_> {
     fn submit(&mut self, what: Submission, message: Message) -> Result<(), LinkError> {
         match self.link.publish(message) {
             Ok(()) => {
-                self.flight.submitted(what);
+                self.flight.submitted(what, Instant::now());
                 Ok(())
             }
             Err(NotSubmitted::Full) => Err(self.link.stuck()),
@@ -204,6 +228,7 @@ impl Session<'_> {
             Event::Incoming(Packet::SubAck(ack)) => {
                 if ack.return_codes.iter().any(|c| !matches!(c, SubscribeReasonCode::Success(_))) {
                     log::warn!("the broker refuses subscriptions: {:?}", ack.return_codes);
+                    self.subscribed = false;
                     let detail = json!({"reason": "subscribe_refused"});
                     set_alarm(&self.driver.alarms, AlarmCode::Auth, Some(detail));
                 }
@@ -234,8 +259,12 @@ impl Session<'_> {
     fn delivered(&mut self, seq: u64) {
         reach("uplink.acknowledged");
         self.answer(seq, Answer::Delivered);
-        set_alarm(&self.driver.alarms, AlarmCode::Auth, None);
-        set_alarm(&self.driver.alarms, AlarmCode::Delivery, None);
+        if self.driver.delivery.is_unhindered() {
+            set_alarm(&self.driver.alarms, AlarmCode::Delivery, None);
+            if self.subscribed {
+                set_alarm(&self.driver.alarms, AlarmCode::Auth, None);
+            }
+        }
         self.driver.emit(UplinkEvent::Confirmed(seq));
     }
 
@@ -259,8 +288,12 @@ impl Session<'_> {
             // The alarm about an alarm would be refused as well.
             Submission::Alarm(_) | Submission::Unconfirmed => return,
         };
-        let detail = json!({"reason": reason, "topic": topic});
-        set_alarm(&self.driver.alarms, code, Some(detail));
+        // An alarm has one place, and a result that is held up matters most.
+        let is_result = matches!(what, Submission::Result(_));
+        if is_result || !self.driver.alarms.borrow().contains_key(&code) {
+            let detail = json!({"reason": reason, "topic": topic});
+            set_alarm(&self.driver.alarms, code, Some(detail));
+        }
         if let Submission::Result(seq) = what {
             self.answer(seq, Answer::Refused);
             self.driver.emit(UplinkEvent::Refused { seq, reason });
