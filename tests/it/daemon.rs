@@ -126,6 +126,63 @@ fn a_clean_stop_and_a_restart_go_on_where_they_were() {
 }
 
 #[test]
+fn a_study_that_takes_the_box_down_three_times_is_poison() {
+    let broker = Mosquitto::start();
+    let mut edge = Edge::new(broker.port(), "[limits]\nattempts = 3\n");
+    let (files, _) = phantom(Preset::Small, 15);
+    edge.drop_study("study", &files);
+    for attempts in 1..=3 {
+        edge.run_until("lane.drafted");
+        assert_eq!(records(&edge, "try").len(), attempts);
+    }
+    edge.start();
+    let place = edge.wait_for("study");
+    assert_eq!(codes(&view(&place)), ["poison"]);
+    assert_eq!(records(&edge, "try").len(), 3, "no fourth attempt");
+    assert_eq!(records(&edge, "claim").len(), 1);
+}
+
+#[test]
+fn an_accepted_damage_sends_what_was_not_delivered_yet() {
+    let mut broker = Mosquitto::start();
+    let mut edge = Edge::new(broker.port(), "");
+    broker.kill();
+    edge.start();
+    let (mut files, _) = phantom(Preset::Small, 16);
+    files.remove("arterial.nii.gz");
+    edge.drop_study("study", &files);
+    let place = edge.wait_for("study");
+    edge.kill();
+    let segment = edge.state().join("journal/00000000.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    edge.start();
+    wait_until_ended(&mut edge);
+    assert!(edge.log().contains("accept-damage"), "{}", edge.log());
+    let state = edge.state();
+    let journal = ["journal", "--json", "--state-dir", state.to_str().unwrap()];
+    assert_eq!(run(&[&journal[..], &["check"]].concat()).status.code(), Some(5));
+    let accepted = json(&run(&[&journal[..], &["accept-damage"]].concat()));
+    assert_eq!((&accepted["new_epoch"], &accepted["carried_over"]), (&true.into(), &1.into()));
+    broker.restart();
+    let subscription = edge.subscribe(broker.port(), 1);
+    edge.start();
+    let received = subscription.results();
+    assert_eq!(received[0]["view"], view(&place), "the very same message, of the old epoch");
+    wait_until(&edge, |edge| records(edge, "confirm").len() == 1);
+    assert_eq!(run(&[&journal[..], &["check"]].concat()).status.code(), Some(0));
+}
+
+fn wait_until_ended(edge: &mut Edge) {
+    let deadline = Instant::now() + PATIENCE;
+    while edge.is_alive() {
+        assert!(Instant::now() < deadline, "it runs on a damaged journal\n{}", edge.log());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn results_wait_for_a_broker_that_is_away() {
     let mut broker = Mosquitto::start();
     let mut edge = Edge::new(broker.port(), "");

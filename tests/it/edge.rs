@@ -60,9 +60,26 @@ impl Edge {
 
     /// Starts the daemon; returns at once.
     pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts the daemon so that it ends the first time it gets to this place
+    /// (`hcc-edge fail-points`), and waits for that.
+    pub fn run_until(&mut self, fail_point: &str) {
+        self.start_with(&[("HCC_EDGE_FAIL_AT", fail_point)]);
+        let deadline = Instant::now() + PATIENCE;
+        while self.is_alive() {
+            assert!(Instant::now() < deadline, "{fail_point} was not reached\n{}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.kill();
+    }
+
+    fn start_with(&mut self, environment: &[(&str, &str)]) {
         let log = fs::File::options().append(true).create(true).open(self.log_path()).unwrap();
         let config = self.config();
         let child = command(&["run", "--config", config.to_str().unwrap()])
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn();
@@ -77,6 +94,7 @@ impl Edge {
     /// SIGKILL, without a word of warning.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
+            // Succeeds for one that has ended by itself and was not waited for.
             child.kill().unwrap();
             child.wait().unwrap();
         }
