@@ -1,11 +1,12 @@
 //! Deletes the input of studies that were finished long ago; results stay.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::device::Device;
 use super::release::RESULT;
+use crate::host::clock::EARLIEST_MS;
 use crate::host::fail_point::reach;
 use crate::host::inbox::INPUT;
 
@@ -25,9 +26,20 @@ pub fn sweep(device: &Device, now: SystemTime) -> usize {
 }
 
 fn remove_if_old(folder: &Path, retention: Duration, now: SystemTime) -> bool {
-    let written = fs::metadata(folder.join(RESULT)).and_then(|metadata| metadata.modified());
-    let age = written.ok().and_then(|written| now.duration_since(written).ok());
+    let result = folder.join(RESULT);
+    let Ok(written) = fs::metadata(&result).and_then(|metadata| metadata.modified()) else {
+        return false;
+    };
     let input = folder.join(INPUT);
+    if written < UNIX_EPOCH + Duration::from_millis(EARLIEST_MS) {
+        // Written under a clock that was never set: its time begins now.
+        let dated = File::options().write(true).open(&result).and_then(|f| f.set_modified(now));
+        if let Err(error) = dated {
+            log::warn!("cannot date {}: {error}", result.display());
+        }
+        return false;
+    }
+    let age = now.duration_since(written).ok();
     if age.is_none_or(|age| age <= retention) || !input.exists() {
         return false;
     }
@@ -53,6 +65,9 @@ mod tests {
         let result = root.path().join(RESULT);
         fs::write(&result, b"signed").unwrap();
         assert!(!remove_if_old(root.path(), day, now), "the result is new");
+        File::options().write(true).open(&result).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        assert!(!remove_if_old(root.path(), day, now), "its clock was never set");
+        assert!(!remove_if_old(root.path(), day, now), "its time has begun with that look");
         assert!(!remove_if_old(root.path(), day, now - day), "the clock went back");
         assert!(remove_if_old(root.path(), day, now + 2 * day));
         assert!(!input.exists() && result.exists());

@@ -23,8 +23,8 @@ pub enum Quality {
 const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
 /// Present where the kernel has a battery-backed clock.
 const RTC: &str = "/sys/class/rtc/rtc0";
-/// 2025-01-01: a clock before this was never set.
-const EARLIEST_MS: u64 = 1_735_689_600_000;
+/// 2025-01-01, Unix milliseconds: a clock before this was never set.
+pub const EARLIEST_MS: u64 = 1_735_689_600_000;
 
 /// The quality of the clock now.
 pub fn quality() -> Quality {

@@ -13,6 +13,7 @@ use super::ledger::Ledger;
 use super::record::{BadRecord, Record};
 use super::replay::{Replay, SegmentEnd, replay, salvage};
 use super::segment::{self, Chain, HEADER_BYTES, Header};
+use crate::host::clock::EARLIEST_MS;
 use crate::host::fail_point::{reach, reach_journal, segment_bytes};
 use crate::host::files::{sync_folder, write_durably};
 use crate::seal::trust::TrustStore;
@@ -333,10 +334,15 @@ impl Store {
         before_ms: u64,
         needed: Option<u64>,
     ) -> Result<Option<u64>, JournalError> {
-        let old = |end: &&SegmentEnd| {
-            end.last_ms < before_ms && needed.is_none_or(|needed| end.number < needed)
-        };
-        let count = self.closed.iter().take_while(old).count();
+        let mut later_ms = u64::MAX;
+        let mut count = self.closed.len();
+        for (index, end) in self.closed.iter().enumerate().rev() {
+            // What a clock that was never set has dated is as young as what follows it.
+            later_ms = if end.last_ms < EARLIEST_MS { later_ms } else { end.last_ms };
+            if later_ms >= before_ms || needed.is_some_and(|needed| end.number >= needed) {
+                count = index;
+            }
+        }
         let next = self.closed.get(count).map_or(self.segment, |end| end.number);
         let at_its_start = next == self.segment && self.written == HEADER_BYTES as u64;
         if count == 0 || at_its_start {

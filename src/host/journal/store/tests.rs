@@ -97,14 +97,20 @@ fn add(store: &mut Store, ledger: &mut Ledger, records: &[Record], time_ms: u64)
     entries
 }
 
-/// A journal of several small segments: results 1 to 60, each confirmed but the last two.
+/// A journal of several small segments: results 1 to 60, a second apart, each confirmed but the last
+/// two.
 fn several_segments(folder: &Path) -> (Store, Ledger) {
+    several_segments_since(folder, EARLIEST_MS)
+}
+
+fn several_segments_since(folder: &Path, start_ms: u64) -> (Store, Ledger) {
     let (mut store, mut ledger) = Store::open(folder, &trust(), [7; 8], Damage::Refuse).unwrap();
     store.segment_bytes = 20_000;
     for seq in 1..=60 {
-        add(&mut store, &mut ledger, &[result(seq, 1_500)], seq);
+        let time_ms = start_ms + seq * 1_000;
+        add(&mut store, &mut ledger, &[result(seq, 1_500)], time_ms);
         if seq <= 58 {
-            add(&mut store, &mut ledger, &[Record::Confirm { seq }], seq);
+            add(&mut store, &mut ledger, &[Record::Confirm { seq }], time_ms);
         }
     }
     assert!(store.segment >= 3);
@@ -190,15 +196,16 @@ fn pruning_keeps_what_is_young_or_needed_and_the_rest_still_counts() {
     let folder = tempfile::tempdir().unwrap();
     let (mut store, mut ledger) = several_segments(folder.path());
     let (hash, last) = (ledger.last_hash(), store.segment);
-    assert_eq!(store.prune(1, None).unwrap(), None, "nothing is older than the first record");
+    let after_ms = EARLIEST_MS + 61_000;
+    assert_eq!(store.prune(EARLIEST_MS, None).unwrap(), None, "nothing is older than that");
     let needed = ledger.oldest_segment_in_use();
     assert_eq!(needed, ledger.place(59).map(Place::segment));
-    let first = store.prune(1_000, needed).unwrap().unwrap();
+    let first = store.prune(after_ms, needed).unwrap().unwrap();
     assert_eq!(Some(first), needed.map(|needed| needed.min(last)));
     ledger.forget_before(first);
     assert!(ledger.result(1).is_none() && ledger.result(59).is_some());
     assert_eq!(ledger.seq_of(&[1; 16]), None);
-    add(&mut store, &mut ledger, &[result(61, 10)], 70);
+    add(&mut store, &mut ledger, &[result(61, 10)], after_ms);
     drop(store);
     let (store, again) = Store::open(folder.path(), &trust(), [8; 8], Damage::Refuse).unwrap();
     assert_eq!((again.last_seq(), again.unconfirmed().collect()), (61, vec![59, 60, 61]));
@@ -206,6 +213,20 @@ fn pruning_keeps_what_is_young_or_needed_and_the_rest_still_counts() {
     drop(store);
     fs::remove_file(segment_path(folder.path(), first)).unwrap();
     assert!(matches!(open(folder.path()), Err(JournalError::Damaged { .. })), "lost, not pruned");
+}
+
+#[test]
+fn what_an_unset_clock_has_dated_is_as_young_as_what_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, mut ledger) = several_segments_since(folder.path(), 0);
+    let now_ms = EARLIEST_MS + 1_000_000;
+    assert_eq!(store.prune(now_ms, None).unwrap(), None, "nobody knows how old it is");
+    store.segment_bytes = 0;
+    for seq in 61..=62 {
+        add(&mut store, &mut ledger, &[result(seq, 10)], now_ms);
+    }
+    assert_eq!(store.prune(now_ms, None).unwrap(), None, "no older than what follows");
+    assert!(store.prune(now_ms + 1, None).unwrap().is_some());
 }
 
 #[test]
