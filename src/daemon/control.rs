@@ -50,11 +50,18 @@ impl Control {
         }
     }
 
-    /// A consumer says what it has; what does not verify is logged and changes nothing.
-    pub fn acknowledge(&self, cose: &[u8]) {
+    /// A consumer says what it has; true when it is believed. What does not verify is logged and
+    /// changes nothing.
+    pub fn acknowledge(&self, cose: &[u8]) -> bool {
         match self.verified::<AckMessage>(cose) {
-            Ok(ack) => self.outbox.acknowledged(ack.seq),
-            Err(why) => log::warn!("an acknowledgement is not believed: {why}"),
+            Ok(ack) => {
+                self.outbox.acknowledged(ack.seq);
+                true
+            }
+            Err(why) => {
+                log::warn!("an acknowledgement is not believed: {why}");
+                false
+            }
         }
     }
 

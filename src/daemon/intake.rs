@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -15,7 +17,7 @@ use super::notice::{Notice, Tell, ThreadError, job};
 use crate::host::clock;
 use crate::host::errors::one_line;
 use crate::host::files::free_bytes;
-use crate::host::inbox::{self, ClaimError, Inbox};
+use crate::host::inbox::{self, ClaimError, Inbox, Ready};
 use crate::host::journal::{JobId, Journal, Record};
 use crate::host::keys::random;
 use crate::host::mqtt::messages::JobPhase;
@@ -29,6 +31,9 @@ const MOST_UNCLAIMABLE: usize = 1_024;
 
 /// How long they are passed over.
 const RETRY: Duration = Duration::from_secs(60);
+
+/// Pause between two looks whether claimed studies are through.
+const ROOM_TICK: Duration = Duration::from_millis(20);
 
 /// The longest the thread waits without looking whether it should end.
 const TICK: Duration = Duration::from_millis(500);
@@ -49,36 +54,62 @@ pub struct Intake {
     pub rescan: Arc<AtomicBool>,
 }
 
+/// What the thread remembers from one look to the next.
+struct Memory {
+    inbox: Inbox,
+    next_scan: Instant,
+    /// An obstacle was told and is not over yet.
+    held_back: bool,
+    /// The inbox was missing at the last scan.
+    missing: bool,
+    /// Studies that could not be claimed; passed over until `retry`.
+    unclaimable: BTreeSet<OsString>,
+    retry: Instant,
+}
+
 impl Intake {
     /// Runs until the daemon is being stopped.
     pub fn run(&self) -> Result<(), ThreadError> {
         let config = &self.device.config;
-        let mut inbox = Inbox::new(&self.device.state, config.inbox, config.limits);
-        let mut held_back = false;
-        let mut unclaimable = BTreeSet::new();
-        let mut retry = Instant::now() + RETRY;
+        let mut memory = Memory {
+            inbox: Inbox::new(&self.device.state, config.inbox, config.limits),
+            next_scan: Instant::now(),
+            held_back: false,
+            missing: false,
+            unclaimable: BTreeSet::new(),
+            retry: Instant::now() + RETRY,
+        };
         while !self.stop.load(Ordering::Relaxed) {
             if let Some(failure) = self.journal.failure() {
                 return Err(failure.into());
             }
-            if Instant::now() >= retry {
-                retry = Instant::now() + RETRY;
-                if !unclaimable.is_empty() {
-                    unclaimable.clear();
-                    (self.tell)(Notice::Alarm(AlarmCode::Disk, None));
-                }
-            }
+            self.forgive(&mut memory);
             let obstacle = self.obstacle();
-            if obstacle.is_some() || held_back {
-                held_back = obstacle.is_some();
+            if obstacle.is_some() || memory.held_back {
+                memory.held_back = obstacle.is_some();
                 (self.tell)(Notice::Alarm(AlarmCode::Disk, obstacle));
             }
-            if !held_back {
-                self.claim_ready(&mut inbox, &mut unclaimable)?;
+            let more = !memory.held_back && self.claim_ready(&mut memory)?;
+            if more {
+                self.wait_for_room(memory.next_scan);
+            } else {
+                self.wait(&mut memory.inbox);
+                memory.next_scan = Instant::now();
             }
-            self.wait(&mut inbox);
         }
         Ok(())
+    }
+
+    /// Lets the studies that could not be claimed have another chance once in a while.
+    fn forgive(&self, memory: &mut Memory) {
+        if Instant::now() < memory.retry {
+            return;
+        }
+        memory.retry = Instant::now() + RETRY;
+        if !memory.unclaimable.is_empty() {
+            memory.unclaimable.clear();
+            (self.tell)(Notice::Alarm(AlarmCode::Disk, None));
+        }
     }
 
     /// Why nothing is claimed at the moment.
@@ -100,16 +131,16 @@ impl Intake {
         }
     }
 
-    fn claim_ready(
-        &self,
-        inbox: &mut Inbox,
-        unclaimable: &mut BTreeSet<OsString>,
-    ) -> Result<(), ThreadError> {
+    /// Claims what there is room for; true when more may be ready than that.
+    fn claim_ready(&self, memory: &mut Memory) -> Result<bool, ThreadError> {
         let open = self.journal.ledger().open().len();
         let room = MOST_CLAIMED.saturating_sub(open);
-        let listed = inbox.scan(clock::now_ms(), room + unclaimable.len())?;
+        let listed = self.look(memory, room + memory.unclaimable.len())?;
+        let unclaimable = &mut memory.unclaimable;
         let fresh = listed.into_iter().filter(|ready| !unclaimable.contains(&ready.name));
-        for ready in fresh.take(room).collect::<Vec<_>>() {
+        let fresh: Vec<_> = fresh.take(room).collect();
+        let more = fresh.len() == room;
+        for ready in fresh {
             let mut bytes = [0; 8];
             random(&mut bytes)?;
             let id = JobId::new(bytes);
@@ -133,7 +164,32 @@ impl Intake {
             (self.tell)(job(id, JobPhase::Queued));
             self.lane.send(id).map_err(|_| ThreadError::Ended("lane"))?;
         }
-        Ok(())
+        Ok(more)
+    }
+
+    /// What is ready: by a whole scan when one is due, else among what was ready before.
+    fn look(&self, memory: &mut Memory, room: usize) -> Result<Vec<Ready>, ThreadError> {
+        let now = Instant::now();
+        if now < memory.next_scan {
+            return Ok(memory.inbox.look_again(clock::now_ms(), room));
+        }
+        memory.next_scan = now + Duration::from_millis(self.device.config.inbox.rescan.0);
+        let scanned = memory.inbox.scan(clock::now_ms(), room);
+        let missing = match &scanned {
+            Err(error) if error.source.kind() == io::ErrorKind::NotFound => {
+                if !memory.missing {
+                    log::error!("{}", one_line(error));
+                }
+                true
+            }
+            Ok(_) | Err(_) => false,
+        };
+        if missing || memory.missing {
+            memory.missing = missing;
+            let detail = missing.then(|| json!({"reason": "inbox_missing"}));
+            (self.tell)(Notice::Alarm(AlarmCode::Disk, detail));
+        }
+        if missing { Ok(Vec::new()) } else { Ok(scanned?) }
     }
 
     /// Left in the inbox and passed over for a while, so that the others get their turn.
@@ -146,10 +202,21 @@ impl Intake {
         (self.tell)(Notice::Alarm(AlarmCode::Disk, Some(detail)));
     }
 
+    /// Waits until half of the claimed studies are through, or a scan is due.
+    fn wait_for_room(&self, until: Instant) {
+        let full = || self.journal.ledger().open().len() > MOST_CLAIMED / 2;
+        while Instant::now() < until && self.is_going() && full() {
+            thread::sleep(ROOM_TICK);
+        }
+    }
+
+    fn is_going(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed) && self.journal.failure().is_none()
+    }
+
     fn wait(&self, inbox: &mut Inbox) {
         let mut left = Duration::from_millis(self.device.config.inbox.rescan.0);
-        let going = || !self.stop.load(Ordering::Relaxed) && self.journal.failure().is_none();
-        while !left.is_zero() && going() {
+        while !left.is_zero() && self.is_going() {
             let step = left.min(TICK);
             if inbox.wait(step) || self.rescan.swap(false, Ordering::Relaxed) {
                 return;

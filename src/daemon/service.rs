@@ -28,7 +28,7 @@ use crate::host::journal::{JobId, Journal, damaged_files};
 use crate::host::mqtt::Uplink;
 use crate::host::mqtt::delivery::DeliveryLimits;
 use crate::host::mqtt::link::{BrokerSettings, Credentials};
-use crate::host::mqtt::topic::AlarmCode;
+use crate::host::mqtt::topic::{AlarmCode, Verb};
 use crate::host::mqtt::uplink::{UplinkEvent, UplinkSettings};
 use crate::host::worker::{SelfTest, WorkerError, run_self_test};
 use crate::seal::wire::ClockQuality;
@@ -300,10 +300,17 @@ impl Service {
             UplinkEvent::Refused { seq, reason } => log::warn!("result {seq} refused: {reason}"),
             UplinkEvent::Command(command) => {
                 let answer = self.control.answer(&command);
+                if command.verb == Verb::Resend && answer["ok"] == true {
+                    self.uplink.somebody_listens();
+                }
                 self.uplink.reply(&command, answer);
                 self.uplink.notify_outbox();
             }
-            UplinkEvent::Ack(cose) => self.control.acknowledge(&cose),
+            UplinkEvent::Ack(cose) => {
+                if self.control.acknowledge(&cose) {
+                    self.uplink.somebody_listens();
+                }
+            }
         }
     }
 

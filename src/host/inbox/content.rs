@@ -72,7 +72,7 @@ fn read_bounded(from: &mut impl Read, bounds: Bounds) -> Result<Content, Content
     let mut context = Context::new(&SHA256);
     let mut kept = Some(Vec::new());
     let mut length = 0;
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = vec![0; bounds.longest.saturating_add(1).min(CHUNK as u64) as usize];
     loop {
         let n = match from.read(&mut chunk) {
             Ok(0) => break,

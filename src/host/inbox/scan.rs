@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry};
 use std::io;
-use std::os::unix::fs::DirEntryExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ use crate::units::Millis;
 
 /// The most folders that are followed at a time; others get their turn as these are claimed.
 pub const MAX_FOLDERS: usize = 4_096;
-/// The most names of the inbox that are read in one scan.
-const MAX_NAMES: usize = 65_536;
+/// The most names of the inbox that are read in one scan; those of stray files are read as well.
+const MAX_NAMES: usize = 1 << 20;
 /// The most complaints that are remembered, so that each is made once.
 const MAX_TOLD: usize = 1_024;
 
@@ -76,6 +76,8 @@ pub struct Inbox {
     /// Inodes that were complained about.
     told: BTreeSet<u64>,
     watch: Watch,
+    /// Inode of the inbox that is watched: it may be removed and made anew.
+    watched: Option<u64>,
 }
 
 struct Followed {
@@ -91,15 +93,15 @@ impl Inbox {
     /// The inbox of a state directory.
     pub fn new(state: &StateDir, settings: config::Inbox, limits: config::Limits) -> Self {
         let folder = state.inbox();
-        let watch = Watch::new(&folder);
         Self {
+            watch: Watch::new(&folder),
+            watched: inode(&folder).ok(),
             folder,
             settings,
             limits,
             started: Instant::now(),
             followed: BTreeMap::new(),
             told: BTreeSet::new(),
-            watch,
         }
     }
 
@@ -113,10 +115,28 @@ impl Inbox {
         self.scan_at(Now { monotonic, unix: Millis(unix_ms) }, room)
     }
 
+    /// Looks only at folders that were complete at the last look: what a flood has left after `room`
+    /// of it was claimed. Each is listed again, because it may have changed meanwhile.
+    pub fn look_again(&mut self, unix_ms: u64, room: usize) -> Vec<Ready> {
+        let monotonic = Millis(self.started.elapsed().as_millis() as u64);
+        let now = Now { monotonic, unix: Millis(unix_ms) };
+        let known = self.ready(room);
+        for Ready { name, .. } in known {
+            match inode(&self.folder.join(&name)) {
+                Ok(inode) if self.followed.get(&name).is_some_and(|f| f.inode == inode) => {
+                    self.look_at(name, inode, now);
+                }
+                Ok(_) | Err(_) => self.forget(&name),
+            }
+        }
+        self.ready(room)
+    }
+
     /// [`Self::scan`] at a moment of the caller's choice.
     pub fn scan_at(&mut self, now: Now, room: usize) -> Result<Vec<Ready>, InboxError> {
         let present = self
-            .study_folders()
+            .watch_this_inbox()
+            .and_then(|()| self.study_folders())
             .map_err(|source| InboxError { folder: self.folder.clone(), source })?;
         self.forget_all_but(&present);
         for (name, inode) in present {
@@ -131,6 +151,17 @@ impl Inbox {
         self.watch.wait(timeout)
     }
 
+    /// Watches the inbox that is there now, if it is another one than before.
+    fn watch_this_inbox(&mut self) -> io::Result<()> {
+        let present = inode(&self.folder)?;
+        if self.watched != Some(present) {
+            self.watch = Watch::new(&self.folder);
+            self.watched = Some(present);
+            self.followed.values_mut().for_each(|followed| followed.watch = None);
+        }
+        Ok(())
+    }
+
     /// Folders that can be studies, with their inodes: those followed already, then new ones.
     fn study_folders(&mut self) -> io::Result<BTreeMap<OsString, u64>> {
         let (mut known, mut new) = (Vec::new(), Vec::new());
@@ -143,7 +174,9 @@ impl Inbox {
             let name = entry.file_name();
             if !is_ignored(&name) && self.is_folder(&entry) {
                 let list = if self.followed.contains_key(&name) { &mut known } else { &mut new };
-                list.push((name, entry.ino()));
+                if list.len() < MAX_FOLDERS {
+                    list.push((name, entry.ino()));
+                }
             }
         }
         Ok(known.into_iter().chain(new).take(MAX_FOLDERS).collect())
@@ -174,6 +207,12 @@ impl Inbox {
             }
             stays
         });
+    }
+
+    fn forget(&mut self, name: &OsStr) {
+        if let Some(folder) = self.followed.remove(name).and_then(|followed| followed.watch) {
+            self.watch.unfollow(folder);
+        }
     }
 
     fn look_at(&mut self, name: OsString, inode: u64, now: Now) {
@@ -220,6 +259,10 @@ impl Inbox {
             log::warn!("inode {inode} in {} {what} (ls -i shows it)", self.folder.display());
         }
     }
+}
+
+fn inode(path: &Path) -> io::Result<u64> {
+    Ok(fs::symlink_metadata(path)?.ino())
 }
 
 impl Followed {

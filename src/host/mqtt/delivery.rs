@@ -146,6 +146,14 @@ impl Delivery {
         held.into_iter().chain(self.parked.values().copied()).min()
     }
 
+    /// Somebody was heard who listens to this device: a stream that is held for want of a subscriber
+    /// is tried again at once.
+    pub fn somebody_listens(&mut self) {
+        if let Stream::HeldUntil(_) = self.stream {
+            self.stream = Stream::Probing;
+        }
+    }
+
     /// Whether every result that this broker was offered was taken: none is set aside and the stream
     /// flows.
     pub fn is_unhindered(&self) -> bool {
@@ -224,6 +232,21 @@ mod tests {
         delivery.answered(1, Answer::Delivered, &mut shelf, later);
         assert_eq!(delivery.next(&mut shelf, later).len(), 8);
         assert_eq!(shelf.confirmed, [1]);
+    }
+
+    #[test]
+    fn a_consumer_that_is_heard_ends_the_wait_for_one() {
+        let (mut delivery, mut shelf, now) = (delivery(), Shelf::of(1..4), Instant::now());
+        delivery.next(&mut shelf, now);
+        delivery.answered(1, Answer::NoSubscriber, &mut shelf, now);
+        assert!(delivery.next(&mut shelf, now).is_empty());
+        delivery.connection_lost();
+        delivery.next(&mut shelf, now);
+        for seq in 1..4 {
+            delivery.answered(seq, Answer::NoSubscriber, &mut shelf, now);
+        }
+        delivery.somebody_listens();
+        assert_eq!(seqs(&delivery.next(&mut shelf, now)), [1], "one probe, not the whole window");
     }
 
     #[test]

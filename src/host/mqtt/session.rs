@@ -85,6 +85,7 @@ impl Session<'_> {
                     match order {
                         None | Some(Order::Stop) => self.say_farewell()?,
                         Some(Order::Status) => self.submit_status(Presence::Online)?,
+                        Some(Order::Listener) => self.driver.delivery.somebody_listens(),
                         Some(Order::Publish { kind, json, correlation }) => {
                             self.publish_json(kind, json, correlation)?;
                         }

@@ -79,6 +79,7 @@ pub enum UplinkEvent {
 pub(super) enum Order {
     Publish { kind: Kind, json: Vec<u8>, correlation: Option<Vec<u8>> },
     Status,
+    Listener,
     Stop,
 }
 
@@ -149,6 +150,12 @@ impl Uplink {
     pub fn refresh_status(&self) {
         // A full queue means another refresh or newer work is waiting already.
         let _ = self.orders.try_send(Order::Status);
+    }
+
+    /// A trusted consumer was heard: whoever asks or acknowledges is subscribed.
+    pub fn somebody_listens(&self) {
+        // A full queue means that the task is awake.
+        let _ = self.orders.try_send(Order::Listener);
     }
 
     /// Raises an alarm with its JSON, or clears it. Kept across connections.
@@ -250,7 +257,7 @@ impl Driver {
                 done = &mut step => return Some(done),
                 order = self.orders.recv() => match order {
                     None | Some(Order::Stop) => return None,
-                    Some(Order::Publish { .. } | Order::Status) => {}
+                    Some(Order::Publish { .. } | Order::Status | Order::Listener) => {}
                 },
             }
         }

@@ -216,3 +216,49 @@ fn a_marker_written_into_a_followed_folder_wakes_the_wait() {
     assert!(inbox.wait(Duration::from_secs(20)));
     assert_eq!(inbox.scan(1, ROOM).unwrap().len(), 1);
 }
+
+#[test]
+fn the_second_look_at_a_flood_sees_only_what_was_ready_and_sees_it_anew() {
+    let (_root, state) = state();
+    for name in ["a", "b", "c"] {
+        drop_study(&state, name, &[("portal.nii", "x"), (".done", "")]);
+    }
+    let mut inbox = inbox(&state);
+    assert_eq!(inbox.scan_at(at(0), 1).unwrap().len(), 1);
+    drop_study(&state, "late", &[("portal.nii", "x"), (".done", "")]);
+    fs::rename(state.inbox().join("a"), state.work().join("a")).unwrap();
+    fs::write(state.inbox().join("b/.done"), "{\"files\": 9}").unwrap();
+    let names = |ready: Vec<Ready>| -> Vec<String> {
+        ready.into_iter().map(|r| r.name.into_string().unwrap()).collect()
+    };
+    assert_eq!(
+        names(inbox.look_again(0, ROOM)),
+        ["c"],
+        "claimed, no longer complete, not seen yet"
+    );
+    assert_eq!(names(inbox.scan_at(at(1), ROOM).unwrap()), ["c", "late"]);
+}
+
+#[test]
+fn stray_files_take_no_study_its_place() {
+    let (_root, state) = state();
+    for n in 0..MAX_FOLDERS + 10 {
+        fs::write(state.inbox().join(format!("stray-{n}")), "").unwrap();
+    }
+    drop_study(&state, "z", &[("portal.nii", "x"), (".done", "")]);
+    assert_eq!(scan(&mut inbox(&state), 0), one("z", CompletionRule::DoneMarker));
+}
+
+#[test]
+fn an_inbox_made_anew_is_watched_again() {
+    let (_root, state) = state();
+    let mut inbox = inbox(&state);
+    assert_eq!(scan(&mut inbox, 0), []);
+    fs::remove_dir(state.inbox()).unwrap();
+    assert!(inbox.scan_at(at(1), ROOM).is_err());
+    fs::create_dir(state.inbox()).unwrap();
+    assert_eq!(scan(&mut inbox, 2), []);
+    drop_study(&state, "a", &[("portal.nii", "x"), (".done", "")]);
+    assert!(inbox.wait(Duration::from_secs(20)), "its events are heard");
+    assert_eq!(scan(&mut inbox, 3), one("a", CompletionRule::DoneMarker));
+}
