@@ -153,10 +153,12 @@ impl Inbox {
 
     /// Watches the inbox that is there now, if it is another one than before.
     fn watch_this_inbox(&mut self) -> io::Result<()> {
+        let watched = self.watched.take();
         let present = inode(&self.folder)?;
-        if self.watched != Some(present) {
+        self.watched = Some(present);
+        // A folder made anew may have the inode of the one that was removed.
+        if watched != self.watched || self.watch.is_lost() {
             self.watch = Watch::new(&self.folder);
-            self.watched = Some(present);
             self.followed.values_mut().for_each(|followed| followed.watch = None);
         }
         Ok(())

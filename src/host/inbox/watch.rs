@@ -21,6 +21,8 @@ const BUFFER: usize = 4096;
 /// The inbox's watch, if the kernel gave one.
 pub struct Watch {
     events: Option<(Inotify, WatchDescriptor)>,
+    /// The watched inbox is no longer there.
+    lost: bool,
 }
 
 impl Watch {
@@ -29,7 +31,12 @@ impl Watch {
         let events = open(inbox)
             .inspect_err(|error| log::info!("no file events, scanning periodically: {error}"))
             .ok();
-        Self { events }
+        Self { events, lost: false }
+    }
+
+    /// Whether the inbox was removed; one made anew under its name is another one.
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Also watches a study's folder for its marker.
@@ -72,6 +79,7 @@ impl Watch {
             match inotify.read_events(&mut buffer) {
                 Ok(events) => {
                     for event in events {
+                        self.lost |= event.mask.contains(EventMask::IGNORED) && event.wd == *inbox;
                         matters |= is_hint(&event, inbox);
                     }
                 }
