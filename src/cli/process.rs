@@ -119,7 +119,7 @@ fn carry(device: &Arc<Device>, study: &Path) -> anyhow::Result<PathBuf> {
     keys::random(&mut random)?;
     let job = JobId::new(random);
     let journal = open_journal(device)?;
-    let arrived_ms = clock::now_ms();
+    let arrived_ms = clock::steady_ms();
     let (rule, study_name) = (CompletionRule::DoneMarker, study_name(study));
     claim_copy(device, study, Claim { job, study: study_name, rule, arrived_ms })?;
     journal.append(vec![Record::Claim { job, arrived_ms }])?;

@@ -171,10 +171,10 @@ impl Intake {
     fn look(&self, memory: &mut Memory, room: usize) -> Result<Vec<Ready>, ThreadError> {
         let now = Instant::now();
         if now < memory.next_scan {
-            return Ok(memory.inbox.look_again(clock::now_ms(), room));
+            return Ok(memory.inbox.look_again(clock::steady_ms(), room));
         }
         memory.next_scan = now + Duration::from_millis(self.device.config.inbox.rescan.0);
-        let scanned = memory.inbox.scan(clock::now_ms(), room);
+        let scanned = memory.inbox.scan(clock::steady_ms(), room);
         let missing = match &scanned {
             Err(error) if error.source.kind() == io::ErrorKind::NotFound => {
                 if !memory.missing {

@@ -30,7 +30,7 @@ fn adopt(device: &Device, journal: &Journal) -> Result<(), ThreadError> {
             continue;
         }
         let claim = Claim::load(&device.state, job);
-        let arrived_ms = claim.map_or_else(|_| clock::now_ms(), |claim| claim.arrived_ms);
+        let arrived_ms = claim.map_or_else(|_| clock::steady_ms(), |claim| claim.arrived_ms);
         log::info!("job {job}: found in work/ without a claim, taken up");
         journal.append(vec![Record::Claim { job, arrived_ms }])?;
         reach("recover.adopted");

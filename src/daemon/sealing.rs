@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::device::Device;
 use super::notice::ThreadError;
-use crate::host::clock::{self, Quality};
+use crate::host::clock::{self, EARLIEST_MS, Quality};
 use crate::host::errors::one_line;
 use crate::host::journal::{
     Damage, JobId, Journal, JournalError, JournalHead, SealContext, SealError, Store,
@@ -138,11 +138,17 @@ fn build(
         subject: identity.subject,
         study_digest: identity.study_digest,
         software: Device::software(),
-        history: signed_at_ms.saturating_sub(identity.arrived_ms) > HISTORY_AFTER_MS,
+        history: is_history(identity.arrived_ms, clock::steady_ms()),
         supersedes: None,
     };
     let message = ResultMessage::assemble(stamp, draft);
     sign(&message, device.signer.as_ref()).map_err(|error| one_line(&error))
+}
+
+/// Whether a result comes so long after its study that it must not be shown over a newer one. Nobody
+/// knows that of a study that an unset clock has dated.
+fn is_history(arrived_ms: u64, now_ms: u64) -> bool {
+    arrived_ms >= EARLIEST_MS && now_ms.saturating_sub(arrived_ms) > HISTORY_AFTER_MS
 }
 
 /// How far the wall clock can be trusted, in the wire's words.
@@ -151,5 +157,22 @@ pub fn clock_quality() -> ClockQuality {
         Quality::Unknown => ClockQuality::Unknown,
         Quality::Rtc => ClockQuality::Rtc,
         Quality::Ntp => ClockQuality::Ntp,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_result_is_history_unless_nobody_knows_when_its_study_came() {
+        let arrived = EARLIEST_MS;
+        assert!(!is_history(arrived, arrived + HISTORY_AFTER_MS));
+        assert!(is_history(arrived, arrived + HISTORY_AFTER_MS + 1));
+        assert!(
+            !is_history(arrived - 1, arrived + 2 * HISTORY_AFTER_MS),
+            "dated by an unset clock"
+        );
+        assert!(!is_history(arrived, 0), "the clock went back between two runs");
     }
 }

@@ -1,11 +1,20 @@
 //! The wall clock, and how far it can be trusted.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch; 0 on a clock before 1970.
 pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+/// Milliseconds since the Unix epoch on a clock that is read once, at the first call, and then runs
+/// by itself: differences within one run of the process stay right when the wall clock is set.
+pub fn steady_ms() -> u64 {
+    static START: OnceLock<(Instant, u64)> = OnceLock::new();
+    let (start, start_ms) = *START.get_or_init(|| (Instant::now(), now_ms()));
+    start_ms.saturating_add(start.elapsed().as_millis() as u64)
 }
 
 /// How far the wall clock can be trusted.
