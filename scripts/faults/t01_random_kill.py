@@ -1,0 +1,39 @@
+"""T1: the daemon is killed at random moments, over and over, while studies come in."""
+
+import time
+
+from outcome import Context, Outcome
+from rig import Rig
+from studies import Maker, phantom_images
+
+ID = "T1"
+TITLE = "SIGKILL of the daemon at random moments"
+
+# Kills and studies of the short and the long form.
+SHORT, LONG = (60, 300), (1_000, 5_000)
+LONGEST_LIFE = 0.8  # seconds after the start; it runs after about half a second
+
+
+def run(context: Context) -> Outcome:
+    kills, total = context.size(SHORT, LONG)
+    rng, maker = context.random(), Maker()
+    images = phantom_images(context.binary, context.folder)
+    with Rig(context) as rig:
+        dropped = 0
+        for kill in range(1, kills + 1):
+            rig.edge.start()
+            ends_at = time.monotonic() + rng.uniform(0, LONGEST_LIFE)
+            # The studies come spread over the life, not all before its end.
+            share = total * kill // kills - dropped
+            for _ in range(share):
+                rig.drop(maker.mixed(rng, images))
+                dropped += 1
+                time.sleep(max(0.0, min(rng.uniform(0, 0.1), ends_at - time.monotonic())))
+            time.sleep(max(0.0, ends_at - time.monotonic()))
+            rig.edge.kill()
+            if kill % 50 == 0:
+                context.progress(f"{kill} kills, {len(rig.judge.arrivals)} results came")
+        rig.edge.start()
+        rig.edge.wait_running()
+        rig.drain(60 + total / 10)
+        return rig.outcome(kills=kills)
