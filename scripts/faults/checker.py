@@ -50,6 +50,7 @@ class Arrival:
     prev: str
     result_id: str
     status: str
+    reasons: tuple[str, ...]
     digests: frozenset[str]  # of the study's files
     sha256: str  # of the whole message
     at: float  # time.monotonic()
@@ -206,6 +207,7 @@ class Checker:
         names = ("site", "device", "epoch", "seq", "prev", "result_id", "status")
         arrival = Arrival(
             *(result[name] for name in names),
+            reasons=tuple(reason["code"] for reason in result["reasons"]),
             digests=frozenset(part["digest"] for part in result["input_digest"]["series"]),
             sha256=hashlib.sha256(message.payload).hexdigest(),
             at=now,

@@ -190,10 +190,9 @@ class Edge:
         """Ends whatever is left of the last start: a wrapper, a worker."""
         if self.child is None:
             return
-        try:
-            os.killpg(self.child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        # A worker has a process group of its own, but stays in the session of this start.
+        for pid in process.in_session(self.child.pid):
+            process.send(pid, signal.SIGKILL)
         self.child.wait(timeout=PATIENCE)
 
     def close(self) -> None:

@@ -34,6 +34,20 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def in_session(leader: int) -> list[int]:
+    """The processes of the session that `leader` began, whether it still runs or not."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            pid = int(entry.name)
+            try:
+                if os.getsid(pid) == leader:
+                    found.append(pid)
+            except ProcessLookupError:
+                pass  # It ended while we looked.
+    return found
+
+
 def arguments(pid: int) -> list[str]:
     """Its command line; empty when it has ended."""
     try:
