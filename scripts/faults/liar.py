@@ -7,7 +7,6 @@ is with reason 0x00 and under the packet id they were sent with (`acknowledged`)
 
 import asyncio
 import contextlib
-import hashlib
 import random
 import socket
 import struct
@@ -40,9 +39,9 @@ class Ledger:
     connects: list[float] = field(default_factory=list)
     acknowledged: set[int] = field(default_factory=set)
     results: list[int] = field(default_factory=list)
-    alarms: dict[str, bytes] = field(default_factory=dict)
+    alarms: dict[str, list[bytes]] = field(default_factory=dict)
     lies: int = 0
-    digests: set[str] = field(default_factory=set)
+    most_on_the_way: int = 0
 
 
 class Peer:
@@ -51,6 +50,7 @@ class Peer:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ledger: Ledger) -> None:
         self.reader, self.writer, self.ledger = reader, writer, ledger
         self.outstanding: dict[int, int] = {}
+        self.unanswered: set[int] = set()
 
     async def send(self, data: bytes) -> None:
         """Bytes as they are. Every PUBACK among them is entered in the ledger, lies included."""
@@ -58,6 +58,7 @@ class Peer:
             answer = mqtt5.read_answer(packet)
             if answer is None:
                 continue
+            self.unanswered.discard(answer[0])
             seq = self.outstanding.pop(answer[0], None)
             if seq is not None and answer[1] == 0:
                 self.ledger.acknowledged.add(seq)
@@ -258,13 +259,21 @@ def _bytes(data: bytes) -> AnswersResults:
 
 @dataclass(frozen=True)
 class Case:
-    """A script under its name; `seconds` counts from the first connection."""
+    """A script under its name.
+
+    It runs for `seconds` from the first connection. `sends` says that results must have come
+    meanwhile; `alarm` is the alarm that must stand at its end, with a word of its reason; `at_most`
+    limits the unanswered messages; `passes` says that small results must have got through.
+    """
 
     name: str
     make: Callable[[], Script]
     seconds: float = 3.0
     short: bool = False
-    needs_result: bool = True
+    sends: bool = True
+    alarm: tuple[str, str] | None = None
+    at_most: int = 40
+    passes: bool = False
 
 
 def cases(seed: int, result_bytes: int) -> list[Case]:
@@ -277,11 +286,11 @@ def cases(seed: int, result_bytes: int) -> list[Case]:
         Case("puback_of_the_view_twice", OthersOnly, short=True),
         Case("puback_twice", lambda: _then(lambda _, s: 2 * mqtt5.puback(s.packet_id)), short=True),
         Case("puback_never", lambda: _bytes(b""), short=True),
-        Case("puback_0x10", lambda: _reason(0x10), short=True),
-        Case("puback_0x80", lambda: _reason(0x80), short=True),
-        Case("puback_0x87", lambda: _reason(0x87), short=True),
-        Case("puback_0x97", lambda: _reason(0x97), short=True),
-        Case("puback_0x99", lambda: _reason(0x99)),
+        Case("puback_0x10", lambda: _reason(0x10), alarm=("delivery", "no_subscriber"), short=True),
+        Case("puback_0x80", lambda: _reason(0x80), alarm=("auth", "Unspecified"), short=True),
+        Case("puback_0x87", lambda: _reason(0x87), alarm=("auth", "NotAuthorized"), short=True),
+        Case("puback_0x97", lambda: _reason(0x97), alarm=("auth", "Quota"), short=True),
+        Case("puback_0x99", lambda: _reason(0x99), alarm=("auth", "Payload")),
         Case("puback_undefined_reason", lambda: _reason(0x42), short=True),
         Case("puback_reversed", Reversed),
         Case("puback_then_close", lambda: _then(lambda _, s: mqtt5.puback(s.packet_id), "close"), short=True),
@@ -304,26 +313,26 @@ def cases(seed: int, result_bytes: int) -> list[Case]:
         Case("second_connack", lambda: _bytes(mqtt5.connack())),
         Case("disconnect_taken_over", lambda: _bytes(mqtt5.packet(mqtt5.DISCONNECT, b"\x8e"))),
         Case("disconnect_shutting_down", lambda: _bytes(mqtt5.packet(mqtt5.DISCONNECT, b"\x8b")), short=True),
-        Case("connack_0x86", lambda: AnswersConnect(mqtt5.connack(0x86)), short=True, needs_result=False),
-        Case("connack_0x88", lambda: AnswersConnect(mqtt5.connack(0x88)), needs_result=False),
-        Case("connack_0x9f", lambda: AnswersConnect(mqtt5.connack(0x9F)), needs_result=False),
-        Case("connack_undefined_reason", lambda: AnswersConnect(mqtt5.connack(0x42)), needs_result=False),
-        Case("connack_truncated", lambda: AnswersConnect(b"\x20\1\0", close=True), needs_result=False),
+        Case("connack_0x86", lambda: AnswersConnect(mqtt5.connack(0x86)), short=True, sends=False),
+        Case("connack_0x88", lambda: AnswersConnect(mqtt5.connack(0x88)), sends=False),
+        Case("connack_0x9f", lambda: AnswersConnect(mqtt5.connack(0x9F)), sends=False),
+        Case("connack_undefined_reason", lambda: AnswersConnect(mqtt5.connack(0x42)), sends=False),
+        Case("connack_truncated", lambda: AnswersConnect(b"\x20\1\0", close=True), sends=False),
         Case("session_present", lambda: AnswersConnect(mqtt5.connack(session_present=True)), short=True),
         Case("slow_connack", lambda: AnswersConnect(*_single(mqtt5.connack()), pause_s=0.4), seconds=5.0),
-        Case("no_connack", lambda: AnswersConnect(), seconds=34.0, needs_result=False),
-        Case("maximum_packet_size", lambda: _with({mqtt5.MAXIMUM_PACKET_SIZE: result_bytes}), short=True),
-        Case("maximum_packet_size_40", lambda: _with({mqtt5.MAXIMUM_PACKET_SIZE: 40}), needs_result=False),
-        Case("receive_maximum_1", lambda: _with({mqtt5.RECEIVE_MAXIMUM: 1}), short=True),
-        Case("receive_maximum_0", lambda: _with({mqtt5.RECEIVE_MAXIMUM: 0}), needs_result=False),
+        Case("no_connack", lambda: AnswersConnect(), seconds=34.0, sends=False),
+        Case("maximum_packet_size", lambda: _with({mqtt5.MAXIMUM_PACKET_SIZE: result_bytes}), short=True, alarm=("delivery", "limit"), passes=True),
+        Case("maximum_packet_size_40", lambda: _with({mqtt5.MAXIMUM_PACKET_SIZE: 40}), sends=False),
+        Case("receive_maximum_1", lambda: _with({mqtt5.RECEIVE_MAXIMUM: 1}), short=True, at_most=1),
+        Case("receive_maximum_0", lambda: _with({mqtt5.RECEIVE_MAXIMUM: 0}), sends=False),
         Case("topic_alias_maximum", lambda: _with({mqtt5.TOPIC_ALIAS_MAXIMUM: 10})),
         Case("server_keep_alive_1", lambda: _with({mqtt5.SERVER_KEEP_ALIVE: 1})),
         Case("server_keep_alive_0", lambda: _with({mqtt5.SERVER_KEEP_ALIVE: 0})),
-        Case("garbage_before_connack", lambda: SpeaksFirst(b"HTTP/1.1 400 Bad Request\r\n\r\n"), short=True, needs_result=False),
-        Case("puback_before_connack", lambda: SpeaksFirst(b"".join(map(mqtt5.puback, range(1, 21)))), needs_result=False),
-        Case("suback_refused", lambda: AnswersSubscribe(lambda i: mqtt5.suback(i, [0x87, 0x87]))),
-        Case("pubacks_for_everything_to_come", lambda: AnswersSubscribe(lambda i: b"".join(map(mqtt5.puback, range(50, 90)))), needs_result=False),
-        Case("topic_alias_flood", AliasFlood, needs_result=False),
+        Case("garbage_before_connack", lambda: SpeaksFirst(b"HTTP/1.1 400 Bad Request\r\n\r\n"), short=True, sends=False),
+        Case("puback_before_connack", lambda: SpeaksFirst(b"".join(map(mqtt5.puback, range(1, 21)))), sends=False),
+        Case("suback_refused", lambda: AnswersSubscribe(lambda i: mqtt5.suback(i, [0x87, 0x87])), alarm=("auth", "subscribe_refused")),
+        Case("pubacks_for_everything_to_come", lambda: AnswersSubscribe(lambda i: b"".join(map(mqtt5.puback, range(50, 90)))), sends=False),
+        Case("topic_alias_flood", AliasFlood, sends=False),
         Case("unsigned_commands", CommandFlood, short=True),
         Case("silent_after_connack", NeverPongs, seconds=14.0),
     ]
@@ -364,13 +373,21 @@ class Liar:
         try:
             await self.script.on_open(peer)
             while data := await reader.read(READ_BYTES):
-                for packet in splitter.feed(data):
+                packets = splitter.feed(data)
+                self._count(peer, packets)
+                for packet in packets:
                     await self._handle(peer, packet)
         except OSError:
             pass  # The device has had enough of us, as it may.
         finally:
             self._peers.remove(peer)
             peer.close()
+
+    def _count(self, peer: Peer, packets: list[mqtt5.Packet]) -> None:
+        """How many messages the device has sent at once without an answer."""
+        sent = map(mqtt5.read_publish, packets)
+        peer.unanswered |= {one.packet_id for one in sent if one is not None and one.packet_id}
+        self.ledger.most_on_the_way = max(self.ledger.most_on_the_way, len(peer.unanswered))
 
     async def _handle(self, peer: Peer, packet: mqtt5.Packet) -> None:
         if packet.kind == mqtt5.CONNECT:
@@ -385,12 +402,11 @@ class Liar:
 
     async def _published(self, peer: Peer, sent: mqtt5.Published) -> None:
         if "/alarm/" in sent.topic:
-            self.ledger.alarms[sent.topic.rpartition("/")[2]] = sent.payload
+            self.ledger.alarms.setdefault(sent.topic.rpartition("/")[2], []).append(sent.payload)
         if sent.topic.endswith("/result"):
             seq = seq_of(sent.payload)
             peer.outstanding[sent.packet_id] = seq
             self.ledger.results.append(seq)
-            self.ledger.digests.add(hashlib.sha256(sent.payload).hexdigest())
             await self.script.on_result(peer, sent)
         elif sent.packet_id:
             await self.script.on_other(peer, sent)
