@@ -20,6 +20,8 @@ from background import Background
 UP, DOWN = "up", "down"
 QUEUE = 4096
 READ_BYTES = 65536
+# How long a slow line stays slow.
+LASTS_S = 1.5
 
 
 @dataclass
@@ -75,6 +77,8 @@ class Link:
 class Fault:
     """No fault: every packet goes on as it came."""
 
+    lasts_s = 0.0  # how long it is to be in force after it has struck
+
     def __init__(self) -> None:
         self.fired = threading.Event()
 
@@ -111,7 +115,7 @@ class BlackHole(Fault):
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self.seconds = seconds
+        self.seconds = self.lasts_s = seconds
         self.until = 0.0
 
     def name(self) -> str:
@@ -146,6 +150,7 @@ class Trickle(Fault):
     def __init__(self, pause_s: float) -> None:
         super().__init__()
         self.pause_s = pause_s
+        self.lasts_s = LASTS_S
 
     async def carry(self, link: Link, way: str, arrived: float, packet: mqtt5.Packet) -> None:
         self.fired.set()
@@ -160,6 +165,7 @@ class Latency(Fault):
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self.seconds = seconds
+        self.lasts_s = LASTS_S
 
     async def carry(self, link: Link, way: str, arrived: float, packet: mqtt5.Packet) -> None:
         self.fired.set()
@@ -173,6 +179,7 @@ class Rate(Fault):
     def __init__(self, bytes_per_s: float) -> None:
         super().__init__()
         self.bytes_per_s = bytes_per_s
+        self.lasts_s = LASTS_S
 
     async def carry(self, link: Link, way: str, arrived: float, packet: mqtt5.Packet) -> None:
         self.fired.set()
@@ -199,18 +206,39 @@ class HalfClose(Fault):
             await link.write(way, packet.raw)
 
 
-class Cut(Fault):
-    """The line ends within the next packet of one kind, after its first `offset` bytes."""
+class Aimed(Fault):
+    """Strikes once, at the next packet of one kind on one way; a PUBLISH may be chosen by its topic."""
 
-    def __init__(self, way: str, kind: int, offset: int, reset: bool) -> None:
+    def __init__(self, way: str, kind: int, topic_end: str = "") -> None:
         super().__init__()
-        self.way, self.kind, self.offset, self.reset = way, kind, offset, reset
+        self.way, self.kind, self.topic_end = way, kind, topic_end
+
+    async def begin(self, links: list[Link]) -> None:
+        # The packets of the beginning only come again on a new connection.
+        if self.kind in (mqtt5.CONNECT, mqtt5.CONNACK, mqtt5.SUBSCRIBE, mqtt5.SUBACK):
+            for link in links:
+                link.end(reset=True)
+
+    def hits(self, way: str, packet: mqtt5.Packet) -> bool:
+        """Whether this is the packet."""
+        if self.fired.is_set() or (way, packet.kind) != (self.way, self.kind):
+            return False
+        published = mqtt5.read_publish(packet)
+        return published is None or published.topic.endswith(self.topic_end)
+
+
+class Cut(Aimed):
+    """The line ends within the packet, after its first `offset` bytes, with RST or with FIN."""
+
+    def __init__(self, way: str, kind: int, topic_end: str, offset: int, reset: bool) -> None:
+        super().__init__(way, kind, topic_end)
+        self.offset, self.reset = offset, reset
 
     def name(self) -> str:
         return f"Cut {self.way} kind {self.kind} at {self.offset}"
 
     async def carry(self, link: Link, way: str, arrived: float, packet: mqtt5.Packet) -> None:
-        if self.fired.is_set() or (way, packet.kind) != (self.way, self.kind):
+        if not self.hits(way, packet):
             await link.write(way, packet.raw)
             return
         # Never the whole packet, however short it is.
@@ -219,28 +247,22 @@ class Cut(Fault):
         link.end(self.reset)
 
 
-class Corrupt(Fault):
-    """One bit of the next matching PUBLISH or PUBACK flips; the rest of the stream is untouched."""
+class Corrupt(Aimed):
+    """One bit of the packet flips, at this part of its length; the rest of the stream is untouched."""
 
     def __init__(self, way: str, kind: int, topic_end: str, part: float, bit: int) -> None:
-        super().__init__()
-        self.way, self.kind, self.topic_end, self.part, self.bit = way, kind, topic_end, part, bit
+        super().__init__(way, kind, topic_end)
+        self.part, self.bit = part, bit
 
     def name(self) -> str:
         return f"Corrupt {self.way} kind {self.kind} at {self.part:.3f} bit {self.bit}"
 
     async def carry(self, link: Link, way: str, arrived: float, packet: mqtt5.Packet) -> None:
         raw = packet.raw
-        if not self.fired.is_set() and way == self.way and self._matches(packet):
-            self.fired.set()
+        if self.hits(way, packet):
             raw = flip(raw, int(self.part * len(raw)), self.bit)
+            self.fired.set()
         await link.write(way, raw)
-
-    def _matches(self, packet: mqtt5.Packet) -> bool:
-        if packet.kind != self.kind:
-            return False
-        published = mqtt5.read_publish(packet)
-        return published is None or published.topic.endswith(self.topic_end)
 
 
 def flip(raw: bytes, at: int, bit: int) -> bytes:
@@ -320,7 +342,8 @@ class Proxy:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._links.remove(link)
-            if link.connected:
+            # A new connection may be up before the old one has quite ended.
+            if link.connected and not self.connected():
                 self.traffic.losses.append(time.monotonic())
             link.end(reset=False)
 
