@@ -229,6 +229,12 @@ class Checker:
                 Refusal(message.topic, message.payload, str(problem), time.monotonic())
             )
 
+    def standing_alarm(self, code: str) -> dict | None:
+        """What the device's alarm of this code says at the moment; None when there is none."""
+        with self.lock:
+            told = [content for name, content in self.alarms if name == code]
+        return told[-1] if told else None
+
     # --- What goes out ---------------------------------------------------------------------------
 
     def _acknowledge(self) -> None:

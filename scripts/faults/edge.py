@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import process
+from outcome import NotCheckedHere
 from signing import ConsumerKey
 from studies import Study
 
@@ -51,6 +52,17 @@ def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """Ours without the program's settings, which would override the configuration file."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith("HCC_EDGE_")}
     return plain | (extra or {})
+
+
+def clock(offset: str) -> dict[str, str]:
+    """Environment in which a program's wall clock is off by that much ("+40d"); libfaketime itself
+    instead of the command `faketime`, which stays as a parent and hides how its child ended. The
+    monotonic clock is left alone: a wait that fakes it may never end."""
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not libraries:
+        raise NotCheckedHere("libfaketime is not installed")
+    names = {"LD_PRELOAD": str(libraries[0]), "FAKETIME": offset}
+    return names | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 def run(binary: Path, *arguments, timeout: float = PATIENCE) -> subprocess.CompletedProcess:
@@ -163,6 +175,14 @@ class Edge:
         if not self.says("is running, boot"):
             raise Ended(f"ended with {self.child.returncode} at the start:\n{self.log_tail()}")
 
+    def try_running(self, seconds: float = PATIENCE) -> bool:
+        """As wait_running, where ending at the start is allowed."""
+        try:
+            self.wait_running(seconds)
+        except Ended:
+            return False
+        return self.is_alive()
+
     def wait_end(self, seconds: float = PATIENCE) -> int | None:
         """The exit code (negative: the signal), or None when it still runs after that time."""
         try:
@@ -178,9 +198,13 @@ class Edge:
             process.send(self.pid, signal.SIGKILL)
             self.child.wait(timeout=PATIENCE)
 
+    def terminate(self) -> None:
+        """SIGTERM; returns at once."""
+        process.send(self.pid, signal.SIGTERM)
+
     def stop(self, seconds: float = PATIENCE) -> int:
         """SIGTERM, as a service manager stops it; the exit code."""
-        process.send(self.pid, signal.SIGTERM)
+        self.terminate()
         code = self.wait_end(seconds)
         if code is None:
             raise Ended(f"no end {seconds} s after SIGTERM:\n{self.log_tail()}")

@@ -60,6 +60,13 @@ class Outcome:
         if not holds:
             self.failures.append(why)
 
+    def add(self, other: "Outcome") -> None:
+        """Takes in another part of the same test."""
+        for name in ("injected", "accepted", "delivered", "lost", "duplicates", "wrong"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.extras |= other.extras
+        self.failures += other.failures
+
     @property
     def passed(self) -> bool:
         return not self.failures and self.lost == 0 and self.wrong == 0
