@@ -103,10 +103,15 @@ def connack(reason: int = 0, session_present: bool = False, props: dict[int, int
     return packet(CONNACK, bytes([session_present, reason]) + properties(props or {}))
 
 
-def connect(client_id: str, clean_start: bool = True, keep_alive: int = 30) -> bytes:
-    """A CONNECT without will and without credentials."""
-    body = text("MQTT") + bytes([5, 2 if clean_start else 0]) + struct.pack(">H", keep_alive)
-    return packet(CONNECT, body + properties({}) + text(client_id))
+def connect(
+    client_id: str, keep_alive: int = 60, user: str | None = None, password: str | None = None
+) -> bytes:
+    """A CONNECT with a clean start and without a will."""
+    flags = 2 | (128 if user is not None else 0) | (64 if password is not None else 0)
+    body = text("MQTT") + bytes([5, flags]) + struct.pack(">H", keep_alive)
+    body += properties({}) + text(client_id)
+    body += b"".join(text(part) for part in (user, password) if part is not None)
+    return packet(CONNECT, body)
 
 
 def puback(packet_id: int, reason: int = 0) -> bytes:
@@ -131,6 +136,12 @@ def publish(
     body = text(topic) + (struct.pack(">H", packet_id) if packet_id else b"")
     flags = (2 if packet_id else 0) | retain
     return packet(PUBLISH, body + properties(props or {}) + payload, flags)
+
+
+def subscribe(packet_id: int, filters: list[str]) -> bytes:
+    """A SUBSCRIBE with QoS 1 for each filter."""
+    body = struct.pack(">H", packet_id) + properties({})
+    return packet(SUBSCRIBE, body + b"".join(text(one) + b"\1" for one in filters), 2)
 
 
 @dataclass(frozen=True)
