@@ -33,8 +33,8 @@ from studies import Study
 
 ROOT = "hcc/v1"
 TICK = 0.1
-# How long nothing must have arrived before something is asked for again, and between two requests.
-QUIET = 1.0
+# Between two looks for results that did not come.
+QUIET = 1.5
 # Acknowledgements are repeated: one that overtakes the broker's PUBACK does not count.
 REPEAT = 1.0
 
@@ -112,12 +112,11 @@ class Checker:
         self.alarms: list[tuple[str, dict | None]] = []  # code, content; None when cleared
         self.statuses: list[dict] = []
         self.replies: list[dict] = []
-        self.resends = 0
+        self._asked: set[str] = set()
         self.connects = 0
         self._seqs: dict[tuple, dict[int, Arrival]] = {}
         self._contiguous: dict[tuple, int] = {}
-        self._last_arrival = 0.0
-        self._last_resend = 0.0
+        self._last_look = 0.0
         self._ack_due: set[str] = set()
         self._acked_at = 0.0
         self._ending = threading.Event()
@@ -215,7 +214,6 @@ class Checker:
             payload=message.payload,
         )
         self.arrivals.append(arrival)
-        self._last_arrival = now
         known = self._seqs.setdefault(arrival.chain, {})
         known.setdefault(arrival.seq, arrival)
         self._contiguous[arrival.chain] = run_from(known, self._contiguous.get(arrival.chain, 0))
@@ -268,7 +266,6 @@ class Checker:
             first = self.contiguous(epoch) + 1
             last = first + verify.MAX_RESEND - 1
             self.publish("cmd/resend", self.key.resend(self.site, self.device, epoch, first, last))
-        self.resends += 1
 
     # --- The judgement ---------------------------------------------------------------------------
 
@@ -293,23 +290,37 @@ class Checker:
             return [n for key, names in self.expected.items() if key not in arrived for n in names]
 
     def drain(self, edge: Edge, seconds: float) -> bool:
-        """Waits until every expected study has its result, asking again when nothing comes, and,
-        where it acknowledges, until the device has confirmed them. Whether that came in time."""
+        """Waits until every expected study has its result and no number is missing, and, where it
+        acknowledges, until the device has confirmed them. Whether that came in time.
+
+        When it is quiet, results that the device has signed and that did not come are asked for
+        again. `asked` counts them: the device did not bring them by itself."""
         deadline = time.monotonic() + seconds
-        while self.missing() and time.monotonic() < deadline:
-            now = time.monotonic()
-            if self.key is not None and now - max(self._last_arrival, self._last_resend) > QUIET:
-                self._last_resend = now
-                self.ask_again()
+        held_back: set[str] = set()
+        while (self.missing() or self.gaps()) and time.monotonic() < deadline:
             time.sleep(TICK)
-        # A result may have been sent that answers no expected study: it shows up as a gap.
-        while self.gaps() and self.key is not None and time.monotonic() < deadline:
-            self.ask_again()
+            if self.key is None or time.monotonic() - self._last_look < QUIET:
+                continue
+            before, held_back = held_back, self._held_back(edge)
+            self._last_look = time.monotonic()
+            # Twice the same: they are not on their way.
+            if held_back and held_back == before:
+                self._asked |= held_back
+                self.ask_again()
+        while self.acknowledge and edge.backlog() and time.monotonic() < deadline:
             time.sleep(QUIET)
-        if self.acknowledge:
-            while edge.backlog() and time.monotonic() < deadline:
-                time.sleep(QUIET)
         return time.monotonic() < deadline
+
+    def _held_back(self, edge: Edge) -> set[str]:
+        """SHA-256 of the results in the device's journal that never came."""
+        signed = {r["digest"] for r in edge.journal() if r["type"] == "result"}
+        with self.lock:
+            return signed - {arrival.sha256 for arrival in self.arrivals}
+
+    @property
+    def asked(self) -> int:
+        """Results that came only after they had been asked for."""
+        return len(self._asked)
 
     def gaps(self) -> list[str]:
         """Numbers that never came although a later one did."""

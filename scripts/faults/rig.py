@@ -89,7 +89,7 @@ class Rig:
             len(verdict.lost),
             verdict.duplicates,
             len(verdict.wrong),
-            extras,
+            {"asked": self.judge.asked} | extras,
         )
         outcome.failures += [f"lost: {name}" for name in verdict.lost[:SHOWN]]
         outcome.failures += [f"wrong: {what}" for what in verdict.wrong[:SHOWN]]

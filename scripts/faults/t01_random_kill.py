@@ -36,4 +36,6 @@ def run(context: Context) -> Outcome:
         rig.edge.start()
         rig.edge.wait_running()
         rig.drain(60 + total / 10)
-        return rig.outcome(kills=kills)
+        outcome = rig.outcome(kills=kills)
+    outcome.require(rig.judge.asked == 0, "results came only after they had been asked for")
+    return outcome

@@ -55,4 +55,5 @@ def run(context: Context) -> Outcome:
         epochs = 1 + sum(point.startswith("journal.carried.") for point in names)
         outcome = rig.outcome(epochs=epochs, points=len(names))
     outcome.failures += complaints
+    outcome.require(rig.judge.asked == 0, "results came only after they had been asked for")
     return outcome

@@ -86,6 +86,7 @@ def run_all(context: Context, disk: Ext4) -> Outcome:
         outcome = rig.outcome(cuts=cuts, claims_promised=len(promised))
         outcome.failures += complaints
         outcome.require(len(promised) > cuts, "hardly a study was claimed before a cut")
+        outcome.require(rig.judge.asked == 0, "results came only after they had been asked for")
         return outcome
 
 
