@@ -175,13 +175,26 @@ class Edge:
         if not self.says("is running, boot"):
             raise Ended(f"ended with {self.child.returncode} at the start:\n{self.log_tail()}")
 
+    def is_running(self) -> bool:
+        """Whether this start has come so far that it takes studies."""
+        return self.is_alive() and self.says("is running, boot")
+
+    def start_seconds(self) -> float:
+        """How long a start takes here and now: a test that kills at random moments has to know."""
+        began = time.monotonic()
+        self.start()
+        self.wait_running()
+        took = time.monotonic() - began
+        self.kill()
+        return took
+
     def try_running(self, seconds: float = PATIENCE) -> bool:
         """As wait_running, where ending at the start is allowed."""
         try:
             self.wait_running(seconds)
         except Ended:
             return False
-        return self.is_alive()
+        return self.is_running()
 
     def wait_end(self, seconds: float = PATIENCE) -> int | None:
         """The exit code (negative: the signal), or None when it still runs after that time."""
