@@ -213,6 +213,10 @@ class Checker:
             retained=message.retain,
             payload=message.payload,
         )
+        self.take(arrival)
+
+    def take(self, arrival: Arrival) -> None:
+        """Enters a verified result in the ledger; the lock is held."""
         self.arrivals.append(arrival)
         known = self._seqs.setdefault(arrival.chain, {})
         known.setdefault(arrival.seq, arrival)

@@ -9,23 +9,26 @@ use crate::python::{interpreter, repository};
 /// One after the other: each of them keeps the machine busy.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Whether `run.py` was content, and everything it said.
-fn faults(arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(interpreter())
-        .arg(repository().join("scripts/faults/run.py"))
-        .args(["--binary", env!("CARGO_BIN_EXE_hcc-edge")])
-        .args(arguments)
-        .output()
-        .unwrap();
+/// Whether a script of `scripts/faults` was content, and everything it said.
+fn script(name: &str, arguments: &[&str]) -> (bool, String) {
+    let path = repository().join("scripts/faults").join(name);
+    let output = Command::new(interpreter()).arg(path).args(arguments).output().unwrap();
     let text = [&output.stdout[..], &output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
 fn short_form(id: &str) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let (passed, text) = faults(&["--only", id]);
+    let binary = env!("CARGO_BIN_EXE_hcc-edge");
+    let (passed, text) = script("run.py", &["--binary", binary, "--only", id]);
     println!("{text}");
     assert!(passed, "{text}");
+}
+
+#[test]
+fn the_judge_sees_what_it_is_there_for() {
+    let (content, text) = script("self_test.py", &[]);
+    assert!(content, "{text}");
 }
 
 #[test]
@@ -110,7 +113,7 @@ fn t24_wrong_clocks_are_marked_and_change_no_order() {
 
 #[test]
 fn every_fault_test_of_the_short_list_has_its_turn_here() {
-    let (listed, text) = faults(&["--list"]);
+    let (listed, text) = script("run.py", &["--list"]);
     assert!(listed, "{text}");
     let short = text.lines().filter(|line| !line.contains("only with --long"));
     let ids: Vec<&str> = short.filter_map(|line| line.split_whitespace().next()).collect();
