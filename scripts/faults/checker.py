@@ -330,7 +330,7 @@ class Checker:
         """Numbers that never came although a later one did."""
         with self.lock:
             return [
-                f"{'/'.join(chain)}: {max(known) - len(known)} results before {max(known)} never came"
+                f"{'/'.join(chain)}: {max(known) - len(known)} before {max(known)} never came"
                 for chain, known in self._seqs.items()
                 if len(known) != max(known)
             ]

@@ -1,7 +1,7 @@
 """The part of T5 in which strace makes a system call fail: the N-th of each thread.
 
 After a failed sync, and after a failed write of the journal, the device must end: a second try may
-report success for pages that are gone. After a failed rename it may go on. Nothing is lost either way.
+report success for pages that are gone. After a failed rename it may go on. Nothing is lost.
 """
 
 import re

@@ -6,9 +6,9 @@
     edge.kill(); edge.stop(); edge.wait_end(seconds)
     edge.journal(), edge.claims(), edge.finished(), edge.log(), edge.rss_mib()
 
-Settings are dotted keys of the configuration (`hcc-edge config doc` lists them). The state directory
-is `folder/state` unless `state` says otherwise; studies are prepared in the folder beside it, which
-must be on the same file system.
+Settings are dotted keys of the configuration (`hcc-edge config doc` lists them). The state
+directory is `folder/state` unless `state` says otherwise; studies are prepared in the folder beside
+it, which must be on the same file system.
 """
 
 import json
@@ -28,6 +28,9 @@ SITE, DEVICE = "ward", "box-1"
 
 # Limit on every wait; generous, because it only decides how long a failure takes.
 PATIENCE = 60.0
+
+# What it logs when it has started.
+RUNNING = "is running, boot"
 
 SETTINGS = {
     "site": SITE,
@@ -170,14 +173,14 @@ class Edge:
 
     def wait_running(self, seconds: float = PATIENCE) -> None:
         """Until it says that it runs; Ended when it ends before."""
-        if not process.wait_until(lambda: not self.is_alive() or self.says("is running, boot"), seconds):
+        if not process.wait_until(lambda: not self.is_alive() or self.is_running(), seconds):
             raise Ended(f"not running after {seconds} s:\n{self.log_tail()}")
-        if not self.says("is running, boot"):
+        if not self.says(RUNNING):
             raise Ended(f"ended with {self.child.returncode} at the start:\n{self.log_tail()}")
 
     def is_running(self) -> bool:
         """Whether this start has come so far that it takes studies."""
-        return self.is_alive() and self.says("is running, boot")
+        return self.is_alive() and self.says(RUNNING)
 
     def start_seconds(self) -> float:
         """How long a start takes here and now: a test that kills at random moments has to know."""

@@ -34,7 +34,7 @@ class Rig:
         state: Path | None = None,
         name: str = "rig",
     ):
-        """`port` is where the device connects (a proxy's, for instance); the broker's own if None."""
+        """`port` is where the device connects, a proxy's for instance; the broker's own if None."""
         self.context = context
         folder = context.folder / name
         self.key = ConsumerKey(context.random("consumer key").randbytes(32))

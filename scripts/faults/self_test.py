@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Whether the judge sees what it is there for: made-up histories in which one thing at a time is wrong,
-and the harness's signatures against the shared vectors. Exit status 0 when all of it holds.
+"""Whether the judge sees what it is there for: made-up histories in which one thing at a time is
+wrong, and the harness's signatures against the shared vectors. Exit status 0 when all of it holds.
 
     self_test.py             needs no device and no broker
 """

@@ -22,7 +22,7 @@ import verify  # noqa: E402 - the folder above is not a package
 
 
 def encode(value) -> bytes:
-    """Deterministic CBOR of integers, bytes, text, booleans, null, lists and maps with small keys."""
+    """Deterministic CBOR of integers, bytes, text, booleans, null, lists and maps."""
     if value is None or isinstance(value, bool):
         return {False: b"\xf4", True: b"\xf5", None: b"\xf6"}[value]
     if isinstance(value, int):

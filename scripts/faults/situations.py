@@ -1,9 +1,9 @@
 """How each fail-point of the program is reached: the work of T2, one function per situation.
 
-A function gets a Stage whose device is not running and has nothing left to do, brings it to the point
-and returns the exit code of the process that was to die there (None: it did not die). Most points are
-passed by any study; the others need something to happen first, which SITUATIONS says by the beginning
-of their names.
+A function gets a Stage whose device is not running and has nothing left to do, brings it to the
+point and returns the exit code of the process that was to die there (None: it did not die). Most
+points are passed by any study; the others need something to happen first, which SITUATIONS says by
+the beginning of their names.
 """
 
 import signal

@@ -27,7 +27,7 @@ DISK_MIB = 256
 
 
 def run_cut(rig: Rig, disk: Ext4, rng, maker: Maker, longest: float) -> tuple[set[str], set[str]]:
-    """One life of the device; the jobs and the results (digests) that were promised before the cut."""
+    """One life of the device; the jobs and the results (digests) promised before the cut."""
     rig.edge.start()
     ends_at = time.monotonic() + rng.uniform(0, longest)
     for _ in range(rng.randint(0, 2 * STUDIES_PER_CUT)):
@@ -75,7 +75,8 @@ def run_all(context: Context, disk: Ext4) -> Outcome:
             promised |= jobs
             remount(disk)
             if promised:
-                checked = device.run(context.binary, "journal", "--state-dir", rig.edge.state, "check")
+                check = ["journal", "--state-dir", rig.edge.state, "check"]
+                checked = device.run(context.binary, *check)
                 if checked.returncode != 0:
                     complaints.append(f"after cut {cut}: {checked.stderr.decode()}")
                 broken = broken_promises(rig.edge, promised, results)

@@ -1,6 +1,6 @@
 """T22: far more studies than the device can work off, one in fifty of them poison: its worker is
-killed whenever it works on it, as the kernel's out-of-memory killer would. Nothing is lost, the poison
-fails by its name, and the device holds a bounded number of studies and a bounded amount of memory."""
+killed whenever it works on it, as the kernel's out-of-memory killer would. Nothing is lost, the
+poison fails by its name, and the device holds a bounded number of studies in bounded memory."""
 
 import json
 import os

@@ -1,5 +1,5 @@
-"""T28: a steady load for a long time, with a kill of the broker every minute. The daemon's memory and
-its open files stay what they are, and nothing is lost."""
+"""T28: a steady load for a long time, with a kill of the broker every minute. The daemon's memory
+and its open files stay what they are, and nothing is lost."""
 
 import statistics
 import time
@@ -63,7 +63,7 @@ def run(context: Context) -> Outcome:
         per_hour = 3_600 * slope([(at, rss) for at, rss, _ in warm])
         # A worker's pipes and a broken connection come and go: what is always open must stay.
         minute = 60 * STUDIES_PER_S
-        files = [min(open_files for _, _, open_files in part) for part in (warm[:minute], warm[-minute:])]
+        files = [min(count for _, _, count in part) for part in (warm[:minute], warm[-minute:])]
         outcome = rig.outcome(
             seconds=seconds,
             broker_kills=seconds // BROKER_KILL_S - (seconds % BROKER_KILL_S == 0),
