@@ -1,9 +1,9 @@
 """A plain MQTT 5 client that says what it was told: for replays, and for forgers.
 
-    with Attacker(port, "box-2", user="box-2", password="...") as attacker:
-        attacker.publish(topic, payload)         reason of the broker's PUBACK
-        attacker.subscribe(["hcc/#"])            reasons of the broker's SUBACK
-        attacker.received                        what was published to it
+with Attacker(port, "box-2", user="box-2", password="...") as attacker:
+    attacker.publish(topic, payload)         reason of the broker's PUBACK
+    attacker.subscribe(["hcc/#"])            reasons of the broker's SUBACK
+    attacker.received                        what was published to it
 """
 
 import contextlib
@@ -25,7 +25,12 @@ class Attacker:
     """One connection; every request waits for its answer."""
 
     def __init__(
-        self, port: int, client_id: str = "", user: str | None = None, password: str | None = None
+        self,
+        port: int,
+        client_id: str = "",
+        user: str | None = None,
+        password: str | None = None,
+        will: tuple[str, bytes] | None = None,
     ) -> None:
         self.received: list[mqtt5.Published] = []
         self._splitter = mqtt5.Splitter()
@@ -34,7 +39,7 @@ class Attacker:
         self._line = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
         # Otherwise every request after the first waits for the other side's delayed acknowledgement.
         self._line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._line.sendall(mqtt5.connect(client_id, user=user, password=password))
+        self._line.sendall(mqtt5.connect(client_id, user=user, password=password, will=will))
         answer = self._await(mqtt5.CONNACK)
         if answer is None or answer.body[1] != 0:
             self.close()
@@ -96,7 +101,10 @@ class Attacker:
         deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline:
             for i, packet in enumerate(self._waiting):
-                if packet.kind == kind and packet_id in (None, int.from_bytes(packet.body[:2], "big")):
+                if packet.kind == kind and packet_id in (
+                    None,
+                    int.from_bytes(packet.body[:2], "big"),
+                ):
                     return self._waiting.pop(i)
             if not self._read(deadline - time.monotonic()):
                 return None

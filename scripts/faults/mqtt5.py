@@ -89,7 +89,9 @@ def text(value: str) -> bytes:
 
 def properties(values: dict[int, int]) -> bytes:
     """Numeric properties with their total length."""
-    raw = b"".join(bytes([key]) + value.to_bytes(WIDTHS[key], "big") for key, value in values.items())
+    raw = b"".join(
+        bytes([key]) + value.to_bytes(WIDTHS[key], "big") for key, value in values.items()
+    )
     return varint(len(raw)) + raw
 
 
@@ -98,18 +100,28 @@ def packet(kind: int, body: bytes = b"", flags: int = 0) -> bytes:
     return bytes([kind << 4 | flags]) + varint(len(body)) + body
 
 
-def connack(reason: int = 0, session_present: bool = False, props: dict[int, int] | None = None) -> bytes:
+def connack(
+    reason: int = 0, session_present: bool = False, props: dict[int, int] | None = None
+) -> bytes:
     """The broker's answer to CONNECT."""
     return packet(CONNACK, bytes([session_present, reason]) + properties(props or {}))
 
 
 def connect(
-    client_id: str, keep_alive: int = 60, user: str | None = None, password: str | None = None
+    client_id: str,
+    keep_alive: int = 60,
+    user: str | None = None,
+    password: str | None = None,
+    will: tuple[str, bytes] | None = None,
 ) -> bytes:
-    """A CONNECT with a clean start and without a will."""
+    """A CONNECT with a clean start; `will` is topic and payload, QoS 1 and retained."""
     flags = 2 | (128 if user is not None else 0) | (64 if password is not None else 0)
+    flags |= 0b101100 if will else 0
     body = text("MQTT") + bytes([5, flags]) + struct.pack(">H", keep_alive)
     body += properties({}) + text(client_id)
+    if will:
+        topic, payload = will
+        body += properties({}) + text(topic) + struct.pack(">H", len(payload)) + payload
     body += b"".join(text(part) for part in (user, password) if part is not None)
     return packet(CONNECT, body)
 

@@ -331,7 +331,11 @@ class Proxy:
             return
         link = Link((reader, writer), broker)
         self._links.append(link)
-        tasks = [asyncio.create_task(step(link, way)) for way in (UP, DOWN) for step in (self._read, self._write)]
+        tasks = [
+            asyncio.create_task(step(link, way))
+            for way in (UP, DOWN)
+            for step in (self._read, self._write)
+        ]
         try:
             # A read that ends has told its writer; the writers end the link.
             await asyncio.wait(tasks[1::2], return_when=asyncio.FIRST_COMPLETED)

@@ -39,12 +39,18 @@ class Subscriber:
         command += ["--trust", trust, "--state", folder / "seen"]
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
-                command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+                command,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
             )
         self.lines: list[dict] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not wait_until(lambda: any(line["event"] == "connected" for line in self.lines), PATIENCE):
+        if not wait_until(
+            lambda: any(line["event"] == "connected" for line in self.lines), PATIENCE
+        ):
             self.close()
             raise RuntimeError(f"the subscriber does not connect: {self.log.read_text()}")
 

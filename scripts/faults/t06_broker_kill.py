@@ -89,10 +89,14 @@ def storm(
             time.sleep(rng.uniform(0, 0.4))
             broker.restart()
             back = time.monotonic()
-            up = wait_until(lambda: device_line.connected() and rig.judge.wait_subscribed(0), PATIENCE)
+            up = wait_until(
+                lambda: device_line.connected() and rig.judge.wait_subscribed(0), PATIENCE
+            )
             away_s.append(time.monotonic() - back)
             if not up:
-                raise TimeoutError(f"not connected {PATIENCE} s after the broker's return:\n{rig.edge.log_tail()}")
+                raise TimeoutError(
+                    f"not connected {PATIENCE} s after the broker's return:\n{rig.edge.log_tail()}"
+                )
             if kill % 20 == 0:
                 context.progress(f"{kill} kills, {len(rig.judge.arrivals)} results came")
         connects_per_s = len(device_line.traffic.connects) / (time.monotonic() - began)

@@ -7,7 +7,6 @@ devices at a time, each with a broker, a line and a judge of its own.
 
 import hashlib
 import random
-import threading
 import time
 from collections.abc import Iterator
 
@@ -31,6 +30,7 @@ from proxy import (
 )
 from rig import Rig
 from studies import Maker
+from together import added, at_once
 
 ID = "T7"
 TITLE = "network faults between device and broker"
@@ -58,11 +58,16 @@ def run(context: Context) -> Outcome:
     plan = list(faults(context.random(), context.long, count))
     until = time.monotonic() + (LONG_S if context.long else float("inf"))
     devices = [Device(context, i, plan[i::DEVICES], until) for i in range(DEVICES)]
-    for device in devices:
-        device.thread.start()
-    for device in devices:
-        device.thread.join()
-    return summary(devices)
+    at_once([device.run for device in devices])
+    total = added(device.outcome for device in devices)
+    total.failures += [why for device in devices for why in device.failures]
+    total.extras = {
+        "faults": sum(device.done for device in devices),
+        "refused": sum(device.refused for device in devices),
+        "longest_reconnect_s": round(max(device.longest_s for device in devices), 1),
+        "connects_per_s": round(max(device.connects_per_s for device in devices), 2),
+    }
+    return total
 
 
 def faults(rng: random.Random, every_offset: bool, count: int) -> Iterator[Fault]:
@@ -125,24 +130,6 @@ class ToConsumer(Corrupt):
         super().__init__(DOWN, mqtt5.PUBLISH, "/result", part, bit)
 
 
-def summary(devices: list) -> Outcome:
-    """The devices' figures added up."""
-    total = Outcome()
-    for device in devices:
-        if device.error is not None:
-            raise device.error
-        for name in ("injected", "accepted", "delivered", "lost", "duplicates", "wrong"):
-            setattr(total, name, getattr(total, name) + getattr(device.outcome, name))
-        total.failures += device.failures + device.outcome.failures
-    total.extras = {
-        "faults": sum(device.done for device in devices),
-        "refused": sum(device.refused for device in devices),
-        "longest_reconnect_s": round(max(device.longest_s for device in devices), 1),
-        "connects_per_s": round(max(device.connects_per_s for device in devices), 2),
-    }
-    return total
-
-
 class Device:
     """One device, its broker and its share of the faults."""
 
@@ -151,12 +138,11 @@ class Device:
         self.maker, self.rng = Maker(f"device-{number}"), context.random(f"device-{number}")
         self.failures: list[str] = []
         self.outcome = Outcome()
-        self.error: Exception | None = None
         self.done = self.refused = 0
         self.longest_s = self.connects_per_s = 0.0
-        self.thread = threading.Thread(target=self._run)
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Suffers every fault of its share."""
         name = f"device-{self.number}"
         broker = Broker(self.context.folder / name / "broker")
         self.line, self.judge_line = Proxy(broker.port), Proxy(broker.port)
@@ -166,8 +152,6 @@ class Device:
             rig.judge.port = self.judge_line.port
             with rig:
                 self._suffer(rig)
-        except Exception as error:  # Told by the thread that waits for this one.
-            self.error = error
         finally:
             self.line.close()
             self.judge_line.close()
@@ -217,6 +201,10 @@ class Device:
         line.clear()
         both = lambda: self.line.connected() and rig.judge.wait_subscribed(0)  # noqa: E731
         if not wait_until(both, PATIENCE):
-            self.failures.append(f"no connection {PATIENCE} s after {fault.name()}:\n{rig.edge.log_tail()}")
-        if isinstance(fault, ToConsumer) and not wait_until(lambda: len(rig.judge.refused) > refused, PATIENCE):
+            self.failures.append(
+                f"no connection {PATIENCE} s after {fault.name()}:\n{rig.edge.log_tail()}"
+            )
+        if isinstance(fault, ToConsumer) and not wait_until(
+            lambda: len(rig.judge.refused) > refused, PATIENCE
+        ):
             self.failures.append(f"{fault.name()} was not refused")

@@ -1,20 +1,21 @@
-"""T8: brokers that break the protocol, one script after the other (liar.py has the list).
+"""T8: brokers that break the protocol, one script after the other (lies.py has the list).
 
 After each script an honest broker takes the same port. What a script acknowledged by the rules may
 be confirmed in the journal; nothing else may.
 """
 
-import threading
 import time
 from dataclasses import dataclass, field
 
 from edge import Ended
-from liar import Case, Liar, cases
+from liar import Liar
+from lies import Case, cases
 from outcome import Context, Outcome
 from process import wait_until
 from proxy import Proxy
 from rig import Rig
 from studies import Maker
+from together import added, at_once
 
 ID = "T8"
 TITLE = "brokers that lie, in some fifty ways"
@@ -24,6 +25,8 @@ BETWEEN_SMALL_AND_LARGE = 800
 # Devices at work at the same time.
 DEVICES = 6
 PATIENCE = 40.0
+# What a script may make the daemon grow by; mebibytes.
+MOST_MORE_MIB = 20
 # No broker listens there.
 NOWHERE = 1
 
@@ -47,25 +50,10 @@ def run(context: Context) -> Outcome:
     # The long ones first, so that no device is left alone with one at the end.
     chosen.sort(key=lambda case: -case.seconds)
     devices = [Device(context, i, chosen[i::DEVICES]) for i in range(DEVICES)]
-    for device in devices:
-        device.thread.start()
-    for device in devices:
-        device.thread.join()
-    return summary(devices)
-
-
-def summary(devices: list) -> Outcome:
-    """The devices' figures added up."""
-    total = Outcome()
-    for device in devices:
-        if device.error is not None:
-            raise device.error
-        for name in ("injected", "accepted", "delivered", "lost", "duplicates", "wrong"):
-            setattr(total, name, getattr(total, name) + getattr(device.outcome, name))
-        total.failures += device.outcome.failures
-        for judged in device.judged:
-            total.failures += judged.failures
+    at_once([device.run for device in devices])
     judged = [one for device in devices for one in device.judged]
+    total = added(device.outcome for device in devices)
+    total.failures += [why for one in judged for why in one.failures]
     total.extras = {
         "scripts": len(judged),
         "connects": sum(one.connects for one in judged),
@@ -77,20 +65,20 @@ def summary(devices: list) -> Outcome:
 
 class Device:
     """One device that meets its share of the scripts. Every second one counts a result as delivered
-    when the broker says so, which is where a lie would do harm; the others wait for the consumer."""
+    when the broker says so, which is where a lie would do harm; the others wait for the consumer.
+    """
 
     def __init__(self, context: Context, number: int, share: list[Case]) -> None:
         self.context, self.number, self.share = context, number, share
         self.maker = Maker(f"device-{number}")
         self.judged: list[Judged] = []
         self.outcome = Outcome()
-        self.error: Exception | None = None
         self.max_rss_mib = 0.0
         self.judge_line = Proxy(NOWHERE)
         self.honest = NOWHERE
-        self.thread = threading.Thread(target=self._run)
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Meets every script of its share."""
         try:
             confirm = "broker" if self.number % 2 == 0 else "consumer"
             rig = Rig(self.context, confirm=confirm, name=f"device-{self.number}")
@@ -104,8 +92,6 @@ class Device:
                     self.judged.append(self._meet(rig, case, confirm))
                     self.context.progress(f"{case.name}: {self.judged[-1].failures or 'good'}")
                 self.outcome = rig.outcome()
-        except Exception as error:  # Told by the thread that waits for this one.
-            self.error = error
         finally:
             self.judge_line.close()
 
@@ -120,9 +106,13 @@ class Device:
                 rig.drop(make())
             met = wait_until(lambda: liar.ledger.connects, PATIENCE)
             judged.require(met, "the device never connected")
-            began = time.monotonic()
+            began, small = time.monotonic(), rig.edge.rss_mib()
             time.sleep(case.seconds)
-            self.max_rss_mib = max(self.max_rss_mib, rig.edge.rss_mib())
+            large = rig.edge.rss_mib()
+            judged.require(
+                large - small < MOST_MORE_MIB, f"grew from {small:.0f} to {large:.0f} MiB"
+            )
+            self.max_rss_mib = max(self.max_rss_mib, large)
             lasted = time.monotonic() - began
         finally:
             liar.close()
@@ -147,16 +137,30 @@ class Device:
         ledger = liar.ledger
         judged.require(ledger.lies > 0, "the script never came to its lie")
         judged.require(bool(ledger.results) or not case.sends, "no result was sent")
-        judged.require(len(ledger.connects) <= 2 + lasted, f"{len(ledger.connects)} CONNECTs in {lasted:.0f} s")
-        judged.require(ledger.most_on_the_way <= case.at_most, f"{ledger.most_on_the_way} messages on the way")
+        judged.require(
+            len(ledger.connects) <= 2 + lasted, f"{len(ledger.connects)} CONNECTs in {lasted:.0f} s"
+        )
+        judged.require(
+            ledger.most_on_the_way <= case.at_most, f"{ledger.most_on_the_way} messages on the way"
+        )
+        judged.require(len(ledger.connects) == 1 or not case.stays, "the connection did not last")
+        judged.require(
+            len(ledger.connects) > 1 or not case.gives_up, "it waits for ever for an answer"
+        )
         if case.alarm is not None:
             code, word = case.alarm
             told = [content.decode(errors="replace") for content in ledger.alarms.get(code, [])]
-            judged.require(any(word in content for content in told), f"alarm/{code} never said {word}: {told}")
-            judged.require(bool(told) and word in told[-1], f"alarm/{code} does not stand at the end: {told}")
+            judged.require(
+                any(word in content for content in told), f"alarm/{code} never said {word}: {told}"
+            )
+            judged.require(
+                bool(told) and word in told[-1], f"alarm/{code} does not stand at the end: {told}"
+            )
         if case.passes:
             held = set(ledger.results)
-            judged.require(bool(held) and held == ledger.acknowledged, "smaller results did not pass")
+            judged.require(
+                bool(held) and held == ledger.acknowledged, "smaller results did not pass"
+            )
 
 
 def confirmed(rig: Rig) -> set[int]:

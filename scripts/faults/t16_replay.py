@@ -111,8 +111,12 @@ def record(context: Context, rig: Rig) -> Recording:
             studies.append(maker.empty())
             rig.judge.expect(studies[-1])
             edge.drop(studies[-1])
-        if not wait_until(lambda: len(rig.judge.arrivals) == before + count and not edge.backlog(), PATIENCE, 0.2):
-            raise TimeoutError(f"{len(rig.judge.arrivals) - before} of {count} results:\n{edge.log_tail()}")
+        if not wait_until(
+            lambda: len(rig.judge.arrivals) == before + count and not edge.backlog(), PATIENCE, 0.2
+        ):
+            raise TimeoutError(
+                f"{len(rig.judge.arrivals) - before} of {count} results:\n{edge.log_tail()}"
+            )
         edge.stop()
         return rig.judge.arrivals[before:]
 
@@ -125,7 +129,9 @@ def record(context: Context, rig: Rig) -> Recording:
 
 def copy_of(context: Context, rig: Rig, name: str, part: str) -> Edge:
     """A device whose state, or only this part of it, is a copy of the rig's."""
-    edge = Edge(context.binary, context.folder / name, rig.broker.port, {"delivery.confirm": "broker"})
+    edge = Edge(
+        context.binary, context.folder / name, rig.broker.port, {"delivery.confirm": "broker"}
+    )
     shutil.rmtree(edge.state / part)
     shutil.copytree(rig.edge.state / part, edge.state / part)
     return edge
@@ -159,7 +165,9 @@ def scenarios(recording: Recording, context: Context) -> list[Scenario]:
         Scenario("clone: in turns", common + alternate(ours, theirs), fork_at=after),
         Scenario("clone: later number", common + ours + theirs[-1:], fork_at=COMMON + APART),
         Scenario("clone: link does not fit", common + ours[:1] + theirs[1:2], fork_at=after + 1),
-        Scenario("clone: the gap is filled by the other", common + ours[1:2] + theirs[:1], fork_at=after),
+        Scenario(
+            "clone: the gap is filled by the other", common + ours[1:2] + theirs[:1], fork_at=after
+        ),
     ]
 
 
@@ -182,7 +190,12 @@ def alternate(first: list, second: list) -> list:
 
 
 def play(
-    context: Context, broker: Broker, recording: Recording, scenario: Scenario, folder: Path, figures: Figures
+    context: Context,
+    broker: Broker,
+    recording: Recording,
+    scenario: Scenario,
+    folder: Path,
+    figures: Figures,
 ) -> None:
     """Publishes a scenario to two fresh consumers and judges what they say."""
 
@@ -200,8 +213,14 @@ def play(
             for arrival in feed:
                 reason = replayer.publish(topic, arrival.payload)
                 require(reason == 0, f"the broker answered 0x{reason:02x}")
-        require(subscriber.wait_looked_at(len(feed), PATIENCE), "the subscriber did not speak of every message")
-        require(wait_until(lambda: len(checker.arrivals) >= len(feed), PATIENCE), "the checker missed messages")
+        require(
+            subscriber.wait_looked_at(len(feed), PATIENCE),
+            "the subscriber did not speak of every message",
+        )
+        require(
+            wait_until(lambda: len(checker.arrivals) >= len(feed), PATIENCE),
+            "the checker missed messages",
+        )
     judge_checker(scenario, checker, require)
     if scenario.fork_at is None:
         judge_order(scenario, subscriber, require, figures)
@@ -214,12 +233,17 @@ def judge_checker(scenario: Scenario, checker: Checker, require) -> None:
     """The independent judge counts the copies, and calls forks and gaps by name."""
     verdict = checker.verdict(epochs=2)
     copies = len(scenario.feed) - len({one.sha256 for one in scenario.feed})
-    require(verdict.duplicates == copies, f"checker: {verdict.duplicates} duplicates, {copies} were sent")
+    require(
+        verdict.duplicates == copies,
+        f"checker: {verdict.duplicates} duplicates, {copies} were sent",
+    )
     forked = any("FORK" in what or "does not follow" in what for what in verdict.wrong)
     require(forked == (scenario.fork_at is not None), f"checker: {verdict.wrong}")
     if scenario.fork_at is None:
         stays = missing_at_the_end(scenario.feed)
-        require(bool(checker.gaps()) == bool(stays), f"checker: gaps {checker.gaps()}, missing {stays}")
+        require(
+            bool(checker.gaps()) == bool(stays), f"checker: gaps {checker.gaps()}, missing {stays}"
+        )
         strange = [what for what in verdict.wrong if "never came" not in what]
         require(not strange, f"checker: {strange}")
 
@@ -244,7 +268,9 @@ def judge_order(scenario: Scenario, subscriber: Subscriber, require, figures: Fi
         require(set(fresh) == sent, f"never shown: {sorted(sent - set(fresh))[:5]}")
         require(set(others) <= {"duplicate"}, f"verdicts {dict(others)}")
         copies = len(scenario.feed) - len(sent)
-        require(others["duplicate"] == copies, f"{others['duplicate']} called duplicate, {copies} are")
+        require(
+            others["duplicate"] == copies, f"{others['duplicate']} called duplicate, {copies} are"
+        )
     require(set(others) <= {"duplicate", "too_old"}, f"verdicts {dict(others)}")
     reported = {one.range for one in results if one.verdict == "gap"}
     if scenario.gaps is not None:
