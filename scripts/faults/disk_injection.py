@@ -16,7 +16,7 @@ from rig import Rig
 from studies import Maker
 
 EXIT_IO = 74
-BOUND = 30.0
+BOUND = 60.0
 # Which call of its thread fails.
 TURNS = ((2, 7), (1, 2, 3, 4, 5, 6, 7, 9, 12, 15, 20, 25, 30, 40))
 

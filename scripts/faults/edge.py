@@ -61,7 +61,8 @@ def clock(offset: str) -> dict[str, str]:
     """Environment in which a program's wall clock is off by that much ("+40d"); libfaketime itself
     instead of the command `faketime`, which stays as a parent and hides how its child ended. The
     monotonic clock is left alone: a wait that fakes it may never end."""
-    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    libraries = [*Path("/usr").glob("lib*/faketime/libfaketime.so.1")]
+    libraries += Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
     if not libraries:
         raise NotCheckedHere("libfaketime is not installed")
     names = {"LD_PRELOAD": str(libraries[0]), "FAKETIME": offset}

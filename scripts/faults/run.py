@@ -3,11 +3,12 @@
 
     run.py --binary target/release/hcc-edge [--long] [--only T6,T7] [--seed N] [--json] [--list]
 
-    T6 injected=2000 accepted=2000 delivered=2000 lost=0 duplicates=31 wrong=0 seed=1 kills=20
+    T6 injected=2000 accepted=2000 delivered=2000 lost=0 duplicates=31 wrong=0 kills=20 seed=1
     T3 NOT CHECKED HERE: mounting needs root
 
-Exit status: 0 when every test that could be run passed, 1 otherwise, 2 for a wrong command line.
-What a failed test left is kept; its folder is named on standard error.
+A line that ends in FAILED is of a test that failed; why, and where what it left is kept, is said on
+standard error. Exit status: 0 when every test that could be run passed, 1 otherwise, 2 for a wrong
+command line.
 """
 
 import argparse
@@ -49,11 +50,13 @@ def run_one(test, arguments, seed: int) -> tuple[str, dict, bool]:
     started = time.monotonic()
     try:
         outcome = test.run(context)
+        line = outcome.line(test.ID, seed)
     except NotCheckedHere as why:
         shutil.rmtree(folder)
         return f"{test.ID} NOT CHECKED HERE: {why}", {"not_checked_here": str(why)}, True
     except Exception:  # Whatever it is, the other tests are still to be run.
         outcome = Outcome(failures=[traceback.format_exc()])
+        line = f"{test.ID} did not come to its end seed={seed}"
     context.progress(f"took {time.monotonic() - started:.0f} s")
     for why in outcome.failures:
         print(f"{test.ID} FAILED: {why}", file=sys.stderr)
@@ -62,7 +65,7 @@ def run_one(test, arguments, seed: int) -> tuple[str, dict, bool]:
     else:
         print(f"{test.ID}: kept {folder}", file=sys.stderr)
     figures = vars(outcome) | {"seed": seed, "passed": outcome.passed}
-    return outcome.line(test.ID, seed), figures, outcome.passed
+    return line if outcome.passed else f"{line} FAILED", figures, outcome.passed
 
 
 def parse_arguments():

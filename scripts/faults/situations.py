@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 import edge as device
-from outcome import Context
+from outcome import Context, NotCheckedHere
 from process import wait_until
 from rig import Rig
 from studies import Maker, Study
@@ -27,8 +27,20 @@ VOUCHED = (
     'touch /run/systemd/timesync/synchronized && exec "$@"'
 )
 CLOCK_IS_SET = ["unshare", "--map-root-user", "--mount", "sh", "-c", VOUCHED, "sh"]
+# The signs of such a clock on a real machine.
+VOUCHERS = (Path("/run/systemd/timesync/synchronized"), Path("/sys/class/rtc/rtc0"))
 # More than the retention of 30 days.
 STEP_DAYS = 40
+
+
+def clock_wrapper() -> list[str]:
+    """What a start needs so that the clock counts as vouched for."""
+    tried = subprocess.run([*CLOCK_IS_SET, "true"], capture_output=True, timeout=BOUND)
+    if tried.returncode == 0:
+        return CLOCK_IS_SET
+    if any(path.exists() for path in VOUCHERS):
+        return []
+    raise NotCheckedHere("nobody vouches for the clock, so that nothing is ever deleted")
 
 
 def armed(point: str) -> dict[str, str]:
@@ -61,7 +73,7 @@ class Stage:
         """A start past the retention of everything written so far, also of what an earlier start
         of this kind wrote."""
         self.days += STEP_DAYS
-        self.rig.edge.start(CLOCK_IS_SET, armed(point) | device.clock(f"+{self.days}d"))
+        self.rig.edge.start(clock_wrapper(), armed(point) | device.clock(f"+{self.days}d"))
 
     def death(self) -> int | None:
         return self.rig.edge.wait_end(BOUND)

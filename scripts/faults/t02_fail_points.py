@@ -40,20 +40,24 @@ def die_at(stage: Stage, point: str) -> list[str]:
 
 def run(context: Context) -> Outcome:
     names = points(context)
-    complaints = []
+    complaints, not_checked = [], 0
     with Rig(context) as rig:
         images = phantom_images(context.binary, context.folder)
         stage = Stage(context, rig, Maker(), images)
         for number, point in enumerate(names, 1):
             started = time.monotonic()
-            complaints += die_at(stage, point)
+            try:
+                complaints += die_at(stage, point)
+            except NotCheckedHere as why:
+                context.progress(f"{point} NOT CHECKED HERE: {why}")
+                not_checked += 1
             context.progress(f"{number:2} {point} {time.monotonic() - started:.1f} s")
         rig.edge.start()
         rig.edge.wait_running()
         rig.drain(60)
         # Accepted damage begins a new epoch, and nothing else does.
         epochs = 1 + sum(point.startswith("journal.carried.") for point in names)
-        outcome = rig.outcome(epochs=epochs, points=len(names))
+        outcome = rig.outcome(epochs=epochs, points=len(names) - not_checked)
     outcome.failures += complaints
     outcome.require(rig.judge.asked == 0, "results came only after they had been asked for")
     return outcome
