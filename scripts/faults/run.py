@@ -2,6 +2,7 @@
 """Runs the fault tests of this folder; one line per test on standard output.
 
     run.py --binary target/release/hcc-edge [--long] [--only T6,T7] [--seed N] [--json] [--list]
+    run.py --binary target/release/hcc-edge --contrast      what plain MQTT clients lose
 
     T6 injected=2000 accepted=2000 delivered=2000 lost=0 duplicates=31 wrong=0 kills=20 seed=1
     T3 NOT CHECKED HERE: mounting needs root
@@ -22,6 +23,7 @@ import time
 import traceback
 from pathlib import Path
 
+import contrast
 from outcome import Context, NotCheckedHere, Outcome
 
 HERE = Path(__file__).resolve().parent
@@ -74,6 +76,7 @@ def parse_arguments():
     parser.add_argument("--long", action="store_true", help="the long forms, and the long tests")
     parser.add_argument("--only", metavar="T1[,T2]", help="these tests")
     parser.add_argument("--seed", type=int, help="everything random follows from it")
+    parser.add_argument("--contrast", action="store_true", help="other publishers instead of tests")
     parser.add_argument("--json", action="store_true", help="one object instead of lines")
     parser.add_argument("--keep", action="store_true", help="keep the folders of passed tests")
     parser.add_argument("--list", action="store_true", help="list the tests and end")
@@ -87,6 +90,14 @@ def parse_arguments():
     return arguments
 
 
+def run_contrast(arguments, seed: int) -> int:
+    """The comparison with other publishers; what it finds is no test's failure."""
+    with tempfile.TemporaryDirectory(prefix="hcc-edge-contrast-") as folder:
+        for line in contrast.run(Context(arguments.binary, Path(folder), arguments.long, seed)):
+            print(f"{line} seed={seed}", flush=True)
+    return 0
+
+
 def main() -> int:
     arguments = parse_arguments()
     tests = find_tests()
@@ -96,6 +107,8 @@ def main() -> int:
             print(f"{name:4} {test.TITLE}{note}")
         return 0
     seed = secrets.randbelow(1_000_000) if arguments.seed is None else arguments.seed
+    if arguments.contrast:
+        return run_contrast(arguments, seed)
     report, good = {}, True
     for test in choose(tests, arguments.only, arguments.long):
         line, report[test.ID], passed = run_one(test, arguments, seed)
