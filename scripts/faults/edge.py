@@ -183,15 +183,6 @@ class Edge:
         """Whether this start has come so far that it takes studies."""
         return self.is_alive() and self.says(RUNNING)
 
-    def start_seconds(self) -> float:
-        """How long a start takes here and now: a test that kills at random moments has to know."""
-        began = time.monotonic()
-        self.start()
-        self.wait_running()
-        took = time.monotonic() - began
-        self.kill()
-        return took
-
     def try_running(self, seconds: float = PATIENCE) -> bool:
         """As wait_running, where ending at the start is allowed."""
         try:
@@ -299,6 +290,11 @@ class Edge:
         if read.returncode != 0:
             raise Ended(f"the journal cannot be read: {read.stderr.decode()}")
         return json.loads(read.stdout)["records"]
+
+    def journal_faults(self) -> list[str]:
+        """What the program's own check of the journal complains about."""
+        checked = run(self.binary, "journal", "--state-dir", self.state, "check")
+        return [] if checked.returncode == 0 else [f"the journal: {checked.stderr.decode()}"]
 
     def backlog(self) -> int:
         """Results that wait for their confirmation, by the journal."""

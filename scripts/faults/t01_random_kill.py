@@ -11,7 +11,7 @@ TITLE = "SIGKILL of the daemon at random moments"
 
 # Kills and studies of the short and the long form.
 SHORT, LONG = (60, 300), (1_000, 5_000)
-# A life ends up to this long after the start, where a start takes half a second; elsewhere more.
+# Seconds from the start, or in one half of the lives from when it runs, to the kill.
 LONGEST_LIFE = 0.8
 
 
@@ -20,11 +20,12 @@ def run(context: Context) -> Outcome:
     rng, maker = context.random(), Maker()
     images = phantom_images(context.binary, context.folder)
     with Rig(context) as rig:
-        longest = max(LONGEST_LIFE, 1.6 * rig.edge.start_seconds())
         dropped, at_work = 0, 0
         for kill in range(1, kills + 1):
             rig.edge.start()
-            ends_at = time.monotonic() + rng.uniform(0, longest)
+            if rng.random() < 0.5:
+                rig.edge.wait_running()
+            ends_at = time.monotonic() + rng.uniform(0, LONGEST_LIFE)
             # The studies come spread over the life, not all before its end.
             share = total * kill // kills - dropped
             for _ in range(share):
@@ -40,6 +41,6 @@ def run(context: Context) -> Outcome:
         rig.edge.wait_running()
         rig.drain(60 + total / 10)
         outcome = rig.outcome(kills=kills, at_work=at_work)
-    outcome.require(at_work >= kills / 10, f"only {at_work} of {kills} kills met a running daemon")
+    outcome.failures += rig.edge.journal_faults()
     outcome.require(rig.judge.asked == 0, "results came only after they had been asked for")
     return outcome

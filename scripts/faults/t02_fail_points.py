@@ -58,6 +58,6 @@ def run(context: Context) -> Outcome:
         # Accepted damage begins a new epoch, and nothing else does.
         epochs = 1 + sum(point.startswith("journal.carried.") for point in names)
         outcome = rig.outcome(epochs=epochs, points=len(names) - not_checked)
-    outcome.failures += complaints
+    outcome.failures += complaints + rig.edge.journal_faults()
     outcome.require(rig.judge.asked == 0, "results came only after they had been asked for")
     return outcome
