@@ -159,6 +159,7 @@ class Forger:
             "unknown key": signing.sign("ack", message, self.unknown),
             "changed number": assemble(protected, more, signature),
             "own key under the consumer's kid": self._with_kid(protected, more),
+            "a consumer's once more": self.heard.ack,
             "a consumer's for another device": self.heard.foreign_ack,
             "a consumer's for another epoch": self.heard.old_epoch_ack,
             "a consumer's resend as an ack": self.heard.foreign_resend,

@@ -44,7 +44,9 @@ NOT_AUTHORISED = 0x87
 PATIENCE = 30.0
 # The subscriber tells the broker that larger packets are not to be sent to it.
 SUBSCRIBER_TAKES = 31 * 1024
-PASSWORDS = {name: f"password of {name}" for name in (VICTIM, OWN, "room")}
+# Two devices, the consumer, and a second consumer that listens for the test.
+ROOM, EAR = "room", "ear"
+PASSWORDS = {name: f"password of {name}" for name in (VICTIM, OWN, ROOM, EAR)}
 OTHER_EPOCH = "0123456789abcdef"
 
 
@@ -58,8 +60,9 @@ def access_list() -> str:
         kinds = ("status", "info", "result", "result/view", "job", "telemetry", "reply", "alarm/+")
         lines += [f"topic write {root}/{kind}" for kind in kinds]
         lines += [f"topic read {root}/{kind}" for kind in ("cmd/+", "ack")]
-    lines += ["user room", "topic read hcc/v1/#"]
-    lines += [f"topic write hcc/v1/{SITE}/+/{kind}" for kind in ("cmd/+", "ack")]
+    for consumer in (ROOM, EAR):
+        lines += [f"user {consumer}", "topic read hcc/v1/#"]
+        lines += [f"topic write hcc/v1/{SITE}/+/{kind}" for kind in ("cmd/+", "ack")]
     return "\n".join(lines) + "\n"
 
 
@@ -120,7 +123,7 @@ class Site:
         # One trust store for the whole site, devices and consumers alike.
         with self.edge.trust.open("a") as trust:
             trust.write("\n" + lender.trust.read_text())
-        user, password = self._login("room")
+        user, password = self._login(ROOM)
         self.judge = Checker(
             self.broker.port,
             self.edge.trust,
@@ -186,7 +189,7 @@ class Site:
         """The recordings; the first status is a stale one as soon as a second was published."""
         results = [one.payload for one in self.judge.arrivals]
         epoch = self.judge.arrivals[0].epoch
-        with self._attacker("room") as listener:
+        with self._attacker(EAR) as listener:
             listener.subscribe([f"{ROOT}/status"])
             wait_until(lambda: not listener.listen(0.05) or listener.received, PATIENCE)
             status = listener.received[0].payload
@@ -259,10 +262,9 @@ class Site:
             time.sleep(0.1)
             return
         if forgery.topic.endswith("/result"):
-            heard = (
-                lambda: len(judge.arrivals) > arrivals or len(judge.refused) > refused
-            )  # noqa: E731
-            self._judge(forgery.name, wait_until(heard, PATIENCE), "the checker has not heard it")
+            count = lambda: len(judge.arrivals) + len(judge.refused)  # noqa: E731
+            heard = wait_until(lambda: count() > arrivals + refused, PATIENCE)
+            self._judge(forgery.name, heard, "the checker has not heard it")
             genuine = set(self.heard.results)
             fresh = [one for one in judge.arrivals[arrivals:] if one.payload not in genuine]
             self._judge(forgery.name, not fresh, "the checker took it for a result")
@@ -274,29 +276,26 @@ class Site:
             )
         if subscriber is None or len(forgery.payload) > SUBSCRIBER_TAKES:
             return
-        self._judge(
-            forgery.name,
-            wait_until(lambda: self._spoken(forgery, lines), PATIENCE),
-            "the subscriber says nothing of it",
-        )
-        said = subscriber.lines[lines:]
-        results = [line["verdict"] for line in said if line["event"] == "result"]
-        wanted = ["duplicate"] if forgery.taken == KNOWN else []
-        self._judge(forgery.name, results == wanted, f"the subscriber shows results {results}")
         if forgery.taken == STALE:
-            current = [
-                line for line in said if line["event"] == "status" and line["status"]["boot"] == 1
-            ]
-            self._judge(
-                forgery.name, not current, "the subscriber shows an old status as the device's word"
-            )
+            self._judge_stale(forgery, lines)
+            return
+        spoken = wait_until(lambda: self._said(lines, "result", "refused"), PATIENCE)
+        self._judge(forgery.name, spoken, "the subscriber says nothing of it")
+        verdicts = [line["verdict"] for line in self._said(lines, "result")]
+        wanted = ["duplicate"] if forgery.taken == KNOWN else []
+        self._judge(forgery.name, verdicts == wanted, f"the subscriber shows results {verdicts}")
 
-    def _spoken(self, forgery: Forgery, lines: int) -> bool:
-        """Whether the subscriber has said anything about the message's topic."""
-        event = "status" if forgery.taken == STALE else "result"
-        return any(
-            line["event"] in (event, "refused", "stale") for line in self.subscriber.lines[lines:]
-        )
+    def _judge_stale(self, forgery: Forgery, lines: int) -> None:
+        """A subscriber may say that it is stale, or nothing; not show it as the device's state."""
+        first_boot = lambda line: line["status"]["boot"] == 1 and not line.get(
+            "stale"
+        )  # noqa: E731
+        shown = wait_until(lambda: any(map(first_boot, self._said(lines, "status"))), 1)
+        self._judge(forgery.name, not shown, "the subscriber shows an old status as the newest")
+
+    def _said(self, lines: int, *events: str) -> list[dict]:
+        """What the subscriber has said of these kinds, after so many lines."""
+        return [line for line in self.subscriber.lines[lines:] if line["event"] in events]
 
     def _judge_device(self, attempt: str) -> None:
         """The outbox is as it was, and nothing was sent again."""
