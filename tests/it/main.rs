@@ -16,6 +16,8 @@ mod daemon;
 
 mod bad_input;
 
+mod chaos;
+
 mod check;
 
 mod control;

@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 const VERIFICATION_FAILED: i32 = 5;
 
-fn repository() -> &'static Path {
+/// Where the sources are.
+pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The interpreter that has the verifier's requirements.
-fn interpreter() -> PathBuf {
+pub fn interpreter() -> PathBuf {
     let made_by_the_script = repository().join(".venv-test/bin/python");
     let python = std::env::var_os("HCC_EDGE_TEST_PYTHON").map_or(made_by_the_script, PathBuf::from);
     assert!(
