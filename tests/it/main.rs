@@ -18,6 +18,8 @@ mod bad_input;
 
 mod check;
 
+mod consumer;
+
 mod control;
 
 mod demo;
