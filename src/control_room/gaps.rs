@@ -11,9 +11,9 @@
 //!                          └──► asked often enough ──► Lost, told once
 //! ```
 //!
-//! A gap has settled when it is [`AskLimits::patience`] old or more than [`crate::seal::chain::REORDER_WINDOW`] numbers
-//! behind the newest. What the device's signed status says exists beyond the newest message counts
-//! as missing too, once nothing has arrived for as long.
+//! A gap has settled when all of it is [`AskLimits::patience`] old, or further behind the newest
+//! message than the reorder window of [`crate::seal::chain`]. What the device's signed status says
+//! exists beyond the newest message counts as missing too, once nothing has arrived for as long.
 //!
 //! One gap is asked for in one piece at a time, newest piece first: a device keeps its newest
 //! results. So what lies below a number that it does not give is given up together with it. While a

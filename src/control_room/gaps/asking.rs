@@ -77,15 +77,17 @@ impl Asking {
         }
         for gap in wanted.ranges.iter().rev() {
             let is_busy = self.pieces.len() >= MAX_PIECES || turn.ask.len() >= room;
-            if is_busy || gap.from > settled || self.is_in_hand(*gap) || turn.gives_up(*gap) {
+            if is_busy || gap.to > settled || self.is_in_hand(*gap) || turn.gives_up(*gap) {
                 continue;
             }
-            let to = gap.to.min(settled);
-            let range = Range { from: gap.from.max(to.saturating_sub(MAX_PIECE - 1)), to };
+            let from = gap.from.max(gap.to.saturating_sub(MAX_PIECE - 1));
+            let range = Range { from, to: gap.to };
             self.pieces.push(Piece::first(range, now, limits));
             turn.ask.push(range);
         }
-        turn.wake_at = self.wake_at(wanted, limits.patience, settled);
+        // What is left of a gap that was given up in part is looked at again at once.
+        let at_once = (!turn.lost.is_empty()).then_some(now);
+        turn.wake_at = at_once.or_else(|| self.wake_at(wanted, limits.patience, settled));
         turn
     }
 
