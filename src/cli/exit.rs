@@ -89,7 +89,8 @@ pub fn status_of(error: &anyhow::Error) -> u8 {
     }
 }
 
-fn key_code(error: &KeyError) -> u8 {
+/// The exit code of a key or a trust store that cannot be used.
+pub fn key_code(error: &KeyError) -> u8 {
     match error {
         KeyError::Missing(_) => NO_INPUT,
         KeyError::Mode { .. } => PERMISSION,

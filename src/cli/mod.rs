@@ -35,6 +35,8 @@ mod settings;
 
 mod show;
 
+mod sighting;
+
 mod progress;
 
 mod scratch;

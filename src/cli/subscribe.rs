@@ -1,27 +1,25 @@
 //! `hcc-edge subscribe`: verified results as they come, one line each. A message that does not
-//! verify is named with its reason and never shown as a result.
+//! verify is named with its reason and never shown as a result. With a consumer's key it also asks
+//! devices for what is missing and acknowledges what it has.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::exit;
+use super::{exit, sighting};
 use crate::config::{AddressError, BrokerUrl, TlsFiles, TlsIdentity};
 use crate::control_room::state::StateError;
 use crate::control_room::subscriber::{SubscriberError, SubscriberSettings};
-use crate::control_room::{Sighting, Subscriber};
-use crate::host::errors::one_line;
+use crate::control_room::{ConsumerSettings, Distrust, Sighting, Subscriber};
+use crate::host::keys::{self, KeyError};
 use crate::host::mqtt::link::{BrokerSettings, LinkError};
-use crate::seal::chain::{Observation, Verdict};
 use crate::seal::trust::{MAX_TRUST_BYTES, TrustError, TrustStore};
-use crate::seal::verify::Verified;
-use crate::seal::view::View;
-use crate::seal::wire::{ResultMessage, Slug, StatusMessage};
+use crate::seal::wire::Slug;
 
 /// What `hcc-edge subscribe` is told.
 #[derive(Debug, Clone, Args)]
@@ -35,6 +33,13 @@ pub struct SubscribeArgs {
     /// File that remembers what was seen, so that gaps and forks are noticed across restarts.
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+    /// Own key (PKCS#8, made by `hcc-edge keys init --role consumer`): acknowledge results to the
+    /// devices that trust it, and ask them for what is missing, from number 1 on.
+    #[arg(long, value_name = "FILE", requires = "state")]
+    pub consumer_key: Option<PathBuf>,
+    /// Also ask once more for what was given up as lost.
+    #[arg(long, requires = "consumer_key")]
+    pub from_start: bool,
     /// Only this site.
     #[arg(long)]
     pub site: Option<Slug>,
@@ -87,6 +92,9 @@ pub enum SubscribeError {
     /// The trust store is wrong.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The consumer's key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The first connection failed.
     #[error(transparent)]
     Broker(LinkError),
@@ -123,6 +131,8 @@ impl SubscribeError {
             Self::Address(_) => exit::USAGE,
             Self::TrustFile { .. } => exit::NO_INPUT,
             Self::Trust(_) => exit::CONFIG,
+            Self::Key(error) => exit::key_code(error),
+            Self::Subscriber(SubscriberError::Forgetful) => exit::USAGE,
             Self::Broker(_) => exit::BROKER_UNAVAILABLE,
             Self::Subscriber(SubscriberError::SubscriptionRefused { .. }) => exit::PERMISSION,
             Self::Subscriber(SubscriberError::State(StateError::Io { .. })) | Self::Output(_) => {
@@ -149,7 +159,8 @@ pub fn run(args: &SubscribeArgs, out: &mut dyn Write) -> Result<(), SubscribeErr
                 // Running out of time is judged below, by what was seen until then.
                 tokio::time::timeout(limit, listening).await.unwrap_or(Ok(()))
             }
-        }
+        }?;
+        Ok::<_, SubscribeError>(subscriber.close().await?)
     })?;
     tally.judge(args)
 }
@@ -167,7 +178,13 @@ fn settings(args: &SubscribeArgs) -> Result<SubscriberSettings, SubscribeError> 
         device: args.device.clone(),
         state: args.state.clone(),
         trust: read_trust(&args.trust)?,
+        consumer: args.consumer_key.as_deref().map(|key| consumer(args, key)).transpose()?,
     })
+}
+
+fn consumer(args: &SubscribeArgs, key: &Path) -> Result<ConsumerSettings, KeyError> {
+    let signer = Arc::new(keys::load_signer(key)?);
+    Ok(ConsumerSettings { signer, from_start: args.from_start })
 }
 
 fn read_trust(path: &Path) -> Result<TrustStore, SubscribeError> {
@@ -208,104 +225,26 @@ async fn listen(
     out: &mut dyn Write,
 ) -> Result<(), SubscribeError> {
     while args.count.is_none_or(|wanted| tally.fresh < wanted) {
-        let sighting = subscriber.next().await?;
-        match &sighting {
+        let seen = subscriber.next().await?;
+        match &seen {
             Sighting::Connected => tally.connected = true,
             Sighting::Disconnected(_) if tally.connected => {}
             Sighting::Disconnected(_) => {
-                let Sighting::Disconnected(error) = sighting else { continue };
+                let Sighting::Disconnected(error) = seen else { continue };
                 return Err(SubscribeError::Broker(error));
             }
-            Sighting::Result { observation, .. } => match observation.verdict {
-                Verdict::New | Verdict::Gap { .. } | Verdict::Filled => tally.fresh += 1,
-                Verdict::Fork { .. } => tally.forks += 1,
-                Verdict::Duplicate | Verdict::TooOld | Verdict::TooManyDevices => {}
-            },
-            Sighting::Status(_) => {}
+            Sighting::Result { observation, .. } => {
+                tally.fresh += u64::from(observation.verdict.is_fresh());
+            }
+            Sighting::Alarm(..) => tally.forks += 1,
+            Sighting::Refused { reason: Distrust::Forked { .. }, .. } => tally.forks += 1,
             Sighting::Refused { .. } => tally.refused += 1,
+            Sighting::Status(_) | Sighting::Asked(..) | Sighting::Lost(..) => {}
         }
-        let line = if args.json { json_line(&sighting).to_string() } else { text_line(&sighting) };
+        let line =
+            if args.json { sighting::json(&seen).to_string() } else { sighting::text(&seen) };
         writeln!(out, "{line}")?;
         out.flush()?;
     }
     Ok(())
-}
-
-fn text_line(sighting: &Sighting) -> String {
-    match sighting {
-        Sighting::Connected => "connected".to_owned(),
-        Sighting::Disconnected(error) => format!("disconnected: {}", one_line(error)),
-        Sighting::Result { verified, observation, cose } => {
-            let ResultMessage { site, device, seq, status, .. } = &verified.message;
-            let headline = View::of(cose).map(|view| view.headline).unwrap_or_default();
-            let place = place(observation);
-            let line = format!("{site}/{device} #{seq} {} ({place}): {headline}", status.name());
-            let reasons = verified.message.reasons.iter();
-            reasons.fold(line, |text, reason| {
-                format!("{text}\n    {}: {}", reason.code.name(), reason.code.sentence())
-            })
-        }
-        Sighting::Status(verified) => {
-            let StatusMessage { site, device, state, backlog, .. } = &verified.message;
-            format!("{site}/{device} is {} (backlog {backlog})", state.name())
-        }
-        Sighting::Refused { topic, reason } => format!("REFUSED {topic:?}: {}", one_line(reason)),
-    }
-}
-
-/// The verdict in words; what needs attention is in capitals.
-fn place(observation: &Observation) -> String {
-    let verdict = match observation.verdict {
-        Verdict::New => "new".to_owned(),
-        Verdict::Gap { from, to } => format!("GAP: {from} to {to} are missing"),
-        Verdict::Filled => "fills a gap".to_owned(),
-        Verdict::Duplicate => "duplicate".to_owned(),
-        Verdict::Fork { seq } => format!("FORK at {seq}: do not trust this device"),
-        Verdict::TooOld => "too old to be judged".to_owned(),
-        Verdict::TooManyDevices => "NOT FOLLOWED: too many devices".to_owned(),
-    };
-    if observation.new_epoch { format!("NEW EPOCH, {verdict}") } else { verdict }
-}
-
-fn json_line(sighting: &Sighting) -> Value {
-    match sighting {
-        Sighting::Connected => json!({"event": "connected"}),
-        Sighting::Disconnected(error) => {
-            json!({"event": "disconnected", "reason": one_line(error)})
-        }
-        Sighting::Result { verified, observation, cose } => {
-            json_result(verified, observation, cose)
-        }
-        Sighting::Status(verified) => {
-            json!({"event": "status", "verified": true, "status": verified.message})
-        }
-        Sighting::Refused { topic, reason } => {
-            json!({"event": "refused", "topic": topic, "reason": one_line(reason)})
-        }
-    }
-}
-
-fn json_result(
-    verified: &Verified<ResultMessage>,
-    observation: &Observation,
-    cose: &[u8],
-) -> Value {
-    let (verdict, range) = match observation.verdict {
-        Verdict::New => ("new", None),
-        Verdict::Gap { from, to } => ("gap", Some([from, to])),
-        Verdict::Filled => ("filled", None),
-        Verdict::Duplicate => ("duplicate", None),
-        Verdict::Fork { seq } => ("fork", Some([seq, seq])),
-        Verdict::TooOld => ("too_old", None),
-        Verdict::TooManyDevices => ("not_followed", None),
-    };
-    json!({
-        "event": "result",
-        "verified": true,
-        "verdict": verdict,
-        "range": range,
-        "new_epoch": observation.new_epoch,
-        "kid": verified.kid,
-        "view": View::of(cose).ok(),
-    })
 }

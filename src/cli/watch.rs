@@ -44,6 +44,7 @@ impl Watch {
             device: None,
             state: None,
             trust,
+            consumer: None,
         })?;
         let session = SessionOptions {
             client_id: id("progress"),
@@ -76,7 +77,10 @@ impl Watch {
                 Sighting::Status(_)
                 | Sighting::Connected
                 | Sighting::Result { .. }
-                | Sighting::Refused { .. } => {}
+                | Sighting::Refused { .. }
+                | Sighting::Alarm(..)
+                | Sighting::Asked(..)
+                | Sighting::Lost(..) => {}
             }
         }
     }
@@ -95,7 +99,14 @@ impl Watch {
                 Sighting::Refused { topic, reason } => {
                     bail!("a message on {topic:?} is refused: {reason}")
                 }
-                Sighting::Status(_) | Sighting::Connected | Sighting::Disconnected(_) => {}
+                Sighting::Alarm(_, fork) => {
+                    bail!("the device's history forked at {}", fork.seq)
+                }
+                Sighting::Status(_)
+                | Sighting::Connected
+                | Sighting::Disconnected(_)
+                | Sighting::Asked(..)
+                | Sighting::Lost(..) => {}
             }
         }
     }

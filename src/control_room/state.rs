@@ -1,6 +1,5 @@
-//! The subscriber's memory on disk: which messages of which device were seen. Written anew after
-//! every message, by rename, so that a restart neither forgets a gap nor takes an old message for
-//! a new one.
+//! The subscriber's memory on disk: which messages of which device were seen. Replaced as a whole, by
+//! rename, so that a restart neither forgets a gap nor takes an old message for a new one.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -81,7 +80,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::seal::chain::{Link, Verdict};
+    use crate::seal::chain::{Link, Range, Verdict};
     use crate::seal::wire::atoms::Octets;
     use crate::seal::wire::{Digest, Slug};
 
@@ -106,7 +105,7 @@ mod tests {
         file.store(&chain).unwrap();
         let mut chain = file.load().unwrap();
         assert_eq!(chain.observe(&link(1)).verdict, Verdict::Duplicate);
-        assert_eq!(chain.observe(&link(3)).verdict, Verdict::Gap { from: 2, to: 2 });
+        assert_eq!(chain.observe(&link(3)).verdict, Verdict::Gap(Range { from: 2, to: 2 }));
         file.store(&chain).unwrap();
         assert_eq!(file.load().unwrap().observe(&link(2)).verdict, Verdict::Filled);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");

@@ -1,6 +1,9 @@
-//! Connects, subscribes, verifies and remembers. One message at a time: verified, then compared
-//! with what is known of its device, then remembered on disk, then acknowledged to the broker; so a
-//! crash in between shows a message twice and never hides one.
+//! Connects, subscribes, verifies and remembers.
+//!
+//! A message is verified, compared with what is known of its device and shown. When nothing more is
+//! waiting, or after [`MAX_UNSETTLED`] messages, the state is made durable; only then are they
+//! acknowledged to the broker and, by a consumer, to their devices. So a crash in between shows a
+//! message twice and never hides one, and a burst costs one write.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -10,18 +13,24 @@ use rumqttc::v5::Event;
 use rumqttc::v5::mqttbytes::v5::{Packet, Publish, SubscribeReasonCode};
 use thiserror::Error;
 
+use super::consumer::{Consumer, ConsumerSettings, Word};
+use super::judge::{Distrust, Judged, judge};
 use super::state::{StateError, StateFile};
+use crate::host::clock;
 use crate::host::keys::jitter;
 use crate::host::mqtt::Backoff;
 use crate::host::mqtt::link::{BrokerSettings, Link, LinkError, SessionOptions};
 use crate::host::mqtt::topic::{self, Kind, Topic};
-use crate::seal::chain::{Chain, Observation};
+use crate::seal::chain::{self, Chain, Fork, Observation, Range, Stream, Verdict};
 use crate::seal::trust::TrustStore;
-use crate::seal::verify::{Address, Refusal, Verified, verify};
+use crate::seal::verify::Verified;
 use crate::seal::wire::{ResultMessage, Slug, StatusMessage};
 
 /// Shortest and longest wait before connecting again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// Messages shown and not yet remembered; as many as a broker may have under way to us.
+pub const MAX_UNSETTLED: usize = 32;
 
 /// What to listen to and whom to believe.
 #[derive(Debug, Clone)]
@@ -40,6 +49,8 @@ pub struct SubscriberSettings {
     pub state: Option<PathBuf>,
     /// The keys whose signatures count.
     pub trust: TrustStore,
+    /// Acknowledges and asks for what is missing; needs `state`. `None` only listens.
+    pub consumer: Option<ConsumerSettings>,
 }
 
 /// Why a subscriber cannot go on.
@@ -48,6 +59,9 @@ pub enum SubscriberError {
     /// Its memory cannot be read or written.
     #[error(transparent)]
     State(#[from] StateError),
+    /// An acknowledgement for what is forgotten at the end would lose it.
+    #[error("a consumer that acknowledges must remember: name a file for its state")]
+    Forgetful,
     /// The broker does not let it read the topics.
     #[error("the broker refuses the subscription to {filter}")]
     SubscriptionRefused {
@@ -67,7 +81,7 @@ pub enum Sighting {
     Result {
         /// The message, its key and its digest.
         verified: Box<Verified<ResultMessage>>,
-        /// New, duplicate, gap, fork …
+        /// New, duplicate, gap …
         observation: Observation,
         /// The signed bytes.
         cose: Vec<u8>,
@@ -81,55 +95,72 @@ pub enum Sighting {
         /// Why.
         reason: Distrust,
     },
+    /// A device has signed two histories: seen now, or known from before at the start.
+    Alarm(Stream, Fork),
+    /// The device was asked to send these again.
+    Asked(Stream, Range),
+    /// These are missing and no longer asked for.
+    Lost(Stream, Range),
 }
 
-/// Why a message is not believed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Distrust {
-    /// It fails a step of the verifier.
-    #[error("it does not verify")]
-    Refusal(#[from] Refusal),
-    /// Results are never retained: somebody else keeps an old one in front of new readers.
-    #[error("it is a retained result, which no device publishes")]
-    Retained,
-    /// Not a topic of this product.
-    #[error("the topic is not one a device publishes on")]
-    Topic,
-}
-
-/// One subscriber. Drive it with [`Subscriber::next`].
+/// One subscriber. Drive it with [`Subscriber::next`], end it with [`Subscriber::close`].
 #[derive(Debug)]
 pub struct Subscriber {
     settings: SubscriberSettings,
     chain: Chain,
     state: Option<StateFile>,
+    consumer: Option<Consumer>,
     link: Option<Link>,
     backoff: Backoff,
     retry_at: Option<Instant>,
     filters: Vec<Topic>,
+    /// Received, not looked at.
     waiting: VecDeque<Publish>,
+    /// To be shown before anything else.
+    told: VecDeque<Sighting>,
+    /// Shown, not acknowledged.
+    unsettled: Vec<Publish>,
+    /// The chain differs from what is stored.
+    is_changed: bool,
 }
 
 impl Subscriber {
     /// Reads the memory; does not connect yet.
     pub fn new(settings: SubscriberSettings) -> Result<Self, SubscriberError> {
         let state = settings.state.clone().map(StateFile::new);
-        let chain = match &state {
+        let mut chain = match &state {
             Some(file) => file.load()?,
             None => Chain::default(),
         };
+        let mut told: VecDeque<Sighting> =
+            chain.forks().map(|(stream, fork)| Sighting::Alarm(stream, fork)).collect();
+        if let Some(consumer) = &settings.consumer {
+            if state.is_none() {
+                return Err(SubscriberError::Forgetful);
+            }
+            let forgotten = chain.want_everything().into_iter();
+            told.extend(forgotten.map(|(stream, range)| Sighting::Lost(stream, range)));
+            if consumer.from_start {
+                chain.take_up();
+            }
+        }
         let (site, device) = (settings.site.as_ref(), settings.device.as_ref());
         let filters =
             [Kind::Result, Kind::Status].map(|kind| topic::filter(site, device, kind)).to_vec();
+        let signer = settings.consumer.as_ref().map(|consumer| consumer.signer.clone());
         Ok(Self {
             settings,
             chain,
             state,
+            consumer: signer.map(Consumer::new),
             link: None,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             retry_at: None,
             filters,
             waiting: VecDeque::new(),
+            told,
+            unsettled: Vec::new(),
+            is_changed: false,
         })
     }
 
@@ -138,20 +169,123 @@ impl Subscriber {
         &self.chain
     }
 
-    /// Waits for the next thing worth showing; connects when there is no connection. May be
-    /// cancelled: a message under way is then neither remembered nor acknowledged.
+    /// Waits for the next thing worth showing; connects when there is no connection. Asking for the
+    /// next says that the last was shown. May be cancelled: nothing is lost thereby.
     pub async fn next(&mut self) -> Result<Sighting, SubscriberError> {
         loop {
+            if let Some(sighting) = self.told.pop_front() {
+                return Ok(sighting);
+            }
+            if self.unsettled.len() >= MAX_UNSETTLED {
+                self.settle()?;
+            }
             if let Some(publish) = self.waiting.pop_front() {
-                return self.look_at(&publish);
+                return Ok(self.look_at(publish));
             }
             let Some(link) = &mut self.link else {
+                self.settle()?;
                 return self.connect().await;
             };
-            match link.next().await {
-                Ok(Event::Incoming(Packet::Publish(publish))) => return self.look_at(&publish),
-                Ok(_) => {}
-                Err(error) => return Ok(self.disconnected(error)),
+            if let Some(event) = link.try_next() {
+                self.take(event);
+                continue;
+            }
+            self.settle()?;
+            self.speak();
+            if self.told.is_empty() {
+                self.wait().await;
+            }
+        }
+    }
+
+    /// Remembers and acknowledges what was shown, and says goodbye to the broker.
+    pub async fn close(mut self) -> Result<(), SubscriberError> {
+        self.settle()?;
+        if let Some(consumer) = &mut self.consumer {
+            let words = consumer.last_words(&self.chain, Instant::now(), clock::now_ms());
+            self.say(words);
+        }
+        if let Some(link) = self.link {
+            link.close().await;
+        }
+        Ok(())
+    }
+
+    /// Makes what was shown durable and acknowledges it to the broker.
+    fn settle(&mut self) -> Result<(), SubscriberError> {
+        if let (Some(file), true) = (&self.state, self.is_changed) {
+            file.store(&self.chain)?;
+        }
+        self.is_changed = false;
+        for publish in self.unsettled.drain(..) {
+            if let Some(link) = &self.link
+                && let Err(error) = link.accept(&publish)
+            {
+                // The broker sends it again on the next connection, where it is a duplicate.
+                log::warn!("{error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until something arrives or something is to be said.
+    async fn wait(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        let wake_at = self.consumer.as_ref().and_then(Consumer::wake_at);
+        let sleep = async {
+            match wake_at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = link.next() => self.take(event),
+            () = sleep => {}
+        }
+    }
+
+    fn take(&mut self, event: Result<Event, LinkError>) {
+        match event {
+            Ok(Event::Incoming(Packet::Publish(publish))) => self.waiting.push_back(publish),
+            Ok(Event::Incoming(Packet::PubAck(answer))) => {
+                if let Some(consumer) = &mut self.consumer {
+                    consumer.answered(&answer);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let sighting = self.disconnected(error);
+                self.told.push_back(sighting);
+            }
+        }
+    }
+
+    /// Says what a consumer has to say; all it knows is durable at this moment.
+    fn speak(&mut self) {
+        let (Some(consumer), Some(_)) = (&mut self.consumer, &self.link) else { return };
+        let words = consumer.speak(&self.chain, Instant::now(), clock::now_ms());
+        self.say(words);
+    }
+
+    fn say(&mut self, words: Vec<Word>) {
+        let Some(link) = &self.link else { return };
+        for word in words {
+            let sent = match word {
+                Word::Ack(message) => link.publish(message),
+                Word::Ask(message, stream, range) => {
+                    self.told.push_back(Sighting::Asked(stream, range));
+                    link.publish(message)
+                }
+                Word::Lost(stream, range) => {
+                    self.chain.give_up(&stream, range);
+                    self.is_changed = true;
+                    self.told.push_back(Sighting::Lost(stream, range));
+                    Ok(())
+                }
+            };
+            if let Err(error) = sent {
+                // It is said again: the acknowledgement with the next message, the request later.
+                log::warn!("{error}");
             }
         }
     }
@@ -188,7 +322,11 @@ impl Subscriber {
                         let filter = filter.unwrap_or_default();
                         return Err(SubscriberError::SubscriptionRefused { filter });
                     }
-                    self.backoff.connected(Instant::now());
+                    let now = Instant::now();
+                    self.backoff.connected(now);
+                    if let Some(consumer) = &mut self.consumer {
+                        consumer.connected(now);
+                    }
                     self.link = Some(link);
                     return Ok(Sighting::Connected);
                 }
@@ -207,61 +345,51 @@ impl Subscriber {
         Sighting::Disconnected(error)
     }
 
-    /// Verifies, remembers, acknowledges.
-    fn look_at(&mut self, publish: &Publish) -> Result<Sighting, SubscriberError> {
-        let sighting = match self.judge(publish) {
-            Ok(Judged::Result(verified)) => {
-                let observation = self.chain.observe(&verified.as_ref().into());
-                if let Some(file) = &self.state {
-                    file.store(&self.chain)?;
+    /// Verifies, and takes note.
+    fn look_at(&mut self, publish: Publish) -> Sighting {
+        let judged = judge(&publish, &self.settings.trust);
+        let sighting = match judged {
+            Ok(Judged::Result(verified)) => self.place(verified, &publish),
+            Ok(Judged::Status(verified)) => {
+                if let Some(consumer) = &mut self.consumer {
+                    consumer.heard_status(&verified.message, Instant::now());
                 }
+                Sighting::Status(verified)
+            }
+            Err(reason) => refused(&publish, reason),
+        };
+        self.unsettled.push(publish);
+        sighting
+    }
+
+    /// Finds a result's place in its device's history.
+    fn place(&mut self, verified: Box<Verified<ResultMessage>>, publish: &Publish) -> Sighting {
+        let link = chain::Link::from(verified.as_ref());
+        let stream = link.stream();
+        let observation = self.chain.observe(&link);
+        if let Some(consumer) = &mut self.consumer {
+            consumer.heard_result(stream.clone());
+        }
+        let forgotten = observation.forgotten.iter();
+        self.told.extend(forgotten.map(|range| Sighting::Lost(stream.clone(), *range)));
+        let is_fork = matches!(observation.verdict, Verdict::Fork(_));
+        self.is_changed |= is_fork || observation.verdict.is_fresh();
+        match observation.verdict {
+            Verdict::Fork(fork) => Sighting::Alarm(stream, fork),
+            Verdict::Forked(fork) => refused(publish, Distrust::Forked { seq: fork.seq }),
+            Verdict::New
+            | Verdict::Gap(_)
+            | Verdict::Filled
+            | Verdict::Duplicate
+            | Verdict::TooOld
+            | Verdict::TooManyDevices => {
                 Sighting::Result { verified, observation, cose: publish.payload.to_vec() }
             }
-            Ok(Judged::Status(verified)) => Sighting::Status(verified),
-            Err(reason) => {
-                let topic = String::from_utf8_lossy(&publish.topic).chars().take(200).collect();
-                Sighting::Refused { topic, reason }
-            }
-        };
-        if let Some(link) = &self.link
-            && let Err(error) = link.accept(publish)
-        {
-            // The broker sends it again on the next connection, where it is a duplicate.
-            log::warn!("{error}");
-        }
-        Ok(sighting)
-    }
-
-    fn judge(&self, publish: &Publish) -> Result<Judged, Distrust> {
-        let text = std::str::from_utf8(&publish.topic).map_err(|_| Distrust::Topic)?;
-        let (address, kind) = topic::parse(text).ok_or(Distrust::Topic)?;
-        self.judge_kind(publish, &address, kind)
-    }
-
-    fn judge_kind(
-        &self,
-        publish: &Publish,
-        address: &Address,
-        kind: Kind,
-    ) -> Result<Judged, Distrust> {
-        let (bytes, trust) = (&publish.payload, &self.settings.trust);
-        match kind {
-            Kind::Result if publish.retain => Err(Distrust::Retained),
-            Kind::Result => Ok(Judged::Result(Box::new(verify(bytes, trust, Some(address))?))),
-            Kind::Status => Ok(Judged::Status(Box::new(verify(bytes, trust, Some(address))?))),
-            Kind::Info
-            | Kind::View
-            | Kind::Job
-            | Kind::Telemetry
-            | Kind::Alarm(_)
-            | Kind::Command(_)
-            | Kind::Reply
-            | Kind::Ack => Err(Distrust::Topic),
         }
     }
 }
 
-enum Judged {
-    Result(Box<Verified<ResultMessage>>),
-    Status(Box<Verified<StatusMessage>>),
+fn refused(publish: &Publish, reason: Distrust) -> Sighting {
+    let topic = String::from_utf8_lossy(&publish.topic).chars().take(200).collect();
+    Sighting::Refused { topic, reason }
 }

@@ -1,5 +1,6 @@
-//! The device's keys on disk: `<state>/keys/device.pk8` (PKCS#8, mode 0600) and
-//! `<state>/keys/trust.toml`. Reads, makes and shows keys; never prints or copies a private one.
+//! Keys on disk: a device's `<state>/keys/device.pk8` (PKCS#8, mode 0600) and
+//! `<state>/keys/trust.toml`, and a consumer's key file wherever it likes. Reads, makes and shows
+//! keys; never prints or copies a private one.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
@@ -28,10 +29,10 @@ const MAX_KEY_BYTES: u64 = 4_096;
 #[derive(Debug, Error)]
 pub enum KeyError {
     /// There is no key yet.
-    #[error("there is no device key at {path}: make one with `hcc-edge keys init`", path = .0.display())]
+    #[error("there is no key at {path}: make one with `hcc-edge keys init`", path = .0.display())]
     Missing(PathBuf),
     /// There is one already, and it is never overwritten.
-    #[error("there is a device key at {path} already: move it away first", path = .0.display())]
+    #[error("there is a key at {path} already: move it away first", path = .0.display())]
     Exists(PathBuf),
     /// Others can read or write it.
     #[error("{path} has mode {mode:04o}, expected 0600: run chmod 600 and consider the key known to others", path = .path.display())]
@@ -83,9 +84,7 @@ pub enum KeyError {
 /// Makes the device's key and a trust store that holds its public half. Refuses to overwrite.
 pub fn init(keys: &Path, site: &Slug, device: &Slug) -> Result<Ed25519Signer, KeyError> {
     let path = keys.join(DEVICE_KEY);
-    if fs::symlink_metadata(&path).is_ok() {
-        return Err(KeyError::Exists(path));
-    }
+    refuse_existing(&path)?;
     files::create_private_folder(keys).map_err(|source| KeyError::Io {
         doing: "make folder",
         path: keys.to_owned(),
@@ -100,6 +99,22 @@ pub fn init(keys: &Path, site: &Slug, device: &Slug) -> Result<Ed25519Signer, Ke
     write(&path, &document, 0o600)?;
     write(&trust_path, trust.to_toml().as_bytes(), 0o644)?;
     Ok(signer)
+}
+
+/// Makes a consumer's key in a file of its own. Refuses to overwrite.
+pub fn init_consumer(path: &Path) -> Result<Ed25519Signer, KeyError> {
+    refuse_existing(path)?;
+    let document = generate()?;
+    let signer = read_pkcs8(path, &document)?;
+    write(path, &document, 0o600)?;
+    Ok(signer)
+}
+
+fn refuse_existing(path: &Path) -> Result<(), KeyError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(KeyError::Exists(path.to_owned())),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Reads the device's key.
@@ -233,6 +248,19 @@ mod tests {
         assert_eq!(trust, exported);
         let left: Vec<_> = fs::read_dir(&keys).unwrap().collect();
         assert_eq!(left.len(), 2, "no temporary file stays behind");
+    }
+
+    #[test]
+    fn a_consumers_key_is_made_once_and_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("consumer.pk8");
+        assert!(matches!(load_signer(&path), Err(KeyError::Missing(_))));
+        let made = init_consumer(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(load_signer(&path).unwrap().public_key(), made.public_key());
+        assert!(matches!(init_consumer(&path), Err(KeyError::Exists(_))));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(load_signer(&path), Err(KeyError::Mode { .. })));
     }
 
     #[test]

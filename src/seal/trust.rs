@@ -91,6 +91,20 @@ impl TrustedKey {
         }
     }
 
+    /// A consumer's key without time limits; it may address this site and device, or any.
+    pub fn of_consumer(site: Option<Slug>, device: Option<Slug>, public_key: PublicKey) -> Self {
+        Self {
+            kid: key_id(&public_key),
+            role: Role::Consumer,
+            device,
+            site,
+            not_before: None,
+            not_after: None,
+            public_key,
+            demonstration: false,
+        }
+    }
+
     /// Whether something signed at that moment may be accepted.
     pub fn is_valid_at(&self, signed_at: Millis) -> bool {
         self.not_before.is_none_or(|start| start <= signed_at)
@@ -349,6 +363,9 @@ mod tests {
         assert_eq!(store.get(&key().kid), Some(&key()));
         assert!(key().to_toml().contains("not_before = 2026-01-01T00:00:00Z"));
         assert_eq!(TrustStore::parse(&store.to_toml()), Ok(store));
+        let consumer = TrustedKey::of_consumer(None, Slug::new("box-1").ok(), [8; 32]);
+        let store = TrustStore::parse(&consumer.to_toml()).unwrap();
+        assert_eq!(store.get(&consumer.kid), Some(&consumer));
     }
 
     #[test]

@@ -31,7 +31,7 @@ fn publish(port: u16, topic: &str, payload: &[u8]) {
 }
 
 /// `mosquitto_sub`, every message as a line of topic and hexadecimal payload in `file`.
-fn listen(port: u16, topic: &str, file: &Path) -> Listener {
+pub fn listen(port: u16, topic: &str, file: &Path) -> Listener {
     let child = Command::new("mosquitto_sub")
         .args(["-V", "mqttv5", "-q", "1", "-h", "127.0.0.1", "-p", &port.to_string()])
         .args(["-t", &format!("{ROOT}/{topic}"), "-F", "%x"])
@@ -41,7 +41,8 @@ fn listen(port: u16, topic: &str, file: &Path) -> Listener {
     Listener(child)
 }
 
-struct Listener(Child);
+/// Ends the listener on drop.
+pub struct Listener(Child);
 
 impl Drop for Listener {
     fn drop(&mut self) {
@@ -51,7 +52,8 @@ impl Drop for Listener {
     }
 }
 
-fn lines(file: &Path) -> Vec<String> {
+/// What a listener has heard so far.
+pub fn lines(file: &Path) -> Vec<String> {
     fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect()
 }
 

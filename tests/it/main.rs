@@ -20,6 +20,8 @@ mod chaos;
 
 mod check;
 
+mod consumer;
+
 mod control;
 
 mod demo;

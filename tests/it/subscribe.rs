@@ -1,10 +1,15 @@
 //! `hcc-edge subscribe` against a real broker: what is signed and new is shown, what is not is
 //! named, and a restart remembers.
 
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use hcc_edge::cli::subscribe::{SubscribeArgs, SubscribeError, run};
+use hcc_edge::host::keys;
 use hcc_edge::seal::cbor;
 use hcc_edge::seal::cose::{Ed25519Signer, MessageType, Signer, seal, sha256};
 use hcc_edge::seal::trust::{TrustStore, TrustedKey};
@@ -20,6 +25,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::broker::{Mosquitto, free_port};
+use crate::edge::command;
 
 /// A device that signs results of empty studies, each chained to the one before.
 struct Device {
@@ -124,6 +130,8 @@ fn args(port: u16, trust: PathBuf, folder: &TempDir, count: u64) -> SubscribeArg
         timeout: Some(60),
         json: true,
         strict: false,
+        consumer_key: None,
+        from_start: false,
         client_id: None,
         session_hours: 0,
         ca: None,
@@ -132,14 +140,15 @@ fn args(port: u16, trust: PathBuf, folder: &TempDir, count: u64) -> SubscribeArg
     }
 }
 
-/// One word per message: the verdict of a result, or "refused".
+/// One word per message: the verdict of a result, or "refused", or "alarm".
 fn told(lines: &[Value]) -> Vec<&str> {
-    let of_a_message = |line: &&Value| line["event"] == "result" || line["event"] == "refused";
-    lines
-        .iter()
-        .filter(of_a_message)
-        .map(|line| line["verdict"].as_str().unwrap_or("refused"))
-        .collect()
+    let word = |line: &Value| match line["event"].as_str().unwrap() {
+        "result" => line["verdict"].as_str().unwrap().to_owned(),
+        other => other.to_owned(),
+    };
+    let words = ["new", "gap", "filled", "duplicate", "too_old", "refused", "alarm"];
+    let known = lines.iter().map(word);
+    known.filter_map(|found| words.into_iter().find(|word| **word == found)).collect()
 }
 
 #[test]
@@ -185,14 +194,114 @@ fn verified_results_are_told_from_everything_else_across_a_restart() {
     assert_eq!(told(&lines), ["duplicate", "gap", "filled"]);
     let gap = lines.iter().find(|line| line["verdict"] == "gap").unwrap();
     assert_eq!(gap["range"], serde_json::json!([3, 4]));
+}
 
-    let mut clone = Device { seq: 0, prev: Digest::ZERO, ..device };
-    clone.next();
-    clone.prev = Octets([9; 32]);
-    let strict = SubscribeArgs { strict: true, timeout: Some(5), ..args(port, trust, &folder, 1) };
-    let (ended, lines) = subscribe(port, strict, vec![(RESULT, clone.next())]);
-    assert_eq!(told(&lines), ["fork"]);
+#[test]
+fn a_forked_history_is_an_alarm_and_stays_one() {
+    let broker = Mosquitto::start();
+    let folder = tempfile::tempdir().unwrap();
+    let mut device = Device::new(7);
+    let trust = device.trust_file(folder.path());
+    let signed: Vec<Vec<u8>> = (0..3).map(|_| device.next()).collect();
+    let mut clone = Device { seq: 1, prev: Octets([9; 32]), ..device };
+    let other = clone.next();
+    let strict = |seconds| SubscribeArgs {
+        strict: true,
+        timeout: Some(seconds),
+        ..args(broker.port(), trust.clone(), &folder, 3)
+    };
+    let messages = [&signed[0], &signed[1], &other, &signed[2]];
+    let messages = messages.map(|cose| (RESULT, cose.clone())).to_vec();
+    let (ended, lines) = subscribe(broker.port(), strict(5), messages);
+    assert_eq!(told(&lines), ["new", "new", "alarm", "refused"]);
     assert_eq!(ended.unwrap_err().exit_code(), 5);
+    let alarm = lines.iter().find(|line| line["event"] == "alarm").unwrap();
+    let digests = [&signed[1], &other].map(|cose| sha256(cose).to_string());
+    let expected = serde_json::json!({
+        "event": "alarm", "kind": "fork", "site": "demo", "device": "box-1",
+        "epoch": "0101010101010101", "seq": 2, "digests": digests,
+    });
+    assert_eq!(*alarm, expected);
+
+    let (ended, lines) = subscribe(broker.port(), strict(3), vec![(RESULT, signed[2].clone())]);
+    assert_eq!(told(&lines), ["alarm", "refused"], "a restart forgives nothing");
+    let refused = lines.iter().find(|line| line["event"] == "refused").unwrap();
+    assert!(refused["reason"].as_str().unwrap().contains("forked at 2"), "{refused}");
+    assert_eq!(ended.unwrap_err().exit_code(), 5);
+}
+
+#[test]
+fn a_subscriber_may_join_at_any_number_and_remembers_a_burst() {
+    let broker = Mosquitto::start();
+    let folder = tempfile::tempdir().unwrap();
+    let mut device = Device::new(7);
+    let trust = device.trust_file(folder.path());
+    let signed: Vec<Vec<u8>> = (0..90).map(|_| device.next()).collect();
+    let send = |numbers: Vec<usize>| -> Messages {
+        numbers.into_iter().map(|seq| (RESULT, signed[seq - 1].clone())).collect()
+    };
+    let burst: Vec<usize> = [40, 39, 1].into_iter().chain(41..=90).collect();
+    let (ended, lines) =
+        subscribe(broker.port(), args(broker.port(), trust.clone(), &folder, 52), send(burst));
+    ended.unwrap();
+    assert_eq!(told(&lines)[..4], ["new", "filled", "too_old", "new"]);
+    let short = SubscribeArgs { timeout: Some(3), ..args(broker.port(), trust, &folder, 1) };
+    let (ended, lines) = subscribe(broker.port(), short, send(vec![40, 65, 90, 39]));
+    assert_eq!(told(&lines), ["duplicate"; 4]);
+    assert_eq!(ended.unwrap_err().exit_code(), 75);
+}
+
+/// The new results that a subscriber shows before it is killed, which is after so many lines.
+fn shown_until_killed(port: u16, arguments: &[&str], after: usize) -> BTreeSet<u64> {
+    let broker = format!("mqtt://127.0.0.1:{port}");
+    let mut child = command(&["subscribe", "--json", "--broker", &broker])
+        .args(["--client-id", "ward", "--session-hours", "1", "--timeout", "5"])
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    for _ in 0..after {
+        stdout.read_line(&mut text).unwrap();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    stdout.read_to_string(&mut text).unwrap();
+    // The kill may have cut the last line short: it was not shown.
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let news = ["new", "gap", "filled"].map(Value::from);
+    let results = lines.filter(|line| news.contains(&line["verdict"]));
+    results.map(|line| line["view"]["result"]["seq"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_subscriber_that_is_killed_shows_everything_in_the_end() {
+    let broker = Mosquitto::start();
+    let folder = tempfile::tempdir().unwrap();
+    let mut device = Device::new(7);
+    let trust = device.trust_file(folder.path());
+    let messages: Messages = (0..150).map(|_| (RESULT, device.next())).collect();
+    let port = broker.port();
+    let publisher = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(publish(port, messages));
+    });
+    let state = folder.path().join("state");
+    let arguments = ["--trust", trust.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    let mut shown = BTreeSet::new();
+    for after in [2, 3, 8, 21, 34] {
+        shown.extend(shown_until_killed(port, &arguments, after));
+    }
+    publisher.join().unwrap();
+    // Far more rounds than needed: one shows at most as many a second time as a broker has under
+    // way at once.
+    for _ in 0..30 {
+        if shown.len() < 150 {
+            shown.extend(shown_until_killed(port, &arguments, 40));
+        }
+    }
+    assert_eq!(shown, (1..=150).collect());
 }
 
 #[test]
@@ -204,6 +313,14 @@ fn each_way_to_fail_has_its_exit_code() {
     assert_eq!(code(args(1, folder.path().join("absent"), &folder, 1)), 66);
     let bad = SubscribeArgs { broker: "broker".to_owned(), ..args(1, trust.clone(), &folder, 1) };
     assert_eq!(code(bad), 2);
+    let key = folder.path().join("consumer.pk8");
+    let consumer = SubscribeArgs { consumer_key: Some(key), ..args(1, trust.clone(), &folder, 1) };
+    assert_eq!(code(consumer.clone()), 66, "no such key");
+    keys::init_consumer(consumer.consumer_key.as_ref().unwrap()).unwrap();
+    assert_eq!(code(SubscribeArgs { state: None, ..consumer.clone() }), 2);
+    let mode = std::fs::Permissions::from_mode(0o640);
+    std::fs::set_permissions(consumer.consumer_key.as_ref().unwrap(), mode).unwrap();
+    assert_eq!(code(consumer), 77, "a key that others can read");
     let broker = Mosquitto::start();
     let waiting = args(broker.port(), trust.clone(), &folder, 1);
     assert_eq!(code(SubscribeArgs { timeout: Some(1), ..waiting }), 75);

@@ -270,6 +270,16 @@ impl Link {
         }
     }
 
+    /// What has happened already, if anything.
+    pub fn try_next(&mut self) -> Option<Result<Event, LinkError>> {
+        match self.events.try_recv() {
+            Ok(Ok(event)) => Some(Ok(event)),
+            Ok(Err(source)) => Some(Err(self.lost(Some(source)))),
+            Err(mpsc::error::TryRecvError::Empty) => None,
+            Err(mpsc::error::TryRecvError::Disconnected) => Some(Err(self.lost(None))),
+        }
+    }
+
     /// Hands a message to the client, after checking its size: one packet above the broker's limit
     /// would end the connection and everything on its way.
     pub fn publish(&self, message: Message) -> Result<(), NotSubmitted> {
