@@ -17,7 +17,7 @@ use crate::control_room::state::StateError;
 use crate::control_room::subscriber::{SubscriberError, SubscriberSettings};
 use crate::control_room::{ConsumerSettings, Distrust, Sighting, Subscriber};
 use crate::host::keys::{self, KeyError};
-use crate::host::mqtt::link::{BrokerSettings, LinkError};
+use crate::host::mqtt::link::{BrokerSettings, Credentials, LinkError};
 use crate::seal::trust::{MAX_TRUST_BYTES, TrustError, TrustStore};
 use crate::seal::wire::Slug;
 
@@ -64,6 +64,12 @@ pub struct SubscribeArgs {
     /// Let the broker keep results for so many hours while this subscriber is away.
     #[arg(long, value_name = "HOURS", requires = "client_id", default_value_t = 0)]
     pub session_hours: u32,
+    /// User name at the broker.
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    pub username: Option<String>,
+    /// File whose first line is the password.
+    #[arg(long, value_name = "FILE", requires = "username")]
+    pub password_file: Option<PathBuf>,
     /// Authority certificates (PEM) for mqtts://.
     #[arg(long, value_name = "PEM")]
     pub ca: Option<PathBuf>,
@@ -84,6 +90,14 @@ pub enum SubscribeError {
     /// The trust store cannot be read.
     #[error("cannot read the trust store {path}")]
     TrustFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The password cannot be read.
+    #[error("cannot read the broker's password from {path}")]
+    Password {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -129,7 +143,7 @@ impl SubscribeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Address(_) => exit::USAGE,
-            Self::TrustFile { .. } => exit::NO_INPUT,
+            Self::TrustFile { .. } | Self::Password { .. } => exit::NO_INPUT,
             Self::Trust(_) => exit::CONFIG,
             Self::Key(error) => exit::key_code(error),
             Self::Subscriber(SubscriberError::Forgetful) => exit::USAGE,
@@ -171,7 +185,7 @@ fn settings(args: &SubscribeArgs) -> Result<SubscriberSettings, SubscribeError> 
     let identity = TlsIdentity::of(args.cert.clone(), args.key.clone());
     let tls = args.ca.clone().map(|ca| TlsFiles { ca, identity });
     Ok(SubscriberSettings {
-        broker: BrokerSettings { tls, ..BrokerSettings::new(url) },
+        broker: BrokerSettings { tls, credentials: credentials(args)?, ..BrokerSettings::new(url) },
         client_id: args.client_id.as_ref().map_or_else(own_id, Slug::to_string),
         session_kept_for: Duration::from_secs(u64::from(args.session_hours) * 3600),
         site: args.site.clone(),
@@ -180,6 +194,14 @@ fn settings(args: &SubscribeArgs) -> Result<SubscriberSettings, SubscribeError> 
         trust: read_trust(&args.trust)?,
         consumer: args.consumer_key.as_deref().map(|key| consumer(args, key)).transpose()?,
     })
+}
+
+fn credentials(args: &SubscribeArgs) -> Result<Option<Credentials>, SubscribeError> {
+    let Some((user, path)) = args.username.as_ref().zip(args.password_file.as_ref()) else {
+        return Ok(None);
+    };
+    let read = Credentials::read(user, path);
+    read.map(Some).map_err(|source| SubscribeError::Password { path: path.clone(), source })
 }
 
 fn consumer(args: &SubscribeArgs, key: &Path) -> Result<ConsumerSettings, KeyError> {

@@ -17,6 +17,9 @@ pub enum Distrust {
     /// Results are never retained: somebody else keeps an old one in front of new readers.
     #[error("it is a retained result, which no device publishes")]
     Retained,
+    /// The device has said something newer since: somebody repeats an old status.
+    #[error("it is older than what the device said of itself before")]
+    Stale,
     /// Not a topic of this product.
     #[error("the topic is not one a device publishes on")]
     Topic,

@@ -350,6 +350,9 @@ impl Subscriber {
         let judged = judge(&publish, &self.settings.trust);
         let sighting = match judged {
             Ok(Judged::Result(verified)) => self.place(verified, &publish),
+            Ok(Judged::Status(verified)) if !self.chain.observe_status(&verified.message) => {
+                refused(&publish, Distrust::Stale)
+            }
             Ok(Judged::Status(verified)) => {
                 if let Some(consumer) = &mut self.consumer {
                     consumer.heard_status(&verified.message, Instant::now());

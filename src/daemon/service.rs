@@ -140,10 +140,8 @@ pub fn uplink_settings(
     let duration = |millis: Millis| Duration::from_millis(millis.0);
     let credentials = mqtt.login.as_ref().map(|login| {
         let path = &login.password_file;
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ServiceError::Password { path: path.clone(), source })?;
-        let password = text.lines().next().unwrap_or_default().to_owned();
-        Ok::<_, ServiceError>(Credentials { user: login.username.clone(), password })
+        Credentials::read(&login.username, path)
+            .map_err(|source| ServiceError::Password { path: path.clone(), source })
     });
     let broker = BrokerSettings {
         tls: mqtt.tls.clone(),

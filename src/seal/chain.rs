@@ -19,6 +19,8 @@
 
 mod history;
 
+mod presence;
+
 mod snapshot;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,9 +29,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use self::history::History;
+use self::presence::Presence;
 pub use self::snapshot::SnapshotError;
 use super::verify::Verified;
-use super::wire::{Digest, Id8, ResultMessage, Slug};
+use super::wire::{Digest, Id8, ResultMessage, Slug, StatusMessage};
 
 /// Digests remembered per epoch.
 pub const WINDOW: usize = 128;
@@ -261,6 +264,16 @@ impl Chain {
         self.devices.entry(link.source.clone()).or_default().observe(link, self.start)
     }
 
+    /// Takes note of one verified status; false when it is older than what the device said before.
+    pub fn observe_status(&mut self, status: &StatusMessage) -> bool {
+        let source = (status.site.clone(), status.device.clone());
+        let full = self.devices.len() >= MAX_DEVICES;
+        if full && !self.devices.contains_key(&source) {
+            return true;
+        }
+        self.devices.entry(source).or_default().observe_status(status)
+    }
+
     /// No longer wants these numbers; should they come, they are accepted still.
     pub fn give_up(&mut self, stream: &Stream, range: Range) {
         let epochs = self.devices.get_mut(&stream.source).map(|device| &mut device.epochs);
@@ -332,6 +345,7 @@ impl Chain {
 struct Device {
     epochs: VecDeque<History>,
     retired: VecDeque<Id8>,
+    presence: Option<Presence>,
 }
 
 impl Device {
@@ -357,6 +371,25 @@ impl Device {
         let verdict = history.observe(link);
         self.epochs.push_back(history);
         Observation { new_epoch, ..Observation::of(verdict) }
+    }
+}
+
+impl Device {
+    /// A status of another epoch than the last one is news unless that epoch is known to be over.
+    fn observe_status(&mut self, status: &StatusMessage) -> bool {
+        let next = match self.presence {
+            Some(known) if known.epoch == status.epoch => known.after(status),
+            _ if self.is_over(status.epoch) => None,
+            _ => Some(Presence::of(status)),
+        };
+        self.presence = next.or(self.presence);
+        next.is_some()
+    }
+
+    fn is_over(&self, epoch: Id8) -> bool {
+        let before_last = self.epochs.len().saturating_sub(1);
+        self.retired.contains(&epoch)
+            || self.epochs.iter().take(before_last).any(|history| history.epoch == epoch)
     }
 }
 

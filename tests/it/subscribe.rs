@@ -134,6 +134,8 @@ fn args(port: u16, trust: PathBuf, folder: &TempDir, count: u64) -> SubscribeArg
         from_start: false,
         client_id: None,
         session_hours: 0,
+        username: None,
+        password_file: None,
         ca: None,
         cert: None,
         key: None,

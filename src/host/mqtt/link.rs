@@ -4,6 +4,8 @@
 //! A task of its own polls `rumqttc` and is never interrupted, because a cancelled poll can lose a
 //! packet half way; whoever holds the link only submits and reads events.
 
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
@@ -82,6 +84,15 @@ pub struct Credentials {
     pub user: String,
     /// Password.
     pub password: String,
+}
+
+impl Credentials {
+    /// With the first line of a file as the password.
+    pub fn read(user: &str, password_file: &Path) -> io::Result<Self> {
+        let text = std::fs::read_to_string(password_file)?;
+        let password = text.lines().next().unwrap_or_default().to_owned();
+        Ok(Self { user: user.to_owned(), password })
+    }
 }
 
 impl std::fmt::Debug for Credentials {

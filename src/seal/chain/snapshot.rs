@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::history::History;
+use super::presence::Presence;
 use super::{Chain, Device, MAX_DEVICES, MAX_EPOCHS, MAX_RETIRED, MAX_SNAPSHOT, Source};
 use crate::seal::cbor::{self, CborError};
 use crate::seal::wire::{Id8, List, Slug};
 
-const SNAPSHOT_VERSION: u64 = 2;
+const SNAPSHOT_VERSION: u64 = 3;
 
 /// Why a snapshot is refused. A subscriber that meets one starts anew and says so.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -70,6 +71,7 @@ struct RawDevice {
     device: Slug,
     epochs: List<History, MAX_EPOCHS>,
     retired: List<Id8, MAX_RETIRED>,
+    presence: Option<Presence>,
 }
 
 impl RawDevice {
@@ -79,6 +81,7 @@ impl RawDevice {
             device: device.clone(),
             epochs: List::empty(),
             retired: List::empty(),
+            presence: state.presence,
         };
         for history in state.epochs.iter().take(MAX_EPOCHS) {
             let _within_bounds = raw.epochs.push(history.clone());
@@ -96,6 +99,7 @@ impl RawDevice {
             return Err(SnapshotError::Contradiction("an epoch twice"));
         }
         let epochs: Result<_, _> = self.epochs.iter().cloned().map(History::checked).collect();
-        Ok(Device { epochs: epochs?, retired: self.retired.iter().copied().collect() })
+        let retired = self.retired.iter().copied().collect();
+        Ok(Device { epochs: epochs?, retired, presence: self.presence })
     }
 }
