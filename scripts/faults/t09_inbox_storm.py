@@ -16,6 +16,7 @@ from pathlib import Path
 import process
 import results
 from outcome import Context, Outcome
+from parts import add
 from rig import Rig
 from studies import Maker, Study
 
@@ -44,14 +45,6 @@ def run(context: Context) -> Outcome:
         add(total, part(context), part.__name__)
         context.progress(f"{part.__name__}: {time.monotonic() - started:.0f} s")
     return total
-
-
-def add(total: Outcome, part: Outcome, name: str) -> None:
-    """The figures of a part to those of the whole."""
-    for figure in ("injected", "accepted", "delivered", "lost", "duplicates", "wrong"):
-        setattr(total, figure, getattr(total, figure) + getattr(part, figure))
-    total.extras |= part.extras
-    total.failures += [f"{name}: {why}" for why in part.failures]
 
 
 class Meter:

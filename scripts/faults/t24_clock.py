@@ -17,6 +17,7 @@ from pathlib import Path
 import process
 import results
 from outcome import Context, NotCheckedHere, Outcome
+from parts import add
 from rig import Rig
 from studies import Maker, Study, phantom_images
 
@@ -103,9 +104,7 @@ def run(context: Context) -> Outcome:
         took = time.monotonic() - started
         slowest = max(slowest, (took, name))
         context.progress(f"{name}: {took:.0f} s, {'as it should' if part.passed else 'FAILED'}")
-        for figure in ("injected", "accepted", "delivered", "lost", "duplicates", "wrong"):
-            setattr(total, figure, getattr(total, figure) + getattr(part, figure))
-        total.failures += [f"{name}: {why}" for why in part.failures]
+        add(total, part, name)
     total.extras |= {"cases": len(cases), "slowest_s": f"{slowest[0]:.0f}"}
     return total
 
@@ -354,10 +353,8 @@ def set_right(context: Context, clock: FakeClock) -> Outcome:
             saw = process.wait_until(deleted, PATIENCE if gone else SWEPT_AFTER)
             case.few()
             out = case.outcome()
-            out.require(
-                saw == gone, f"{name} ({qualities}): inputs deleted: {saw}, expected {gone}"
-            )
-        for figure in ("injected", "accepted", "delivered", "lost", "duplicates", "wrong"):
-            setattr(total, figure, getattr(total, figure) + getattr(out, figure))
-        total.failures += out.failures
+            said = f"clock {qualities}, inputs deleted: {saw}, expected {gone}"
+            out.require(saw == gone, said)
+
+        add(total, out, name)
     return total
