@@ -14,6 +14,7 @@ has forgotten them.
 """
 
 import os
+import random
 import subprocess
 import threading
 import time
@@ -22,11 +23,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
-from broker import Broker
 from outcome import Context, NotCheckedHere
 from process import wait_until
-from proxy import Proxy
-from t06_broker_kill import NATURAL, PATIENCE, Wire, storm
+from t06_broker_kill import NATURAL, PATIENCE, Stage, Wire, storm
 
 # Kills of the short and the long form, and the numbers that are published per kill, one every
 # PAUSE_S: few enough that the subscriber never lags behind.
@@ -65,16 +64,9 @@ def line(name: str, kills: int, sent: int, lost: int, **extras) -> str:
 
 def hcc_edge(context: Context, kills: int) -> str:
     """The device, under the same kills; its checker counts studies."""
-    broker = Broker(context.folder / "hcc-edge-broker")
-    device_line, judge_line = Proxy(broker.port), Proxy(broker.port)
-    try:
-        total = kills * STUDIES_PER_KILL
-        outcome = storm(context, broker, device_line, judge_line, kills, total, NATURAL)
-    finally:
-        device_line.close()
-        judge_line.close()
-    if outcome.failures:
-        raise RuntimeError("; ".join(outcome.failures))
+    with Stage(context.folder / "hcc-edge-broker") as stage:
+        outcome = storm(context, stage, kills, kills * STUDIES_PER_KILL, NATURAL)
+    require(not outcome.failures, "; ".join(outcome.failures))
     return line("hcc-edge", kills, outcome.injected, outcome.lost, duplicates=outcome.duplicates)
 
 
@@ -159,45 +151,46 @@ class Subscriber:
 def measure(context: Context, name: str, kills: int, start: Callable) -> str:
     """One publisher under the kills."""
     topic, count = f"contrast/{name}", kills * PER_KILL
-    broker = Broker(context.folder / f"{name}-broker")
-    publisher_line, subscriber_line = Proxy(broker.port), Proxy(broker.port)
-    wire = Wire(publisher_line, topic)
-    subscriber = Subscriber(subscriber_line.port, topic)
-    publisher = None
-    try:
-        require(subscriber.subscribed.wait(PATIENCE), "the subscriber does not connect")
-        publisher = start(publisher_line.port, topic, count)
-        rng = context.random(name)
-        gone = 0
-        for kill in range(1, kills + 1):
-            lag = lambda: len(wire.answered) - len(subscriber.received) - gone  # noqa: E731
-            require(wait_until(lambda: lag() <= MOST_LAG, PATIENCE), "the subscriber lags behind")
-            publisher_line.target_port = NOWHERE
-            NATURAL[kill % len(NATURAL)](broker, wire, subscriber_line, rng)
-            time.sleep(rng.uniform(0, 0.4))
-            broker.restart()
-            require(subscriber.subscribed.wait(PATIENCE), "the subscriber does not come back")
-            # What the broker had acknowledged and not delivered died with it.
-            gone = len(wire.answered) - len(subscriber.received)
-            publisher_line.target_port = broker.port
-            require(wait_until(publisher_line.connected, PATIENCE), f"{name} does not come back")
-            require(
-                not publisher.has_ended() or kill == kills, f"{name} ended before the last kill"
-            )
-        require(wait_until(publisher.has_ended, END_S, 0.2), f"{name} does not end")
-        settle(wire, subscriber)
-    finally:
-        if publisher is not None:
-            publisher.close()
-        subscriber.close()
-        for proxy in (publisher_line, subscriber_line):
-            proxy.close()
-        broker.close()
+    with Stage(context.folder / f"{name}-broker") as stage:
+        wire = Wire(stage.publisher_line, topic)
+        subscriber = Subscriber(stage.consumer_line.port, topic)
+        publisher = None
+        try:
+            require(subscriber.subscribed.wait(PATIENCE), "the subscriber does not connect")
+            publisher = start(stage.publisher_line.port, topic, count)
+            harass(stage, wire, subscriber, kills, context.random(name))
+            require(not publisher.has_ended(), f"{name} ended before the last kill")
+            require(wait_until(publisher.has_ended, END_S, 0.2), f"{name} does not end")
+            settle(wire, subscriber)
+        finally:
+            if publisher is not None:
+                publisher.close()
+            subscriber.close()
     lost = set(range(1, count + 1)) - set(subscriber.received)
     acknowledged = lost & {int(payload) for payload in wire.answered}
     again = sum(subscriber.received.values()) - len(subscriber.received)
     extras = {"after_puback": len(acknowledged), "unacknowledged": len(lost - acknowledged)}
     return line(name, kills, count, len(lost), **extras, duplicates=again)
+
+
+def harass(
+    stage: Stage, wire: Wire, subscriber: Subscriber, kills: int, rng: random.Random
+) -> None:
+    """The kills; everybody is back after the last."""
+    gone = 0
+    for kill in range(kills):
+        lag = lambda: len(wire.answered) - len(subscriber.received) - gone  # noqa: E731
+        require(wait_until(lambda: lag() <= MOST_LAG, PATIENCE), "the subscriber lags behind")
+        stage.publisher_line.target_port = NOWHERE
+        NATURAL[kill % len(NATURAL)](stage, wire, rng)
+        time.sleep(rng.uniform(0, 0.4))
+        stage.broker.restart()
+        require(subscriber.subscribed.wait(PATIENCE), "the subscriber does not come back")
+        # What the broker had acknowledged and not delivered died with it.
+        gone = len(wire.answered) - len(subscriber.received)
+        stage.publisher_line.target_port = stage.broker.port
+        back = wait_until(stage.publisher_line.connected, PATIENCE)
+        require(back, "the publisher does not come back")
 
 
 def settle(wire: Wire, subscriber: Subscriber) -> None:

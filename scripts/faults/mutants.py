@@ -1,9 +1,9 @@
-"""Mutants of signed messages for the tests of signatures: what a forger, a broken broker or a careless
-library makes of a genuine COSE_Sign1. Structural mutants are signed again with a genuine key, because
-only then the strictness of the form is tested and not the signature.
+"""Mutants of signed messages for the tests of signatures: what a forger, a broken broker or a
+careless library makes of a genuine COSE_Sign1. Structural mutants are signed again with a genuine
+key, because only then the strictness of the form is tested and not the signature.
 
-Knows as much CBOR as it needs to take a message apart into raw pieces and to write each piece in forms
-that are legal CBOR but not the one accepted form."""
+Knows as much CBOR as it needs to take a message apart into raw pieces and to write each piece in
+forms that are legal CBOR but not the one accepted form."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 ORDER = 2**252 + 27742317777372353535851937790883648493
 # Prime of the field.
 PRIME = 2**255 - 19
-# y coordinates of the points of order 1, 2, 4 and 8, and the encodings of them above the prime that a
-# careless decoder takes for the same points.
+# y coordinates of the points of order 1, 2, 4 and 8, and the encodings of them above the prime that
+# a careless decoder takes for the same points.
 SMALL_ORDER_Y = (
     1,
     PRIME - 1,
@@ -230,10 +230,22 @@ class Forger:
         """Protected headers of other content or form, signed with the genuine key."""
         pairs = pairs_of(message.protected)
         alg, kind, kid = pairs
-        algorithms = {"-7": b"\x26", "-35": b"\x38\x22", "-257": b"\x39\x01\x00", "-53": b"\x38\x34"}
+        algorithms = {
+            "-7": b"\x26",
+            "-35": b"\x38\x22",
+            "-257": b"\x39\x01\x00",
+            "-53": b"\x38\x34",
+        }
         algorithms |= {"text": string(3, b"EdDSA"), "-8 too long": b"\x38\x07", "8": b"\x08"}
-        algorithms |= {"null": b"\xf6", "0": b"\x00", "bytes": b"\x41\x27", "-19 too long": b"\x39\0\x12"}
-        forms = {f"alg {name}": map_of([(b"\x01", raw), kind, kid]) for name, raw in algorithms.items()}
+        algorithms |= {
+            "null": b"\xf6",
+            "0": b"\x00",
+            "bytes": b"\x41\x27",
+            "-19 too long": b"\x39\0\x12",
+        }
+        forms = {
+            f"alg {name}": map_of([(b"\x01", raw), kind, kid]) for name, raw in algorithms.items()
+        }
         forms |= {
             "no alg": map_of([kind, kid]),
             "no content type": map_of([alg, kid]),
@@ -272,7 +284,9 @@ class Forger:
         forms = list(broken_maps(pairs)) + list(broken_values(pairs))
         forms += [("a byte after it", message.payload + b"\0"), ("empty", b""), ("null", b"\xf6")]
         forms += [("cut by one", message.payload[:-1]), ("tagged", b"\xc1" + message.payload)]
-        forms += [("an array of the values", encoded(4, len(pairs)) + b"".join(v for _, v in pairs))]
+        forms += [
+            ("an array of the values", encoded(4, len(pairs)) + b"".join(v for _, v in pairs))
+        ]
         for name, payload in forms:
             data = signed(self.key, message.protected, payload)
             yield Mutant(f"payload: {name}", data, message.topic)
@@ -294,9 +308,20 @@ class Forger:
         forms |= {f"S with bit {bit}": r + little(scalar | 1 << bit) for bit in (253, 254, 255)}
         forms |= {"-S": r + little(-scalar % ORDER), "S of zero": r + bytes(32)}
         forms |= {"S of one": r + little(1), "S of L": r + little(ORDER), "zeros": ZEROS}
-        forms |= {"ones": b"\xff" * 64, "halves swapped": s + r, "reversed": message.signature[::-1]}
-        forms |= {"-R": r[:31] + bytes([r[31] ^ 0x80]) + s, "empty": b"", "63 bytes": message.signature[:63]}
-        forms |= {"65 bytes": message.signature + b"\0", "hexadecimal": message.signature.hex().encode()}
+        forms |= {
+            "ones": b"\xff" * 64,
+            "halves swapped": s + r,
+            "reversed": message.signature[::-1],
+        }
+        forms |= {
+            "-R": r[:31] + bytes([r[31] ^ 0x80]) + s,
+            "empty": b"",
+            "63 bytes": message.signature[:63],
+        }
+        forms |= {
+            "65 bytes": message.signature + b"\0",
+            "hexadecimal": message.signature.hex().encode(),
+        }
         for number, point in enumerate(SMALL_ORDER):
             for name, half in (("S", s), ("zero", bytes(32)), ("one", little(1))):
                 forms[f"R of small order {number} and {name}"] = point + half
@@ -336,10 +361,10 @@ class Forger:
 def broken_maps(pairs: list[tuple[bytes, bytes]]) -> Iterator[tuple[str, bytes]]:
     """Maps with keys left out, repeated, in another order or in another form."""
     body = map_of(pairs)
-    for at, (key, value) in enumerate(pairs):
+    for at, (_, value) in enumerate(pairs):
         yield "a key left out", map_of(pairs[:at] + pairs[at + 1 :])
         yield "a key twice", map_of(pairs[: at + 1] + pairs[at:])
-        yield "a key too long", map_of(pairs[:at] + [(encoded(0, at, 1), value)] + pairs[at + 1 :])
+        yield "a key too long", map_of(pairs[:at] + [(encoded(0, at, 2), value)] + pairs[at + 1 :])
         yield "a key as text", map_of(pairs[:at] + [(b"\x61\x78", value)] + pairs[at + 1 :])
         if at:
             swapped = pairs[: at - 1] + [pairs[at], pairs[at - 1]] + pairs[at + 1 :]

@@ -20,6 +20,8 @@ from background import Background
 UP, DOWN = "up", "down"
 QUEUE = 4096
 READ_BYTES = 65536
+# How long one way stays open after the other has ended.
+AFTER_HALF_S = 1.0
 # How long a slow line stays slow.
 LASTS_S = 1.5
 
@@ -48,30 +50,45 @@ class Traffic:
 
 
 class Link:
-    """One connection of the client and the one to the broker that belongs to it."""
+    """One connection of the client and the one to the broker that belongs to it.
 
-    def __init__(self, client: tuple, broker: tuple) -> None:
-        self.readers = {UP: client[0], DOWN: broker[0]}
-        self.writers = {UP: broker[1], DOWN: client[1]}
+    Plain sockets: a stream of asyncio throws away what it has read when a reset follows.
+    """
+
+    def __init__(self, client: socket.socket, broker: socket.socket) -> None:
+        self.sources = {UP: client, DOWN: broker}
+        self.sinks = {UP: broker, DOWN: client}
         self.queues: dict[str, asyncio.Queue] = {way: asyncio.Queue(QUEUE) for way in (UP, DOWN)}
         self.sent_at: dict[int, float] = {}
         self.connected = False
+        self.over = asyncio.Event()
+        self._with_reset = False
+
+    async def read(self, way: str) -> bytes:
+        """What came next; empty at the end."""
+        return await asyncio.get_running_loop().sock_recv(self.sources[way], READ_BYTES)
 
     async def write(self, way: str, data: bytes) -> None:
         """Sends bytes on."""
-        self.writers[way].write(data)
-        await self.writers[way].drain()
+        await asyncio.get_running_loop().sock_sendall(self.sinks[way], data)
+
+    def finish(self, way: str) -> None:
+        """FIN on one way; the other stays open."""
+        with contextlib.suppress(OSError):
+            self.sinks[way].shutdown(socket.SHUT_WR)
 
     def end(self, reset: bool) -> None:
-        """Ends both connections, with RST or with FIN."""
-        for writer in self.writers.values():
-            if reset:
-                line = writer.get_extra_info("socket")
+        """Ends both connections soon, with RST or with FIN."""
+        self._with_reset = reset
+        self.over.set()
+
+    def close(self) -> None:
+        """Closes the sockets; nobody reads or writes any more."""
+        for line in self.sinks.values():
+            if self._with_reset:
                 with contextlib.suppress(OSError):
                     line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                writer.transport.abort()
-            else:
-                writer.close()
+            line.close()
 
 
 class Fault:
@@ -201,8 +218,8 @@ class HalfClose(Fault):
         if way == self.way and not self.fired.is_set():
             self.fired.set()
             await link.write(way, packet.raw)
-            link.writers[way].write_eof()
-        elif not link.writers[way].transport.is_closing():
+            link.finish(way)
+        elif way != self.way:
             await link.write(way, packet.raw)
 
 
@@ -265,6 +282,13 @@ class Corrupt(Aimed):
         await link.write(way, raw)
 
 
+async def cancelled(tasks: list[asyncio.Task]) -> None:
+    """Cancels tasks and waits for their end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def flip(raw: bytes, at: int, bit: int) -> bytes:
     """`raw` with one bit changed."""
     changed = bytearray(raw)
@@ -282,7 +306,7 @@ class Proxy:
         self._fault = Fault()
         self._links: list[Link] = []
         self._background = Background()
-        self._server, self.port = self._background.call(self._listen())
+        self._listening, self.port = self._background.call(self._listen())
 
     def inject(self, fault: Fault) -> None:
         """Puts a fault into force instead of the one before."""
@@ -308,54 +332,65 @@ class Proxy:
 
     def connected(self) -> bool:
         """Whether a connection is up that the broker accepted."""
-        return any(link.connected for link in list(self._links))
+        links = list(self._links)
+        return any(link.connected and not link.over.is_set() for link in links)
 
     def close(self) -> None:
         """Ends everything."""
-        self.reset()
-        self._background.call(self._stop())
         self._background.close()
 
-    async def _listen(self) -> tuple[asyncio.Server, int]:
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return server, server.sockets[0].getsockname()[1]
+    async def _listen(self) -> tuple[asyncio.Task, int]:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        listener.setblocking(False)
+        task = asyncio.create_task(self._accept(listener))
+        return task, listener.getsockname()[1]
 
-    async def _stop(self) -> None:
-        self._server.close()
+    async def _accept(self, listener: socket.socket) -> None:
+        loop, serving = asyncio.get_running_loop(), set()
+        with listener:
+            while True:
+                client, _ = await loop.sock_accept(listener)
+                task = asyncio.create_task(self._serve(client))
+                # The loop itself holds only weak references to tasks.
+                serving.add(task)
+                task.add_done_callback(serving.discard)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, client: socket.socket) -> None:
+        broker = socket.socket()
+        link = Link(client, broker)
+        for line in (client, broker):
+            line.setblocking(False)
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            broker = await asyncio.open_connection("127.0.0.1", self.target_port)
+            await asyncio.get_running_loop().sock_connect(broker, ("127.0.0.1", self.target_port))
         except OSError:
-            writer.transport.abort()
+            link.end(reset=True)
+            link.close()
             return
-        link = Link((reader, writer), broker)
         self._links.append(link)
-        tasks = [
-            asyncio.create_task(step(link, way))
-            for way in (UP, DOWN)
-            for step in (self._read, self._write)
-        ]
+        readers = [asyncio.create_task(self._read(link, way)) for way in (UP, DOWN)]
+        writers = [asyncio.create_task(self._write(link, way)) for way in (UP, DOWN)]
+        over = asyncio.create_task(link.over.wait())
         try:
-            # A read that ends has told its writer; the writers end the link.
-            await asyncio.wait(tasks[1::2], return_when=asyncio.FIRST_COMPLETED)
-            # After a half-close the other way may still have something to say.
-            await asyncio.wait(tasks[1::2], timeout=1)
+            await asyncio.wait([over, *writers], return_when=asyncio.FIRST_COMPLETED)
+            # After one way has ended the other may still have something to say.
+            busy = [writer for writer in writers if not writer.done()]
+            if busy and not link.over.is_set():
+                first = asyncio.FIRST_COMPLETED
+                await asyncio.wait([over, *busy], timeout=AFTER_HALF_S, return_when=first)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancelled([over, *readers, *writers])
             self._links.remove(link)
             # A new connection may be up before the old one has quite ended.
             if link.connected and not self.connected():
                 self.traffic.losses.append(time.monotonic())
-            link.end(reset=False)
+            link.close()
 
     async def _read(self, link: Link, way: str) -> None:
         splitter = mqtt5.Splitter()
         queue = link.queues[way]
         with contextlib.suppress(OSError):
-            while data := await link.readers[way].read(READ_BYTES):
+            while data := await link.read(way):
                 for packet in splitter.feed(data):
                     self._note(link, way, packet)
                     await queue.put((time.monotonic(), packet))
@@ -366,7 +401,7 @@ class Proxy:
             while (item := await link.queues[way].get()) is not None:
                 await self._fault.carry(link, way, *item)
             # The end of one way is passed on like its bytes.
-            link.writers[way].write_eof()
+            link.finish(way)
 
     def _note(self, link: Link, way: str, packet: mqtt5.Packet) -> None:
         now = time.monotonic()

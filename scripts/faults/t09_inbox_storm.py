@@ -16,6 +16,7 @@ from pathlib import Path
 import process
 import results
 from outcome import Context, Outcome
+from parts import add
 from rig import Rig
 from studies import Maker, Study
 
@@ -46,14 +47,6 @@ def run(context: Context) -> Outcome:
     return total
 
 
-def add(total: Outcome, part: Outcome, name: str) -> None:
-    """The figures of a part to those of the whole."""
-    for figure in ("injected", "accepted", "delivered", "lost", "duplicates", "wrong"):
-        setattr(total, figure, getattr(total, figure) + getattr(part, figure))
-    total.extras |= part.extras
-    total.failures += [f"{name}: {why}" for why in part.failures]
-
-
 class Meter:
     """Results that came and memory of the daemon, over the time."""
 
@@ -76,7 +69,7 @@ class Meter:
         self._thread.join(timeout=5)
 
     def rate_at(self, total: int, waiting: int) -> float | None:
-        """Results a second while `waiting` studies and a few less wait; None when never so many did."""
+        """Results a second while `waiting` studies and a few less wait; None if they never did."""
         first, last = total - waiting, total - waiting + SPAN
         within = [(at, count) for at, count in self.samples if first <= count <= last]
         if len(within) < 2 or within[-1][1] == within[0][1]:
@@ -146,7 +139,7 @@ def huge_folder(context: Context) -> Outcome:
         rig.edge.wait_running()
         drop_and_drain(rig, [maker.empty() for _ in range(10)])
         with Meter(rig) as meter:
-            for name, make in {"files": touch, "folders": os.mkdir, "ignored": touch_hidden}.items():
+            for name, make in HUGE.items():
                 folder = rig.edge.folder / f"huge-{name}"
                 folder.mkdir()
                 for number in range(count):
@@ -180,6 +173,9 @@ def touch_hidden(path: Path) -> None:
     path.with_name(f".{path.name}").touch()
 
 
+# What a folder may have too much of, and how one of it is made.
+HUGE = {"files": touch, "folders": os.mkdir, "ignored": touch_hidden}
+
 # Sets the limit of inotify instances or watches to nothing in a user namespace of its own, so that
 # no other process of this machine is disturbed, and becomes the program.
 WITHOUT = 'echo "$1" > "/proc/sys/user/$0" && shift && exec "$@"'
@@ -209,7 +205,7 @@ def no_events(context: Context) -> Outcome:
 
 
 def another_inbox(context: Context) -> Outcome:
-    """The inbox is moved away and made anew, at once and after a while, as a careless script does."""
+    """The inbox is removed and made anew, at once and after a while, as a careless script does."""
     maker, outcome = Maker("inbox"), Outcome()
     for name, pause in (("at-once", 0.0), ("after-a-while", 3.0)):
         with Rig(context, confirm="broker", name=f"inbox-{name}") as rig:

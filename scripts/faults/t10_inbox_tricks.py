@@ -1,7 +1,7 @@
-"""T10: everything that can lie in an inbox, about a hundred named cases with the end each must have.
+"""T10: what can lie in an inbox, about a hundred named cases with the end that each must have.
 
-The device runs without root's right to read every file. In the end each claimed study has exactly one
-signed result with a reason, nothing outside of the inbox was read through a link, and neither a
+The device runs without root's right to read every file. In the end each claimed study has exactly
+one signed result with a reason, nothing outside of the inbox was read through a link, and neither a
 patient's name nor an escape sequence got into a message, a topic, a client id or the log.
 """
 
@@ -292,12 +292,13 @@ def wait_for_names(rig: Rig, names: list[str], outcome: Outcome) -> list[results
     outcome.injected += len(names)
     outcome.delivered += len(names) - found.count(None)
     outcome.lost += found.count(None)
-    outcome.require(None not in found, f"no result: {names[found.index(None)]}" if None in found else "")
+    for name, finished in zip(names, found):
+        outcome.require(finished is not None, f"no result: {name}")
     return [finished for finished in found if finished is not None]
 
 
 def every_claim_has_one_result(rig: Rig, outcome: Outcome) -> None:
-    """By the journal and by the folders: one signed result each, with a reason when it is not ok."""
+    """By the journal and by the folders: one signed result each, with a reason."""
     ends: dict[str, int] = {}
     claims = set()
     for record in rig.edge.journal():
@@ -348,8 +349,8 @@ def look_for_canaries(
             count = text.count(word)
             outcome.require(not count, f"{word[:20]!r} stands {count} times in {where}")
     outcome.require(b"\x1b" not in log, "an escape sequence in the log")
-    read = [path for path in files_of(rig.edge.state) if any(s in path.read_bytes() for s in secrets)]
-    read = [path for path in read if path.parent.name != "keys"]
+    files = [path for path in files_of(rig.edge.state) if path.parent.name != "keys"]
+    read = [path for path in files if any(secret in path.read_bytes() for secret in secrets)]
     outcome.require(not read, f"content from outside was copied to {read[:3]}")
     untouched = {path.name for path in outside.iterdir()}
     expected = {"image.nii.gz", "portal.nii.gz", "secret", "marker", "clinical.json", "study.json"}

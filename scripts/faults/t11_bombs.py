@@ -1,4 +1,4 @@
-"""T11: images that unpack, claim or contradict more than any scan: bombs, broken headers, broken gzip.
+"""T11: images that unpack, claim or contradict more than any scan: bombs, broken headers and gzip.
 
 Every case has its expected end. Images that are legal although odd (a big-endian one, one that is
 not packed although its name says so) must be read like the plain one: they show that a refusal of
@@ -191,7 +191,7 @@ def bombs(image: bytes) -> dict:
             "failed:too_large"),
         "256 MiB of zeros behind a scan, not packed": (
             "portal.nii", lambda path: hostile.sparse(path, image, GIB // 4), "corrupt"),
-        "bytes behind the gzip member": ("portal.nii.gz", packed(image) + bytes(1 << 20), "corrupt"),
+        "bytes behind the member": ("portal.nii.gz", packed(image) + bytes(1 << 20), "corrupt"),
         "one byte too many": ("portal.nii", image + b"\0", "corrupt"),
     }  # fmt: skip
 

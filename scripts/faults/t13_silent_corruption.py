@@ -2,8 +2,8 @@
 
 Half of the studies hold a gzip image without any promise about it: the stream's own checksum has to
 tell. The other half hold a plain image whose SHA-256 the `.done` marker promises. A change that
-leaves the voxels as they were (the time in a gzip header, say) may pass: the test unpacks the changed
-file itself and compares.
+leaves the voxels as they were (the time in a gzip header, say) may pass: the test unpacks the
+changed file itself and compares.
 """
 
 from __future__ import annotations

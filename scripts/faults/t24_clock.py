@@ -1,8 +1,8 @@
-"""T24: the wall clock starts wrong, jumps, and is set right; libfaketime moves it for the daemon alone.
+"""T24: the wall clock starts wrong, jumps and is set right; libfaketime moves it for the daemon.
 
-Only the wall clock moves: the monotonic clock goes on as it does on a real machine. Whatever the wall
-clock says, numbers and order of the results hold, every study has its result in bounded time, nothing
-is deleted that is not old, and the results say that nobody vouches for their time.
+Only the wall clock moves: the monotonic clock goes on as it does on a real machine. Whatever the
+wall clock says, numbers and order of the results hold, every study has its result in bounded time,
+nothing is deleted that is not old, and the results say that nobody vouches for their time.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import process
 import results
 from outcome import Context, NotCheckedHere, Outcome
+from parts import add
 from rig import Rig
 from studies import Maker, Study, phantom_images
 
@@ -103,9 +104,7 @@ def run(context: Context) -> Outcome:
         took = time.monotonic() - started
         slowest = max(slowest, (took, name))
         context.progress(f"{name}: {took:.0f} s, {'as it should' if part.passed else 'FAILED'}")
-        for figure in ("injected", "accepted", "delivered", "lost", "duplicates", "wrong"):
-            setattr(total, figure, getattr(total, figure) + getattr(part, figure))
-        total.failures += [f"{name}: {why}" for why in part.failures]
+        add(total, part, name)
     total.extras |= {"cases": len(cases), "slowest_s": f"{slowest[0]:.0f}"}
     return total
 
@@ -175,7 +174,7 @@ def quality_is_known() -> bool:
 
 
 def wrong_start(context: Context, clock: FakeClock, start: str) -> Outcome:
-    """The box starts at a wrong time, is set right while it runs, and starts again at the right one."""
+    """The box starts at a wrong time, is set right while it runs, and starts again."""
     with Case(context, clock) as case:
         case.start(start)
         unsure = case.few()
@@ -213,7 +212,7 @@ def require_inputs(out: Outcome, case: Case) -> None:
 
 
 def while_waiting(context: Context, clock: FakeClock, jump: str) -> Outcome:
-    """A study without a marker waits until it is quiet; meanwhile the clock jumps there and back."""
+    """A study without a marker waits until it is quiet; meanwhile the clock jumps."""
     with Case(context, clock, {"inbox.settle_s": 2}) as case:
         case.start()
         for setting in (jump, "+0"):
@@ -246,13 +245,18 @@ def while_analysed(context: Context, clock: FakeClock, jump: str) -> Outcome:
 
 
 def while_retried(context: Context, clock: FakeClock, jump: str) -> Outcome:
-    """A worker is killed and the clock jumps before the next attempt; that is to come in seconds."""
+    """A worker is killed and the clock jumps before the next attempt, which must come soon."""
     with Case(context, clock) as case:
         case.start()
         study = case.maker.with_images(case.images())
         case.rig.drop(study)
         workers: list[int] = []
-        process.wait_until(lambda: workers.extend(case.rig.edge.workers()) or workers, PATIENCE, 0.001)
+
+        def seen() -> bool:
+            workers.extend(case.rig.edge.workers())
+            return bool(workers)
+
+        process.wait_until(seen, PATIENCE, 0.001)
         for worker in workers:
             process.send(worker)
         failed = process.wait_until(lambda: case.rig.edge.says("attempt 1:"), PATIENCE, 0.001)
@@ -268,8 +272,8 @@ def while_retried(context: Context, clock: FakeClock, jump: str) -> Outcome:
 
 
 def deadline(context: Context, clock: FakeClock) -> Outcome:
-    """A study that is never complete fails at its deadline although the clock went back; one that is
-    late in coming does not although the clock went on."""
+    """A study that is never complete fails at its deadline although the clock went back; one that
+    is late in coming does not although the clock went on."""
     settings = {"inbox.deadline_s": 10, "inbox.settle_s": 1}
     with Case(context, clock, settings) as case:
         case.start()
@@ -349,8 +353,8 @@ def set_right(context: Context, clock: FakeClock) -> Outcome:
             saw = process.wait_until(deleted, PATIENCE if gone else SWEPT_AFTER)
             case.few()
             out = case.outcome()
-            out.require(saw == gone, f"{name} ({qualities}): inputs deleted: {saw}, expected {gone}")
-        for figure in ("injected", "accepted", "delivered", "lost", "duplicates", "wrong"):
-            setattr(total, figure, getattr(total, figure) + getattr(out, figure))
-        total.failures += out.failures
+            said = f"clock {qualities}, inputs deleted: {saw}, expected {gone}"
+            out.require(saw == gone, said)
+
+        add(total, out, name)
     return total
