@@ -32,6 +32,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 /// Messages shown and not yet remembered; as many as a broker may have under way to us.
 pub const MAX_UNSETTLED: usize = 32;
 
+/// Pause before the client is offered acknowledgements that it had no room for.
+const CLIENT_BUSY: Duration = Duration::from_millis(10);
+
 /// What to listen to and whom to believe.
 #[derive(Debug, Clone)]
 pub struct SubscriberSettings {
@@ -192,7 +195,10 @@ impl Subscriber {
             }
             self.settle()?;
             self.speak();
-            if self.told.is_empty() {
+            if !self.unsettled.is_empty() {
+                // Gives the client a moment to write what it holds; nothing else would wake us.
+                tokio::time::sleep(CLIENT_BUSY).await;
+            } else if self.told.is_empty() {
                 self.wait().await;
             }
         }
@@ -217,14 +223,16 @@ impl Subscriber {
             file.store(&self.chain)?;
         }
         self.is_changed = false;
-        for publish in self.unsettled.drain(..) {
-            if let Some(link) = &self.link
-                && let Err(error) = link.accept(&publish)
-            {
-                // The broker sends it again on the next connection, where it is a duplicate.
-                log::warn!("{error}");
-            }
-        }
+        let Some(link) = &self.link else {
+            // The broker sends them again on the next connection, where they are duplicates.
+            self.unsettled.clear();
+            return Ok(());
+        };
+        // What the client has no room for is acknowledged later: a broker that misses
+        // acknowledgements stops sending for good.
+        let taken =
+            self.unsettled.iter().take_while(|publish| link.accept(publish).is_ok()).count();
+        self.unsettled.drain(..taken);
         Ok(())
     }
 
