@@ -6,10 +6,13 @@ import subprocess
 from pathlib import Path
 
 from outcome import NotCheckedHere
+from process import wait_until
 
 # _IOR('X', 125, __u32) and the flag that leaves the log unflushed: what was not synced is gone.
 EXT4_IOC_SHUTDOWN = 0x8004587D
 NO_LOG_FLUSH = 2
+# Seconds until a loop device must be free after its file system was unmounted.
+RELEASE = 120.0
 
 
 def command(*words) -> str:
@@ -102,6 +105,13 @@ class Ext4(Disk):
     def mount(self) -> None:
         command("mount", "-o", "loop", self.image, self.folder)
         self.mounted = True
+
+    def unmount(self) -> None:
+        """Gone for everybody: a process with mounts of its own may hold a copy for a while, and a
+        new mount would then show the file system that was cut off instead of what the disk has."""
+        super().unmount()
+        if not wait_until(lambda: not command("losetup", "-j", self.image), RELEASE, 0.05):
+            raise RuntimeError(f"somebody still uses {self.image} after {RELEASE} s")
 
     def sync(self) -> None:
         """What was written so far survives a cut."""

@@ -81,7 +81,8 @@ class Subscriber:
 
     def looked_at(self) -> int:
         """How many messages it has spoken of."""
-        return sum(line["event"] in ("result", "status", "refused") for line in self.lines)
+        spoken = ("result", "status", "refused", "alarm")
+        return sum(line["event"] in spoken for line in list(self.lines))
 
     def wait_looked_at(self, count: int, seconds: float = PATIENCE) -> bool:
         """Whether it has spoken of so many messages in time."""

@@ -70,7 +70,8 @@ def run(context: Context) -> Outcome:
             seconds=seconds,
             broker_kills=seconds // BROKER_KILL_S - (seconds % BROKER_KILL_S == 0),
             rss_slope_mib_per_h=round(per_hour, 2),
-            bytes_per_result=round(per_hour * (1 << 20) / (3_600 * STUDIES_PER_S)),
+            first_rss_mib=round(statistics.median(rss for _, rss, _ in warm[:minute]), 2),
+            last_rss_mib=round(statistics.median(rss for _, rss, _ in warm[-minute:]), 2),
             max_rss_mib=round(max(rss for _, rss, _ in warm), 1),
             open_files=files[1],
         )
