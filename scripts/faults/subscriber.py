@@ -32,11 +32,22 @@ class Shown:
 class Subscriber:
     """The process, from construction to `close`."""
 
-    def __init__(self, binary: Path, port: int, trust: Path, folder: Path) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        port: int,
+        trust: Path,
+        folder: Path,
+        login: tuple[str, str] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "subscribe.log"
         command = [binary, "subscribe", "--json", "--broker", f"mqtt://127.0.0.1:{port}"]
         command += ["--trust", trust, "--state", folder / "seen"]
+        if login is not None:
+            name, password = login
+            (folder / "password").write_text(password)
+            command += ["--username", name, "--password-file", folder / "password"]
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
                 command,

@@ -44,9 +44,9 @@ NOT_AUTHORISED = 0x87
 PATIENCE = 30.0
 # The subscriber tells the broker that larger packets are not to be sent to it.
 SUBSCRIBER_TAKES = 31 * 1024
-# Two devices, the consumer, and a second consumer that listens for the test.
-ROOM, EAR = "room", "ear"
-PASSWORDS = {name: f"password of {name}" for name in (VICTIM, OWN, ROOM, EAR)}
+# Two devices, the consumer, a second one that listens for the test, and the program's own.
+ROOM, EAR, DESK = "room", "ear", "desk"
+PASSWORDS = {name: f"password of {name}" for name in (VICTIM, OWN, ROOM, EAR, DESK)}
 OTHER_EPOCH = "0123456789abcdef"
 
 
@@ -60,7 +60,7 @@ def access_list() -> str:
         kinds = ("status", "info", "result", "result/view", "job", "telemetry", "reply", "alarm/+")
         lines += [f"topic write {root}/{kind}" for kind in kinds]
         lines += [f"topic read {root}/{kind}" for kind in ("cmd/+", "ack")]
-    for consumer in (ROOM, EAR):
+    for consumer in (ROOM, EAR, DESK):
         lines += [f"user {consumer}", "topic read hcc/v1/#"]
         lines += [f"topic write hcc/v1/{SITE}/+/{kind}" for kind in ("cmd/+", "ack")]
     return "\n".join(lines) + "\n"
@@ -149,11 +149,9 @@ class Site:
     def __enter__(self) -> "Site":
         try:
             self.judge.start()
-            # The program's own subscriber has no login: it judges at the open broker.
-            if not self.with_access_list:
-                self.subscriber = Subscriber(
-                    self.context.binary, self.broker.port, self.edge.trust, self.folder / "seen"
-                )
+            login = (DESK, PASSWORDS[DESK]) if self.with_access_list else None
+            where = (self.broker.port, self.edge.trust, self.folder / "seen")
+            self.subscriber = Subscriber(self.context.binary, *where, login)
         except BaseException:
             self.close()
             raise
