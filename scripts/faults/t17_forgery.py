@@ -234,7 +234,7 @@ class Site:
             self._publish(forgery)
         for attempt in (self._client_id, self._wrong_logins, self._will, self._filters, self._raw):
             attempt()
-        if self.subscriber is not None:
+        if not self.with_access_list:
             self._newcomer()
         return self.tally
 
