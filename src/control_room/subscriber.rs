@@ -181,6 +181,8 @@ impl Subscriber {
             }
             if self.unsettled.len() >= MAX_UNSETTLED {
                 self.settle()?;
+                // Lets the client write the acknowledgements before more is shown.
+                tokio::task::yield_now().await;
             }
             if let Some(publish) = self.waiting.pop_front() {
                 return Ok(self.look_at(publish));
