@@ -6,13 +6,14 @@
 //! ```text
 //! segment  = header  record*
 //! header   = "HCCJRNL1"  epoch (8)  first lsn (8)  chain at start (32)  crc32c (4)
-//! record   = length (4)  type (1)  version (1)  reserved (2)  lsn (8)  time ms (8)
+//! record   = length (4)  type (1)  version (1)  number in its write (2)  lsn (8)  time ms (8)
 //!            body (length)  crc32c (4)  chain (32)
 //! chain    = SHA-256(previous chain ‖ everything of this record before its chain)
 //! ```
 //!
-//! All integers are little-endian; bodies are packed CBOR. At opening, a record that is cut off at
-//! the very end of the last segment is a torn write: it was never acknowledged and is truncated.
+//! All integers are little-endian; bodies are packed CBOR. At opening, a write that ends early at the
+//! very end of the last segment, or of which blocks read as zeros, is torn: it was never acknowledged
+//! and is truncated. A later write after it would show that it had been synced.
 //! Anything else that does not hold is damage, and the journal refuses to open until an operator
 //! accepts it; the damaged segments are then set aside, a new epoch begins, and what can be read of
 //! undelivered results is carried over.

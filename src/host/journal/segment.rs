@@ -14,6 +14,12 @@ const HEAD_BYTES: usize = 24;
 const TAIL_BYTES: usize = 4 + 32;
 /// Version of the record layout.
 const VERSION: u8 = 1;
+/// A device writes sectors whole.
+const SECTOR: usize = 512;
+/// A file system allocates blocks, and what was not written of a new one reads as zeros.
+const BLOCK: usize = 4096;
+/// Fewer zeros than this at a record's start may be the record itself.
+const HOLE_BYTES: usize = 16;
 
 /// The running hash over everything written.
 pub(super) type Chain = [u8; 32];
@@ -59,17 +65,30 @@ pub(super) struct Stored {
     pub(super) length: u64,
 }
 
+/// A record's place among all and within the write that it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) lsn: u64,
+    pub(super) time_ms: u64,
+    /// From 0: whatever follows a record with number 0 was written after everything before it was
+    /// synced.
+    pub(super) in_write: usize,
+}
+
 /// Appends a record's bytes to `out` and returns the chain after it.
 pub(super) fn encode_record(
     out: &mut Vec<u8>,
     record: &Record,
-    (lsn, time_ms): (u64, u64),
+    stamp: Stamp,
     chain: &Chain,
 ) -> Result<Chain, BadRecord> {
+    let Stamp { lsn, time_ms, in_write } = stamp;
+    let in_write = u16::try_from(in_write).unwrap_or(u16::MAX);
     let (number, body) = record.encode()?;
     let start = out.len();
     out.extend_from_slice(&(body.len() as u32).to_le_bytes());
-    out.extend_from_slice(&[number, VERSION, 0, 0]);
+    out.extend_from_slice(&[number, VERSION]);
+    out.extend_from_slice(&in_write.to_le_bytes());
     out.extend_from_slice(&lsn.to_le_bytes());
     out.extend_from_slice(&time_ms.to_le_bytes());
     out.extend_from_slice(&body);
@@ -130,7 +149,7 @@ pub(super) fn scan(
                 scan.sound += length;
             }
             Err(stop) => {
-                scan.stop = Some(judge(stop, &bytes[scan.sound..]));
+                scan.stop = Some(judge(stop, &bytes[scan.sound..], scan.sound));
                 break;
             }
         }
@@ -139,15 +158,43 @@ pub(super) fn scan(
 }
 
 /// Tells a torn write from damage. A write that a power cut tore was never acknowledged: it ends
-/// early, or the file system left zeros where it should be, and nothing sound follows it.
-fn judge(stop: Stop, rest: &[u8]) -> Stop {
+/// early, or blocks of it read as zeros, and no later write follows. `at` is where in the file `rest`
+/// begins.
+fn judge(stop: Stop, rest: &[u8], at: usize) -> Stop {
     match stop {
         Stop::CutOff if is_whole_under_another_length(rest) || next_record(rest).is_some() => {
             Stop::Wrong("a record's length is wrong")
         }
-        Stop::Wrong(_) if rest.iter().all(|byte| *byte == 0) => Stop::CutOff,
+        Stop::Wrong(_) if begins_with_hole(rest, at) && !holds_a_later_write(rest) => Stop::CutOff,
         other => other,
     }
+}
+
+/// Whether the record at the start of `rest` reaches into a block that was never written: zeros
+/// from the record's start or from a sector's to the block's end.
+fn begins_with_hole(rest: &[u8], at: usize) -> bool {
+    let longest = rest.len().min(HEAD_BYTES + MAX_BODY + TAIL_BYTES);
+    let first_sector = at.next_multiple_of(SECTOR) - at;
+    let starts = std::iter::once(0).chain((first_sector..longest).step_by(SECTOR));
+    starts.into_iter().any(|start| {
+        let block_end = (at + start + 1).next_multiple_of(BLOCK) - at;
+        let hole = &rest[start..block_end.min(rest.len())];
+        let to_the_end = start + hole.len() == rest.len();
+        (hole.len() >= HOLE_BYTES || to_the_end) && hole.iter().all(|byte| *byte == 0)
+    })
+}
+
+/// Whether a sound record somewhere in `rest` begins a write of its own: then everything before it
+/// had been synced.
+fn holds_a_later_write(rest: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(step) = next_record(&rest[at..]) {
+        at += step;
+        if rest[at + 6..at + 8] == [0, 0] {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether the rest of the file is one sound record but for the length it claims. A torn write ends
@@ -164,7 +211,7 @@ fn is_whole_under_another_length(rest: &[u8]) -> bool {
 fn next_record(rest: &[u8]) -> Option<usize> {
     (1..rest.len()).find(|start| {
         let bytes = &rest[*start..];
-        let plausible = bytes.len() >= HEAD_BYTES + TAIL_BYTES && bytes[5..8] == [VERSION, 0, 0];
+        let plausible = bytes.len() >= HEAD_BYTES + TAIL_BYTES && bytes[5] == VERSION;
         let body_bytes =
             if plausible { u32::from_le_bytes(array(&bytes[..4])) as usize } else { 0 };
         let checked = HEAD_BYTES + body_bytes;
@@ -216,7 +263,7 @@ fn parse_record(bytes: &[u8]) -> Result<(Head, Record), Stop> {
     if whole[checked_bytes..checked_bytes + 4] != crc {
         return Err(Stop::Wrong("a record's checksum is wrong"));
     }
-    if head[5] != VERSION || head[6..8] != [0, 0] {
+    if head[5] != VERSION {
         return Err(Stop::Wrong("a record's version is wrong"));
     }
     let record =

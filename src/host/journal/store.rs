@@ -12,7 +12,7 @@ use super::base;
 use super::ledger::Ledger;
 use super::record::{BadRecord, Record};
 use super::replay::{Replay, SegmentEnd, replay, salvage};
-use super::segment::{self, Chain, HEADER_BYTES, Header};
+use super::segment::{self, Chain, HEADER_BYTES, Header, Stamp};
 use crate::host::clock::EARLIEST_MS;
 use crate::host::fail_point::{reach, reach_journal, segment_bytes};
 use crate::host::files::{sync_folder, write_durably};
@@ -266,9 +266,10 @@ impl Store {
         let mut bytes = Vec::new();
         let mut chain = self.head.chain;
         let mut entries = Vec::with_capacity(records.len());
-        for (lsn, record) in (self.head.lsn..).zip(records) {
-            let start = bytes.len();
-            chain = segment::encode_record(&mut bytes, record, (lsn, time_ms), &chain)?;
+        for (in_write, record) in records.iter().enumerate() {
+            let (start, lsn) = (bytes.len(), self.head.lsn + in_write as u64);
+            let stamp = Stamp { lsn, time_ms, in_write };
+            chain = segment::encode_record(&mut bytes, record, stamp, &chain)?;
             let place = Place {
                 segment: self.segment,
                 offset: self.written + start as u64,
