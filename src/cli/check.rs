@@ -171,7 +171,7 @@ fn clock() -> Item {
 }
 
 fn journal(device: &Device) -> Item {
-    match inspect(&device.state.journal(), &device.trust, &mut |_| ()) {
+    match inspect(&device.state.journal(), &device.journal_keys, &mut |_| ()) {
         Ok(ledger) => {
             let (results, waiting) = (ledger.last_seq(), ledger.backlog());
             Item::good("journal", format!("{results} results, {waiting} not delivered yet"))

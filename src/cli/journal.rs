@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::exit::{self, exit};
 use crate::host::files::write_durably;
 use crate::host::journal::{Damage, Entry, Ledger, Record, Store, damaged_files, inspect};
-use crate::host::keys;
-use crate::seal::cose::sha256;
+use crate::host::keys::{self, KeyError};
+use crate::seal::cose::{Signer, sha256};
 use crate::seal::trust::TrustStore;
 use crate::seal::wire::Id16;
 
@@ -58,14 +58,24 @@ pub fn run(args: &Args, json: bool) -> anyhow::Result<u8> {
         return Err(anyhow::anyhow!("there is no journal in {}", args.state_dir.display())
             .context(exit(exit::NO_INPUT, "reading the journal")));
     }
-    let store = args.state_dir.join("keys").join(keys::TRUST_STORE);
-    let trust = keys::load_trust(&store)?.unwrap_or_default();
+    let trust = journal_keys(&args.state_dir.join("keys"))?;
     let journal = Opened { folder: &folder, trust: &trust };
     match &args.action {
         Action::Check => journal.check(json),
         Action::Tail { records } => journal.tail(*records, json),
         Action::Export { folder, from } => journal.export(folder, *from, json),
         Action::AcceptDamage => journal.accept(json),
+    }
+}
+
+/// The keys that may have signed the journal: the device's, and its former ones. On a copy without
+/// the device's key, every device key of the copied trust store.
+fn journal_keys(keys: &Path) -> anyhow::Result<TrustStore> {
+    let trust = keys::load_trust(&keys.join(keys::TRUST_STORE))?.unwrap_or_default();
+    match keys::load(keys) {
+        Ok(signer) => Ok(trust.of_one_device(signer.public_key())),
+        Err(KeyError::Missing(_)) => Ok(trust),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -157,8 +167,11 @@ impl Opened<'_> {
     fn accept(&self, json: bool) -> anyhow::Result<u8> {
         let mut epoch = [0; 8];
         keys::random(&mut epoch)?;
-        let (store, ledger) = Store::open(self.folder, self.trust, epoch, Damage::Accept)
-            .context(exit(exit::IO, "opening the journal"))?;
+        let (store, ledger) =
+            Store::open(self.folder, self.trust, epoch, Damage::Accept).map_err(|error| {
+                let code = exit::journal_code(&error);
+                anyhow::Error::from(error).context(exit(code, "opening the journal"))
+            })?;
         let is_new = store.epoch() == epoch && damaged_files(self.folder) > 0;
         let carried = if is_new { ledger.backlog() } else { 0 };
         if json {

@@ -46,7 +46,7 @@ pub fn device_code(error: &DeviceError) -> u8 {
             exit::PERMISSION
         }
         DeviceError::StateDir { .. } | DeviceError::Program(_) => exit::IO,
-        DeviceError::Keys(_) | DeviceError::Name(_) | DeviceError::Trust(_) => exit::CONFIG,
+        DeviceError::Keys(_) | DeviceError::Name(_) => exit::CONFIG,
     }
 }
 
@@ -58,6 +58,7 @@ fn service_code(error: &ServiceError) -> u8 {
         ServiceError::SelfTest(WorkerError::Io(_)) => exit::IO,
         ServiceError::Packages(_) | ServiceError::SelfTest(_) => exit::VERIFICATION_FAILED,
         ServiceError::Engine { .. } | ServiceError::Password { .. } => exit::CONFIG,
+        ServiceError::Journal(OpenError::Missing(_)) => exit::VERIFICATION_FAILED,
         ServiceError::Journal(OpenError::Random(_)) | ServiceError::Start(_) => exit::INTERNAL,
     }
 }

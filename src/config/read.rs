@@ -16,7 +16,8 @@ use super::{Problem, Sources};
 pub const ENV_PREFIX: &str = "HCC_EDGE_";
 
 /// Variables that carry the prefix and are no settings: where the configuration file is, what is
-/// logged, which broker `subscribe` listens to, where a test ends the process and rolls the journal, where scripts and tests find their data and Python.
+/// logged, which broker `subscribe` listens to, where a test ends the process and rolls the journal,
+/// where scripts and tests find their data and Python.
 pub const NOT_SETTINGS: &[&str] = &[
     "HCC_EDGE_CONFIG",
     "HCC_EDGE_LOG",

@@ -7,6 +7,7 @@
 //! only what it has from there. A late joiner thereby confirms nothing that no consumer has seen,
 //! save what the device did not give in spite of being asked again and again, which is told.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use rumqttc::v5::mqttbytes::v5::{PubAck, PubAckReason};
 use super::acks::Acks;
 use super::gaps::{AskLimits, Gaps, Step};
 use crate::host::errors::one_line;
+use crate::host::mqtt::ANSWER;
 use crate::host::mqtt::link::{MAX_ON_THE_WAY, Message};
 use crate::host::mqtt::messages::COSE_TYPE;
 use crate::host::mqtt::topic::{self, Kind, Verb};
@@ -53,7 +55,9 @@ pub struct Consumer {
     signer: Arc<Ed25519Signer>,
     acks: Acks,
     gaps: Gaps,
-    under_way: usize,
+    /// Sent, not answered by the broker, which answers in the order it was sent (MQTT 5, section 4.6);
+    /// a request names its stream.
+    under_way: VecDeque<(Option<Stream>, Instant)>,
     /// The broker's refusal was told on this connection.
     is_refused: bool,
 }
@@ -62,12 +66,13 @@ impl Consumer {
     /// Nothing said yet.
     pub fn new(signer: Arc<Ed25519Signer>) -> Self {
         let (acks, gaps) = (Acks::default(), Gaps::new(AskLimits::default()));
-        Self { signer, acks, gaps, under_way: 0, is_refused: false }
+        Self { signer, acks, gaps, under_way: VecDeque::new(), is_refused: false }
     }
 
     /// A connection begins.
     pub fn connected(&mut self, now: Instant) {
-        (self.under_way, self.is_refused) = (0, false);
+        self.under_way.clear();
+        self.is_refused = false;
         self.gaps.connected(now);
     }
 
@@ -85,9 +90,28 @@ impl Consumer {
         }
     }
 
-    /// The broker answered for one of our messages.
+    /// A word is on its way; the stream of a request.
+    pub fn sent(&mut self, asked: Option<&Stream>, now: Instant) {
+        self.under_way.push_back((asked.cloned(), now));
+    }
+
+    /// A request did not leave: it was not asked in vain.
+    pub fn unsent(&mut self, asked: &Stream) {
+        self.gaps.unheard(asked);
+    }
+
+    /// Since when the broker has owed an answer.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        self.under_way.front().map(|(_, since)| *since)
+    }
+
+    /// The broker answered for the oldest of our messages. A request that no device received was not
+    /// asked in vain, and what it asked for is not lost.
     pub fn answered(&mut self, answer: &PubAck) {
-        self.under_way = self.under_way.saturating_sub(1);
+        let asked = self.under_way.pop_front().and_then(|(asked, _)| asked);
+        if let (Some(stream), true) = (asked, answer.reason != PubAckReason::Success) {
+            self.gaps.unheard(&stream);
+        }
         let is_taken =
             matches!(answer.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers);
         if !is_taken && !self.is_refused {
@@ -97,13 +121,14 @@ impl Consumer {
         }
     }
 
-    /// What to say now; what is to be sent counts as on its way from here on.
+    /// What to say now; whoever sends it says so with [`Consumer::sent`].
     pub fn speak(&mut self, chain: &Chain, now: Instant, signed_at_ms: u64) -> Vec<Word> {
         let mut words = self.acknowledge(chain, now, signed_at_ms);
-        if self.room() == 0 {
+        let room = self.room().saturating_sub(words.len());
+        if room == 0 {
             return words;
         }
-        for step in self.gaps.next(chain, now, self.room()) {
+        for step in self.gaps.next(chain, now, room) {
             match step {
                 Step::Lost(stream, range) => {
                     // What lies above it can be acknowledged as soon as this is remembered.
@@ -144,18 +169,18 @@ impl Consumer {
     pub fn wake_at(&self) -> Option<Instant> {
         // Without room there is nothing to say before the broker answers, which wakes as well.
         let times = [self.acks.wake_at(), self.gaps.wake_at()].into_iter().flatten();
-        times.min().filter(|_| self.room() > 0)
+        let speaks = times.min().filter(|_| self.room() > 0);
+        speaks.into_iter().chain(self.waiting_since().map(|since| since + ANSWER)).min()
     }
 
     fn room(&self) -> usize {
-        MAX_UNDER_WAY.saturating_sub(self.under_way)
+        MAX_UNDER_WAY.saturating_sub(self.under_way.len())
     }
 
-    fn signed<T: Signed>(&mut self, body: &T, source: &Source, kind: Kind) -> Option<Message> {
+    fn signed<T: Signed>(&self, body: &T, source: &Source, kind: Kind) -> Option<Message> {
         let payload = sign(body, self.signer.as_ref())
             .inspect_err(|error| log::error!("a message is not signed: {}", one_line(error)))
             .ok()?;
-        self.under_way += 1;
         let address = Address { site: source.0.clone(), device: source.1.clone() };
         Some(Message {
             topic: topic::topic(&address, kind),

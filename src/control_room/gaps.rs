@@ -113,6 +113,13 @@ impl Gaps {
         self.resume(now, |_| true);
     }
 
+    /// A request about this stream reached nobody.
+    pub fn unheard(&mut self, stream: &Stream) {
+        if let Some(asking) = self.streams.get_mut(stream) {
+            asking.unheard();
+        }
+    }
+
     fn resume(&mut self, now: Instant, which: impl Fn(&Stream) -> bool) {
         for (_, asking) in self.streams.iter_mut().filter(|(stream, _)| which(stream)) {
             asking.resume(now, self.limits.patience);

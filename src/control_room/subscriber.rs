@@ -18,10 +18,10 @@ use super::judge::{Distrust, Judged, judge};
 use super::state::{StateError, StateFile};
 use crate::host::clock;
 use crate::host::keys::jitter;
-use crate::host::mqtt::Backoff;
 use crate::host::mqtt::link::{BrokerSettings, Link, LinkError, SessionOptions};
 use crate::host::mqtt::topic::{self, Kind, Topic};
-use crate::seal::chain::{self, Chain, Fork, Observation, Range, Stream, Verdict};
+use crate::host::mqtt::{ANSWER, Backoff};
+use crate::seal::chain::{self, Chain, Fork, News, Observation, Range, Stream, Verdict};
 use crate::seal::trust::TrustStore;
 use crate::seal::verify::Verified;
 use crate::seal::wire::{ResultMessage, Slug, StatusMessage};
@@ -201,6 +201,7 @@ impl Subscriber {
                 // Gives the client a moment to write what it holds; nothing else would wake us.
                 tokio::time::sleep(CLIENT_BUSY).await;
             } else if self.told.is_empty() {
+                self.check_answers();
                 self.wait().await;
             }
         }
@@ -236,6 +237,18 @@ impl Subscriber {
             self.unsettled.iter().take_while(|publish| link.accept(publish).is_ok()).count();
         self.unsettled.drain(..taken);
         Ok(())
+    }
+
+    /// Leaves a broker that does not answer for what a consumer says: nothing would be said any more.
+    fn check_answers(&mut self) {
+        let since = self.consumer.as_ref().and_then(Consumer::waiting_since);
+        if let (Some(link), Some(since)) = (&self.link, since)
+            && since.elapsed() >= ANSWER
+        {
+            let silent = link.silent();
+            let sighting = self.disconnected(silent);
+            self.told.push_back(sighting);
+        }
     }
 
     /// Waits until something arrives or something is to be said.
@@ -278,24 +291,29 @@ impl Subscriber {
     }
 
     fn say(&mut self, words: Vec<Word>) {
-        let Some(link) = &self.link else { return };
+        let (Some(link), Some(consumer)) = (&self.link, &mut self.consumer) else { return };
         for word in words {
-            let sent = match word {
-                Word::Ack(message) => link.publish(message),
-                Word::Ask(message, stream, range) => {
-                    self.told.push_back(Sighting::Asked(stream, range));
-                    link.publish(message)
-                }
+            let (message, asked) = match word {
+                Word::Ack(message) => (message, None),
+                Word::Ask(message, stream, range) => (message, Some((stream, range))),
                 Word::Lost(stream, range) => {
                     self.chain.give_up(&stream, range);
                     self.is_changed = true;
                     self.told.push_back(Sighting::Lost(stream, range));
-                    Ok(())
+                    continue;
                 }
             };
-            if let Err(error) = sent {
+            let stream = asked.as_ref().map(|(stream, _)| stream);
+            match link.publish(message) {
+                Ok(()) => {
+                    consumer.sent(stream, Instant::now());
+                    self.told.extend(asked.map(|(stream, range)| Sighting::Asked(stream, range)));
+                }
                 // It is said again: the acknowledgement with the next message, the request later.
-                log::warn!("{error}");
+                Err(error) => {
+                    log::warn!("{error}");
+                    stream.into_iter().for_each(|stream| consumer.unsent(stream));
+                }
             }
         }
     }
@@ -360,10 +378,13 @@ impl Subscriber {
         let judged = judge(&publish, &self.settings.trust);
         let sighting = match judged {
             Ok(Judged::Result(verified)) => self.place(verified, &publish),
-            Ok(Judged::Status(verified)) if !self.chain.observe_status(&verified.message) => {
-                refused(&publish, Distrust::Stale)
-            }
             Ok(Judged::Status(verified)) => {
+                let news = self.chain.observe_status(&verified.message);
+                self.is_changed |= news == News::Changed;
+                if news == News::Old {
+                    self.unsettled.push(publish.clone());
+                    return refused(&publish, Distrust::Stale);
+                }
                 if let Some(consumer) = &mut self.consumer {
                     consumer.heard_status(&verified.message, Instant::now());
                 }

@@ -29,6 +29,8 @@ pub struct Control {
     pub outbox: JournalOutbox,
     /// Set to true to make the intake look at once.
     pub rescan: Arc<AtomicBool>,
+    /// True once a consumer proved that this journal had results beyond its end.
+    pub lost_end: AtomicBool,
 }
 
 impl Control {
@@ -55,7 +57,14 @@ impl Control {
     pub fn acknowledge(&self, cose: &[u8]) -> bool {
         match self.verified::<AckMessage>(cose) {
             Ok(ack) => {
-                self.outbox.acknowledged(ack.seq);
+                if let Err(last) = self.outbox.acknowledged(ack.seq) {
+                    log::error!(
+                        "a consumer has result {} and this journal ends at {last}: it has lost its \
+                         end, and what is signed now forks its history",
+                        ack.seq
+                    );
+                    self.lost_end.store(true, Ordering::Relaxed);
+                }
                 true
             }
             Err(why) => {

@@ -14,8 +14,8 @@ use crate::config::{Config, Effective, Mode};
 use crate::host::files::StateDir;
 use crate::host::keys::{self, KeyError};
 use crate::host::worker::{Limits, Setup};
-use crate::seal::cose::{Ed25519Signer, Signer, key_id, sha256};
-use crate::seal::trust::{TrustError, TrustStore, TrustedKey};
+use crate::seal::cose::{Ed25519Signer, Signer, sha256};
+use crate::seal::trust::TrustStore;
 use crate::seal::verify::{Address, PackageMode};
 use crate::seal::wire::{BoundError, Digest, Slug, Text};
 use crate::units::Bytes;
@@ -40,9 +40,6 @@ pub enum DeviceError {
     /// No usable key or trust store.
     #[error("the device has no usable keys")]
     Keys(#[from] KeyError),
-    /// The trust store has no room for the device's own key.
-    #[error("the trust store cannot hold the device's own key")]
-    Trust(#[from] TrustError),
     /// A name that the wire does not take; the configuration's rules are the same.
     #[error("site or device cannot be sent")]
     Name(#[from] BoundError),
@@ -66,6 +63,8 @@ pub struct Device {
     pub signer: Arc<Ed25519Signer>,
     /// Whose acknowledgements and packages count.
     pub trust: TrustStore,
+    /// The keys that may have signed this box's journal.
+    pub journal_keys: TrustStore,
     /// Makes pseudonyms.
     subjects: hmac::Key,
     /// Started once more for each study.
@@ -79,21 +78,26 @@ impl Device {
         let state = StateDir::create(&config.state_dir)
             .map_err(|source| DeviceError::StateDir { path: config.state_dir.clone(), source })?;
         let signer = Arc::new(keys::load(&state.keys())?);
-        let mut trust =
-            keys::load_trust(&state.keys().join(keys::TRUST_STORE))?.unwrap_or_default();
+        let trust = keys::load_trust(&state.keys().join(keys::TRUST_STORE))?.unwrap_or_default();
+        let journal_keys = trust.of_one_device(signer.public_key());
         let subjects = hmac::Key::new(hmac::HMAC_SHA256, &keys::site_key(&state.keys())?);
         let address = Address {
             site: Slug::new(config.site.as_str())?,
             device: Slug::new(config.device.as_str())?,
         };
-        let own = signer.public_key();
-        if trust.get(&key_id(&own)).is_none() {
-            // The device has to believe its own journal.
-            trust.add(TrustedKey::of_device(address.site.clone(), address.device.clone(), own))?;
-        }
         let settings_digest = sha256(effective.result_settings().as_bytes());
         let program = std::env::current_exe().map_err(DeviceError::Program)?;
-        Ok(Self { config, settings_digest, state, address, signer, trust, subjects, program })
+        Ok(Self {
+            config,
+            settings_digest,
+            state,
+            address,
+            signer,
+            trust,
+            journal_keys,
+            subjects,
+            program,
+        })
     }
 
     /// Name and version of this software, as messages carry it.

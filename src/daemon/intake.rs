@@ -17,7 +17,7 @@ use super::notice::{Notice, Tell, ThreadError, job};
 use crate::host::clock;
 use crate::host::errors::one_line;
 use crate::host::files::free_bytes;
-use crate::host::inbox::{self, ClaimError, Inbox, Ready};
+use crate::host::inbox::{self, ClaimError, Inbox, MAX_FOLDERS, Ready};
 use crate::host::journal::{JobId, Journal, Record};
 use crate::host::keys::random;
 use crate::host::mqtt::messages::JobPhase;
@@ -27,7 +27,7 @@ use crate::host::mqtt::topic::AlarmCode;
 const MOST_CLAIMED: usize = 64;
 
 /// Studies passed over because they could not be claimed.
-const MOST_UNCLAIMABLE: usize = 1_024;
+const MOST_UNCLAIMABLE: usize = MAX_FOLDERS;
 
 /// How long they are passed over.
 const RETRY: Duration = Duration::from_secs(60);

@@ -21,6 +21,7 @@ use crate::clinical::data::ClinicalData;
 use crate::host::clock;
 use crate::host::errors::one_line;
 use crate::host::fail_point::reach;
+use crate::host::files::is_sync_failure;
 use crate::host::inbox::{self, Claim, StudyFile};
 use crate::host::journal::{JobId, Journal, Record, SealError};
 use crate::host::mqtt::messages::JobPhase;
@@ -279,6 +280,9 @@ impl<'a> Case<'a> {
                 lane.journal.append(vec![Record::Interrupted { job: job_id }])?;
                 Ok(None)
             }
+            Err(WorkerError::Io(error)) if is_sync_failure(&error) => {
+                Err(ThreadError::Artefact(error))
+            }
             Err(error) => {
                 log::error!("job {job_id}, attempt {attempt}: {}", one_line(&error));
                 Ok(Some(Event::Failed(failure(&error))))
@@ -358,7 +362,7 @@ impl Case<'_> {
     fn release(&self, seq: u64) -> Result<Option<Event>, ThreadError> {
         let lane = self.lane;
         let cose = lane.journal.message(seq).map_err(|e| SealError::Journal(Arc::new(e)))?;
-        let cose = cose.unwrap_or_default();
+        let cose = cose.ok_or(ThreadError::Missing(seq))?;
         let mut stuck = false;
         while let Err(error) = release::release(&lane.device.state, self.job, &cose, &self.run) {
             if error.is_sync_failure() {

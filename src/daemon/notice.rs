@@ -1,6 +1,7 @@
 //! What the threads tell the service. Nothing that must survive travels here: that is in the
 //! journal before a notice is sent.
 
+use std::io;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -45,6 +46,12 @@ pub enum ThreadError {
     /// The disk did not confirm a study's files; the next start goes on from what is there.
     #[error("a study cannot be put in its place")]
     Release(#[from] ReleaseError),
+    /// The disk did not confirm a mask or a picture.
+    #[error("a worker's artefact cannot be kept")]
+    Artefact(#[source] io::Error),
+    /// The journal does not have a result that a study waits for.
+    #[error("result {0} is not in the journal")]
+    Missing(u64),
     /// A thread stopped working in the middle of something.
     #[error("a thread of the daemon panicked")]
     Panicked,

@@ -23,6 +23,8 @@ struct Marks {
     at_broker: BTreeSet<u64>,
     /// A consumer asked for them.
     resend: BTreeSet<u64>,
+    /// Their records no longer read as they were written.
+    unreadable: BTreeSet<u64>,
 }
 
 /// The journal's results on their way out. Clones share everything.
@@ -57,10 +59,18 @@ impl JournalOutbox {
     }
 
     /// A consumer has everything up to `seq`. Counts where consumers confirm, and for what the
-    /// broker has: nobody can have received anything else.
-    pub fn acknowledged(&self, seq: u64) {
+    /// broker has acknowledged.
+    ///
+    /// # Errors
+    /// The last number there is, when the consumer claims to have later ones: this journal has lost
+    /// its end.
+    pub fn acknowledged(&self, seq: u64) -> Result<(), u64> {
+        let last = self.journal.ledger().last_seq();
+        if seq > last {
+            return Err(last);
+        }
         if self.confirm != Confirm::Consumer {
-            return;
+            return Ok(());
         }
         let marks = self.marks();
         let received = marks.at_broker.range(..=seq).copied();
@@ -74,13 +84,23 @@ impl JournalOutbox {
         if !records.is_empty() {
             self.journal.append_later(records);
         }
+        Ok(())
+    }
+
+    /// Results whose records have gone bad since the journal was opened.
+    pub fn unreadable(&self) -> usize {
+        self.marks().unreadable.len()
     }
 
     fn outgoing(&self, seq: u64) -> Option<Outgoing> {
         let cose = match self.journal.message(seq) {
             Ok(cose) => cose?,
             Err(error) => {
+                // The others must not wait for it; a start would refuse this journal.
                 log::error!("result {seq} cannot be read back: {}", one_line(&error));
+                let mut marks = self.marks();
+                marks.resend.remove(&seq);
+                marks.unreadable.insert(seq);
                 return None;
             }
         };
@@ -101,12 +121,13 @@ impl Outbox for JournalOutbox {
         marks.at_broker.retain(|seq| ledger.is_unconfirmed(*seq));
         marks.resend.retain(|seq| ledger.result(*seq).is_some());
         let waiting = ledger.unconfirmed().filter(|seq| !marks.at_broker.contains(seq));
-        let mut seqs: Vec<u64> = marks.resend.iter().copied().chain(waiting).take(2 * n).collect();
+        let waiting = waiting.filter(|seq| !marks.unreadable.contains(seq));
+        // Of both the lowest first: more than `n` of either never leave at once.
+        let again = marks.resend.iter().copied().take(n);
+        let seqs: BTreeSet<u64> = again.chain(waiting.take(n)).collect();
         drop(ledger);
         drop(marks);
-        seqs.sort_unstable();
-        seqs.dedup();
-        seqs.into_iter().take(n).filter_map(|seq| self.outgoing(seq)).collect()
+        seqs.into_iter().filter_map(|seq| self.outgoing(seq)).take(n).collect()
     }
 
     fn confirmed(&mut self, seq: u64) {

@@ -23,6 +23,11 @@ use crate::seal::wire::{DeviceState, Digest, Id8, ModelUse, Sandbox, StatusMessa
 /// Holds the number of the last start.
 const BOOT: &str = "boot";
 
+/// Whether a daemon has been started on this state directory before.
+pub fn has_run_before(state: &StateDir) -> bool {
+    state.root().join(BOOT).exists()
+}
+
 /// Counts this start of the daemon, durably; the first is 1.
 pub fn next_boot(state: &StateDir) -> io::Result<u64> {
     let path = state.root().join(BOOT);

@@ -10,12 +10,6 @@ use crate::host::clock::EARLIEST_MS;
 use crate::host::fail_point::reach;
 use crate::host::inbox::INPUT;
 
-/// What was written before this moment, in Unix milliseconds, is older than the retention.
-pub fn oldest_kept_ms(device: &Device, now: SystemTime) -> u64 {
-    let now_ms = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    now_ms.saturating_sub(device.config.inbox.retention.0)
-}
-
 /// Removes every `input/` whose result is older than the configured retention; returns how many.
 /// Goes by the folders, because a study that came twice lies in two of them and has one result.
 pub fn sweep(device: &Device, now: SystemTime) -> usize {

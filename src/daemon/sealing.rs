@@ -1,12 +1,14 @@
 //! From a draft to a signed record: the stamp that only the daemon knows, the message, the seal; and
 //! the signature under the journal itself.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::device::Device;
 use super::notice::ThreadError;
+use super::presence::has_run_before;
 use crate::host::clock::{self, EARLIEST_MS, Quality};
 use crate::host::errors::one_line;
 use crate::host::journal::{
@@ -28,6 +30,12 @@ pub enum OpenError {
     /// It cannot be opened.
     #[error("cannot open the journal")]
     Journal(#[from] JournalError),
+    /// The device has run before, and nothing of its journal is there.
+    #[error(
+        "the journal in {} is gone, and with it what was not delivered yet; bring it back, or begin a \
+         new one with `hcc-edge journal accept-damage`", .0.display()
+    )]
+    Missing(PathBuf),
     /// No random numbers.
     #[error("cannot name the epoch")]
     Random(#[from] KeyError),
@@ -38,7 +46,11 @@ pub fn open_journal(device: &Arc<Device>) -> Result<Arc<Journal>, OpenError> {
     let mut epoch = [0; 8];
     random(&mut epoch)?;
     let folder = device.state.journal();
-    let (store, ledger) = Store::open(&folder, &device.trust, epoch, Damage::Refuse)?;
+    let (store, ledger) = Store::open(&folder, &device.journal_keys, epoch, Damage::Refuse)?;
+    if store.epoch() == epoch && has_run_before(&device.state) {
+        store.discard()?;
+        return Err(OpenError::Missing(folder));
+    }
     let witness = {
         let device = device.clone();
         move |head| checkpoint(&device, head)

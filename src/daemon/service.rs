@@ -24,6 +24,7 @@ use super::packages::{PackageSet, PackagesError};
 use super::sealing::{self, OpenError, clock_quality};
 use super::{presence, recover, retention, telemetry};
 use crate::config::EngineKind;
+use crate::host::clock;
 use crate::host::journal::{JobId, Journal, damaged_files};
 use crate::host::mqtt::Uplink;
 use crate::host::mqtt::delivery::DeliveryLimits;
@@ -109,6 +110,7 @@ pub fn run(device: Device) -> Result<(), ServiceError> {
             journal: journal.clone(),
             outbox,
             rescan: threads.rescan.clone(),
+            lost_end: AtomicBool::new(false),
         };
         log::info!("{} of {} is running, boot {boot}", device.address.device, device.address.site);
         let service = Service { uplink, control, threads };
@@ -312,9 +314,16 @@ impl Service {
         }
     }
 
-    /// Damage that was accepted is history, not health: it stands until the set-aside segments are
-    /// taken away.
+    /// What is wrong with the journal, the worst first. Damage that was accepted is told until the
+    /// set-aside segments are taken away.
     fn journal_alarm(&self) -> Option<Value> {
+        if self.control.lost_end.load(Ordering::Relaxed) {
+            return Some(json!({"reason": "results_lost_at_the_end"}));
+        }
+        let unreadable = self.control.outbox.unreadable();
+        if unreadable > 0 {
+            return Some(json!({"reason": "results_unreadable", "results": unreadable}));
+        }
         let folder = self.control.device.state.journal();
         let damaged = damaged_files(&folder);
         (damaged > 0).then(|| json!({"reason": "damaged_segments_kept", "files": damaged}))
@@ -327,7 +336,8 @@ impl Service {
             return;
         }
         let device = self.control.device.clone();
-        self.control.journal.prune(retention::oldest_kept_ms(&device, SystemTime::now()));
+        let now_ms = clock::now_ms();
+        self.control.journal.prune(now_ms.saturating_sub(device.config.inbox.retention.0), now_ms);
         tokio::task::spawn_blocking(move || {
             let removed = retention::sweep(&device, SystemTime::now());
             if removed > 0 {

@@ -20,7 +20,8 @@ pub fn is_sync_failure(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<NotSynced>())
 }
 
-fn sync(file: &File) -> io::Result<()> {
+/// Makes a file's bytes durable.
+pub fn sync(file: &File) -> io::Result<()> {
     file.sync_all().map_err(|error| io::Error::new(error.kind(), NotSynced(error)))
 }
 

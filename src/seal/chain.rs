@@ -29,6 +29,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use self::history::History;
+pub use self::presence::News;
 use self::presence::Presence;
 pub use self::snapshot::SnapshotError;
 use super::verify::Verified;
@@ -264,12 +265,12 @@ impl Chain {
         self.devices.entry(link.source.clone()).or_default().observe(link, self.start)
     }
 
-    /// Takes note of one verified status; false when it is older than what the device said before.
-    pub fn observe_status(&mut self, status: &StatusMessage) -> bool {
+    /// Takes note of one verified status.
+    pub fn observe_status(&mut self, status: &StatusMessage) -> News {
         let source = (status.site.clone(), status.device.clone());
         let full = self.devices.len() >= MAX_DEVICES;
         if full && !self.devices.contains_key(&source) {
-            return true;
+            return News::Same;
         }
         self.devices.entry(source).or_default().observe_status(status)
     }
@@ -375,21 +376,14 @@ impl Device {
 }
 
 impl Device {
-    /// A status of another epoch than the last one is news unless that epoch is known to be over.
-    fn observe_status(&mut self, status: &StatusMessage) -> bool {
-        let next = match self.presence {
-            Some(known) if known.epoch == status.epoch => known.after(status),
-            _ if self.is_over(status.epoch) => None,
-            _ => Some(Presence::of(status)),
+    fn observe_status(&mut self, status: &StatusMessage) -> News {
+        let Some(known) = self.presence else {
+            self.presence = Some(Presence::of(status));
+            return News::Changed;
         };
-        self.presence = next.or(self.presence);
-        next.is_some()
-    }
-
-    fn is_over(&self, epoch: Id8) -> bool {
-        let before_last = self.epochs.len().saturating_sub(1);
-        self.retired.contains(&epoch)
-            || self.epochs.iter().take(before_last).any(|history| history.epoch == epoch)
+        let Some(next) = known.after(status) else { return News::Old };
+        self.presence = Some(next);
+        if next.differs_from(&known) { News::Changed } else { News::Same }
     }
 }
 

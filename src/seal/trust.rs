@@ -199,6 +199,30 @@ impl TrustStore {
         Ok(())
     }
 
+    /// The keys that speak for one device: its own, which need not be listed, and those listed under
+    /// the same site and name, as its former ones are.
+    pub fn of_one_device(&self, own: PublicKey) -> Self {
+        let kid = key_id(&own);
+        let listed = self.keys.get(&kid);
+        let is_same = |key: &&TrustedKey| {
+            let same = |own: &TrustedKey| (&own.site, &own.device) == (&key.site, &key.device);
+            key.role == Role::Device && listed.is_some_and(same)
+        };
+        let former = self.keys.values().filter(is_same).map(|key| (key.kid, key.clone()));
+        let mut keys: BTreeMap<KeyId, TrustedKey> = former.collect();
+        keys.entry(kid).or_insert(TrustedKey {
+            kid,
+            role: Role::Device,
+            device: None,
+            site: None,
+            not_before: None,
+            not_after: None,
+            public_key: own,
+            demonstration: false,
+        });
+        Self { keys }
+    }
+
     /// The key with that id.
     pub fn get(&self, kid: &KeyId) -> Option<&TrustedKey> {
         self.keys.get(kid)
@@ -289,8 +313,8 @@ const SMALL_ORDER_Y: [&str; 5] = [
     "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
 ];
 
-/// Whether signatures under this key prove nothing: a point of small order, or y written as p or
-/// more, which only such points need.
+/// Whether signatures under this key prove nothing: a point of small order. One whose y is written
+/// as p or more is refused as well: no key is made so.
 fn is_weak(public_key: &PublicKey) -> bool {
     let mut y = *public_key;
     y[31] &= 0x7f;
@@ -383,6 +407,25 @@ mod tests {
         assert!(read.is_valid_at(Millis(1_767_225_600_000)));
         assert!(!read.is_valid_at(Millis(1_767_225_599_999)));
         assert!(!read.is_valid_at(Millis(1_767_225_600_000 + 3_600_000)));
+    }
+
+    #[test]
+    fn one_devices_keys_are_its_own_and_its_former_ones() {
+        let of = |device: &str, seed: u8| {
+            let slug = |text| Slug::new(text).unwrap();
+            TrustedKey::of_device(slug("demo-site"), slug(device), [seed; 32])
+        };
+        let mut store = TrustStore::default();
+        for key in [of("box-1", 21), of("box-1", 22), of("box-2", 23)] {
+            store.add(key).unwrap();
+        }
+        let keys = |own: u8| -> Vec<u8> {
+            let same = store.of_one_device([own; 32]);
+            let mut keys: Vec<u8> = same.keys().map(|key| key.public_key[0]).collect();
+            keys.sort_unstable();
+            keys
+        };
+        assert_eq!((keys(21), keys(23), keys(24)), (vec![21, 22], vec![23], vec![24]));
     }
 
     #[test]

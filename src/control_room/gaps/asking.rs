@@ -100,6 +100,13 @@ impl Asking {
         }
     }
 
+    /// A request reached nobody; which of them, the broker's answer does not say.
+    pub(super) fn unheard(&mut self) {
+        for piece in &mut self.pieces {
+            piece.in_vain = piece.in_vain.saturating_sub(1);
+        }
+    }
+
     /// Up to which number a gap is one for good.
     fn settle(&mut self, wanted: &Wanted, now: Instant, patience: Duration) -> u64 {
         if wanted.received != self.newest {

@@ -1,8 +1,9 @@
 //! Reading a journal from its first record to its last: every checksum, the chain, the numbers and
 //! the checkpoints. Changes nothing on disk.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
-use std::fs;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::base;
@@ -14,14 +15,18 @@ use crate::seal::trust::TrustStore;
 use crate::seal::verify::verify_checkpoint;
 use crate::seal::wire::CheckpointMessage;
 
+/// Records after which a checkpoint must have come: one is due after 256, and a write of many records
+/// is not cut for it.
+const MAX_UNWITNESSED: u64 = 4_096;
+
 /// What a closed segment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentEnd {
     pub(super) number: u64,
     /// Length of its sound part, in bytes.
     pub(super) length: u64,
-    /// The latest time in it or before it, Unix milliseconds.
-    pub(super) last_ms: u64,
+    /// Times of its first and its last record, Unix milliseconds.
+    pub(super) times_ms: Option<(u64, u64)>,
 }
 
 /// What the segments hold together.
@@ -126,11 +131,11 @@ impl Replay {
         if !self.continues_with(segment, base) {
             return Err(segment.damaged(0, "the segment does not continue the one before it"));
         }
-        let mut last_ms = self.ends.back().map_or(0, |end| end.last_ms);
+        let mut times_ms: Option<(u64, u64)> = None;
         let epoch = segment.header.epoch;
         let scan = segment::scan(&segment.bytes, &segment.header, &mut |stored, chain| {
             self.check(&stored, &Head { epoch, lsn: stored.lsn, chain: *chain }, trust)?;
-            last_ms = last_ms.max(stored.time_ms);
+            times_ms = Some((times_ms.map_or(stored.time_ms, |times| times.0), stored.time_ms));
             let entry = entry(segment.number, stored);
             see(&entry);
             self.ledger.apply(entry);
@@ -146,7 +151,7 @@ impl Replay {
         }
         self.head = Some(Head { epoch, lsn: scan.next_lsn, chain: scan.chain });
         let (number, length) = (segment.number, scan.sound as u64);
-        self.ends.push_back(SegmentEnd { number, length, last_ms });
+        self.ends.push_back(SegmentEnd { number, length, times_ms });
         Ok(())
     }
 
@@ -175,7 +180,15 @@ impl Replay {
     ) -> Result<(), &'static str> {
         let begins_segment = stored.offset == HEADER_BYTES as u64;
         self.since_checkpoint += 1;
+        if self.since_checkpoint > MAX_UNWITNESSED {
+            return Err("too many records without a checkpoint");
+        }
         match &stored.record {
+            // Signed themselves; nothing witnesses their order, which does not matter.
+            Record::Carried { .. } => {
+                self.since_checkpoint -= 1;
+                Ok(())
+            }
             Record::Checkpoint { cose } => {
                 self.since_checkpoint = 0;
                 self.check_checkpoint(cose, before, trust)
@@ -215,33 +228,60 @@ fn entry(segment: u64, stored: Stored) -> Entry {
 
 /// What can be read of the unconfirmed results in damaged segments, in their order, to be carried
 /// over into a new epoch.
-pub(super) fn salvage(folder: &Path, segments: &[u64]) -> Result<Vec<Record>, JournalError> {
-    let (mut results, mut carried) = (Vec::new(), Vec::new());
-    let mut confirmed = BTreeSet::new();
+pub(super) fn salvage(folder: &Path, segments: &[u64]) -> Vec<Record> {
+    let mut waiting: Vec<Vec<u8>> = Vec::new();
+    let mut seen: HashSet<Chain> = HashSet::new();
+    let mut by_number: HashMap<([u8; 8], u64), Vec<u8>> = HashMap::new();
+    let mut open: BTreeMap<usize, ([u8; 8], u64)> = BTreeMap::new();
+    let mut place: HashMap<([u8; 8], u64), usize> = HashMap::new();
     for number in segments {
-        let path = segment_path(folder, *number);
-        let bytes = fs::read(&path).map_err(|source| JournalError::Io {
-            doing: "reading a segment",
-            path,
-            source,
-        })?;
+        let bytes = read_blocks(&segment_path(folder, *number));
+        // Numbers count within an epoch; a header that cannot be read is of the one before it.
+        let epoch = Header::decode(&bytes).map_or([0; 8], |header| header.epoch);
         segment::salvage(&bytes, &mut |record| match record {
-            Record::Result { seq, cose, .. } => results.push((seq, cose)),
-            Record::Carried { number, cose } => carried.push((number, cose)),
+            Record::Result { seq: number, cose, .. } | Record::Carried { number, cose } => {
+                let key = (epoch, number);
+                let at = place.len();
+                place.entry(key).or_insert(at);
+                open.insert(place[&key], key);
+                by_number.insert(key, cose);
+            }
+            // Put up for delivery once more.
+            Record::Duplicate { seq, .. } => {
+                if let Some(at) = place.get(&(epoch, seq)) {
+                    open.insert(*at, (epoch, seq));
+                }
+            }
             Record::Confirm { seq } => {
-                confirmed.insert(seq);
+                if let Some(at) = place.get(&(epoch, seq)) {
+                    open.remove(at);
+                }
             }
             _ => {}
         });
     }
-    let mut seen: HashSet<Chain> = HashSet::new();
-    let waiting = carried.into_iter().chain(results);
-    let waiting =
-        waiting.filter(|(number, cose)| !confirmed.contains(number) && seen.insert(sha256(cose)));
-    Ok((CARRIED..)
-        .zip(waiting)
-        .map(|(number, (_, cose))| Record::Carried { number, cose })
-        .collect())
+    for key in open.into_values() {
+        let cose = by_number.remove(&key).unwrap_or_default();
+        if seen.insert(sha256(&cose)) {
+            waiting.push(cose);
+        }
+    }
+    (CARRIED..).zip(waiting).map(|(number, cose)| Record::Carried { number, cose }).collect()
+}
+
+/// A file's bytes; blocks that the disk does not give are zeros.
+fn read_blocks(path: &Path) -> Vec<u8> {
+    const BLOCK: usize = 4096;
+    let Ok(file) = File::open(path) else { return Vec::new() };
+    let length = file.metadata().map_or(0, |metadata| metadata.len()) as usize;
+    let mut bytes = vec![0; length];
+    for (n, block) in bytes.chunks_mut(BLOCK).enumerate() {
+        if let Err(error) = file.read_exact_at(block, (n * BLOCK) as u64) {
+            log::warn!("{} block {n} cannot be read: {error}", path.display());
+            block.fill(0);
+        }
+    }
+    bytes
 }
 
 #[cfg(test)]

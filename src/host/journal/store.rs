@@ -14,8 +14,9 @@ use super::record::{BadRecord, Record};
 use super::replay::{Replay, SegmentEnd, replay, salvage};
 use super::segment::{self, Chain, HEADER_BYTES, Header, Stamp};
 use crate::host::clock::EARLIEST_MS;
+use crate::host::errors::one_line;
 use crate::host::fail_point::{reach, reach_journal, segment_bytes};
-use crate::host::files::{sync_folder, write_durably};
+use crate::host::files::{is_sync_failure, sync_folder, write_durably};
 use crate::seal::trust::TrustStore;
 
 /// A segment is closed when it has reached this size, in bytes.
@@ -69,6 +70,20 @@ pub enum JournalError {
     Checkpoint(String),
 }
 
+impl JournalError {
+    /// Whether the disk did not confirm what was written: nothing may be tried again then.
+    pub fn is_sync_failure(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => is_sync_failure(source),
+            Self::Damaged { .. }
+            | Self::Locked(_)
+            | Self::BadRecord(_)
+            | Self::Full(_)
+            | Self::Checkpoint(_) => false,
+        }
+    }
+}
+
 /// One record of the replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -119,7 +134,8 @@ pub struct Store {
     unwitnessed: u64,
     /// Segments before the one that is written, oldest first.
     closed: VecDeque<SegmentEnd>,
-    last_ms: u64,
+    /// Times of the first and the last record of the segment that is written, Unix milliseconds.
+    times_ms: Option<(u64, u64)>,
     _lock: File,
 }
 
@@ -154,7 +170,10 @@ impl Store {
             Ok(Replay { head: None, .. }) => {
                 Ok((Self::begin(folder, lock, new_epoch, 0)?, Ledger::default()))
             }
-            Err(JournalError::Damaged { .. }) if damage == Damage::Accept => {
+            // A segment that cannot be read is damaged like one that reads wrong.
+            Err(JournalError::Damaged { .. } | JournalError::Io { .. })
+                if damage == Damage::Accept =>
+            {
                 Self::begin_anew(folder, lock, new_epoch)
             }
             Err(error) => Err(error),
@@ -189,7 +208,7 @@ impl Store {
             segment_bytes: segment_bytes(SEGMENT_BYTES),
             unwitnessed: 0,
             closed: ends,
-            last_ms: tail.last_ms,
+            times_ms: tail.times_ms,
             _lock: lock,
         })
     }
@@ -206,7 +225,7 @@ impl Store {
             segment_bytes: segment_bytes(SEGMENT_BYTES),
             unwitnessed: 0,
             closed: VecDeque::new(),
-            last_ms: 0,
+            times_ms: None,
             _lock: lock,
         })
     }
@@ -219,7 +238,7 @@ impl Store {
         epoch: [u8; 8],
     ) -> Result<(Self, Ledger), JournalError> {
         let old = list_segments(folder)?;
-        let carried = salvage(folder, &old)?;
+        let carried = salvage(folder, &old);
         let first = old.last().map_or(0, |last| last + 1);
         set_base_aside(folder)?;
         let mut store = Self::begin(folder, lock, epoch, first)?;
@@ -231,9 +250,19 @@ impl Store {
         Ok((store, ledger))
     }
 
+    /// Takes a journal back that was begun and in which nothing was written yet.
+    pub fn discard(self) -> Result<(), JournalError> {
+        remove(&self.folder, &[self.segment])
+    }
+
     /// The epoch of this journal.
     pub fn epoch(&self) -> [u8; 8] {
         self.head.epoch
+    }
+
+    /// Its folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Where it ends.
@@ -285,7 +314,7 @@ impl Store {
         self.head.chain = chain;
         self.head.lsn += records.len() as u64;
         self.written += bytes.len() as u64;
-        self.last_ms = self.last_ms.max(time_ms);
+        self.times_ms = Some((self.times_ms.map_or(time_ms, |times| times.0), time_ms));
         Ok(entries)
     }
 
@@ -294,7 +323,9 @@ impl Store {
         let io = |doing| move |source| JournalError::Io { doing, path, source };
         let kinds = || records.iter().map(Record::kind);
         reach_journal(kinds(), "unwritten");
-        let (first, second) = bytes.split_at(bytes.len() / 2);
+        // One write, but for the tests that end the process in the middle of it.
+        let torn_at = if cfg!(feature = "fail-points") { bytes.len() / 2 } else { 0 };
+        let (first, second) = bytes.split_at(torn_at);
         let written = self.file.write_all(first).and_then(|()| {
             reach_journal(kinds(), "torn");
             self.file.write_all(second)
@@ -320,27 +351,32 @@ impl Store {
         }
         let number = self.segment + 1;
         self.file = create_segment(&self.folder, number, &self.head)?;
-        let (length, last_ms) = (self.written, self.last_ms);
-        self.closed.push_back(SegmentEnd { number: self.segment, length, last_ms });
+        let (length, times_ms) = (self.written, self.times_ms.take());
+        self.closed.push_back(SegmentEnd { number: self.segment, length, times_ms });
         self.segment = number;
         self.written = HEADER_BYTES as u64;
         reach("journal.rolled");
         Ok(())
     }
 
-    /// Deletes the oldest segments as long as nothing in them is younger than `before_ms`, and none
-    /// of them is `needed` or later. Returns the first segment that is kept, if any was deleted.
+    /// Deletes the oldest segments as long as they were closed before `before_ms`, and none of them is
+    /// `needed` or later; `now_ms` is a time that somebody vouches for. Returns the first segment that
+    /// is kept, if any was given up: what lies before it counts as gone, even if a file stayed.
     pub(super) fn prune(
         &mut self,
-        before_ms: u64,
+        (before_ms, now_ms): (u64, u64),
         needed: Option<u64>,
     ) -> Result<Option<u64>, JournalError> {
-        let mut later_ms = u64::MAX;
         let mut count = self.closed.len();
+        let mut closed_ms = u64::MAX;
+        let mut next_ms = self.times_ms.map(|times| times.0);
         for (index, end) in self.closed.iter().enumerate().rev() {
-            // What a clock that was never set has dated is as young as what follows it.
-            later_ms = if end.last_ms < EARLIEST_MS { later_ms } else { end.last_ms };
-            if later_ms >= before_ms || needed.is_some_and(|needed| end.number >= needed) {
+            // A segment is as old as the first word after it. What an unset clock has dated, or one
+            // that was ahead, is as old as what follows.
+            let known = |ms: &u64| (EARLIEST_MS..=now_ms).contains(ms);
+            closed_ms = next_ms.filter(known).unwrap_or(closed_ms);
+            next_ms = end.times_ms.map(|times| times.0);
+            if closed_ms >= before_ms || needed.is_some_and(|needed| end.number >= needed) {
                 count = index;
             }
         }
@@ -352,7 +388,10 @@ impl Store {
         base::write(&self.folder, &self.first_checkpoint(next)?)?;
         reach("journal.base_written");
         let doomed: Vec<u64> = self.closed.drain(..count).map(|end| end.number).collect();
-        remove(&self.folder, &doomed)?;
+        match remove(&self.folder, &doomed) {
+            Err(error) if !error.is_sync_failure() => log::error!("{}", one_line(&error)),
+            other => other?,
+        }
         Ok(Some(next))
     }
 
@@ -376,7 +415,7 @@ impl Store {
     }
 }
 
-fn read_at(folder: &Path, place: Place) -> Result<Record, JournalError> {
+pub(super) fn read_at(folder: &Path, place: Place) -> Result<Record, JournalError> {
     let path = segment_path(folder, place.segment);
     let io = |source| JournalError::Io { doing: "reading a record", path: path.clone(), source };
     let mut file = File::open(&path).map_err(io)?;
@@ -484,10 +523,10 @@ fn rename_damaged(folder: &Path, paths: impl Iterator<Item = PathBuf>) -> Result
         source,
     };
     for path in paths {
-        let mut name = path.clone().into_os_string();
-        name.push(".");
-        name.push(DAMAGED);
-        fs::rename(&path, &name).map_err(io)?;
+        // A second acceptance must not replace what the first one has set aside.
+        let named = |n: u32| path.with_extension(format!("{n}.{DAMAGED}"));
+        let free = (1..).map(named).find(|name| !name.exists());
+        fs::rename(&path, free.expect("numbers do not end")).map_err(io)?;
     }
     sync_folder(folder).map_err(io)
 }

@@ -3,6 +3,7 @@
 //! The first failure is final: every later order is refused, and the daemon ends. A retried fsync
 //! may report success for pages that were already dropped, so there is no retry.
 
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,7 +12,8 @@ use thiserror::Error;
 
 use super::ledger::{Ledger, sha256};
 use super::record::{JobId, Record};
-use super::store::{JournalError, Store};
+use super::store::{JournalError, Store, read_at};
+use crate::host::errors::one_line;
 
 /// Orders that may wait; a caller beyond that waits itself.
 pub const MAX_WAITING: usize = 256;
@@ -65,7 +67,7 @@ pub enum SealError {
 enum Order {
     Append { records: Vec<Record>, done: Option<Reply<()>> },
     Seal { job: JobId, result_id: [u8; 16], failed: bool, build: Build, done: Reply<u64> },
-    Prune { before_ms: u64 },
+    Prune { before_ms: u64, now_ms: u64 },
 }
 
 type Reply<T> = SyncSender<Result<T, SealError>>;
@@ -83,15 +85,16 @@ struct Shared {
     ledger: Mutex<Ledger>,
     store: Mutex<Store>,
     failure: OnceLock<Arc<JournalError>>,
+    folder: PathBuf,
     epoch: [u8; 8],
 }
 
 impl Journal {
     /// Starts the thread. `now_ms` gives Unix milliseconds.
     pub fn start(store: Store, ledger: Ledger, now_ms: fn() -> u64, witness: Witness) -> Self {
-        let epoch = store.epoch();
+        let (epoch, folder) = (store.epoch(), store.folder().to_owned());
         let (ledger, store) = (Mutex::new(ledger), Mutex::new(store));
-        let shared = Arc::new(Shared { ledger, store, failure: OnceLock::new(), epoch });
+        let shared = Arc::new(Shared { ledger, store, failure: OnceLock::new(), folder, epoch });
         let (orders, waiting) = mpsc::sync_channel(MAX_WAITING);
         let thread = thread::spawn({
             let shared = shared.clone();
@@ -115,10 +118,10 @@ impl Journal {
         lock(&self.shared.store).is_nearly_full()
     }
 
-    /// Deletes, some time soon, the segments in which nothing is younger than `before_ms` (Unix
-    /// milliseconds) and nothing is needed any more.
-    pub fn prune(&self, before_ms: u64) {
-        if let Err(error) = self.send(Order::Prune { before_ms }) {
+    /// Deletes, some time soon, the segments that were closed before `before_ms` and of which nothing
+    /// is needed any more; `now_ms` is a time that somebody vouches for. Both Unix milliseconds.
+    pub fn prune(&self, before_ms: u64, now_ms: u64) {
+        if let Err(error) = self.send(Order::Prune { before_ms, now_ms }) {
             log::error!("{error}");
         }
     }
@@ -161,7 +164,8 @@ impl Journal {
         let Some(place) = self.ledger().place(number) else {
             return Ok(None);
         };
-        match lock(&self.shared.store).read(place)? {
+        // Without the store's lock, which is held while a group is synced.
+        match read_at(&self.shared.folder, place)? {
             Record::Result { cose, .. } | Record::Carried { cose, .. } => Ok(Some(cose)),
             _ => Ok(None),
         }
@@ -206,25 +210,36 @@ fn serve(shared: &Shared, waiting: &Receiver<Order>, now_ms: fn() -> u64, witnes
         }
         let prune = batch.prune;
         batch.answer(shared.failure.get());
-        if let Some(before_ms) = prune
+        if let Some(times_ms) = prune
             && shared.failure.get().is_none()
         {
-            prune_before(shared, before_ms);
+            prune_before(shared, times_ms);
         }
     }
 }
 
-/// What cannot be pruned now is pruned another time: nothing is lost by keeping it.
-fn prune_before(shared: &Shared, before_ms: u64) {
-    let mut ledger = lock(&shared.ledger);
-    let needed = ledger.oldest_segment_in_use();
-    match lock(&shared.store).prune(before_ms, needed) {
+/// Prunes while no study is open: one that is being looked at may be answered with an old result. What
+/// cannot be pruned now is pruned another time, unless the disk does not confirm.
+fn prune_before(shared: &Shared, times_ms: (u64, u64)) {
+    let needed = {
+        let ledger = lock(&shared.ledger);
+        if !ledger.open().is_empty() {
+            return;
+        }
+        ledger.oldest_segment_in_use()
+    };
+    match lock(&shared.store).prune(times_ms, needed) {
         Ok(Some(first)) => {
-            ledger.forget_before(first);
+            lock(&shared.ledger).forget_before(first);
             log::info!("the journal begins with segment {first} now, as the retention says");
         }
         Ok(None) => {}
-        Err(error) => log::error!("the journal is not pruned: {error}"),
+        Err(error) => {
+            log::error!("the journal is not pruned: {}", one_line(&error));
+            if error.is_sync_failure() {
+                shared.failure.get_or_init(|| Arc::new(error));
+            }
+        }
     }
 }
 
@@ -234,7 +249,7 @@ struct Batch {
     answers: Vec<Answer>,
     orders: usize,
     next: SealContext,
-    prune: Option<u64>,
+    prune: Option<(u64, u64)>,
 }
 
 enum Answer {
@@ -267,7 +282,7 @@ impl Batch {
                 });
                 self.answers.push(Answer::Sealed(done, outcome));
             }
-            Order::Prune { before_ms } => self.prune = Some(before_ms),
+            Order::Prune { before_ms, now_ms } => self.prune = Some((before_ms, now_ms)),
         }
     }
 

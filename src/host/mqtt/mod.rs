@@ -31,4 +31,5 @@ pub use backoff::Backoff;
 pub use delivery::{Delivery, Outbox, Outgoing};
 pub use flight::Flight;
 pub use link::Link;
+pub use session::ANSWER;
 pub use uplink::Uplink;

@@ -16,6 +16,7 @@ use super::link::{Link, LinkError, MAX_ON_THE_WAY, Message, NotSubmitted};
 use super::messages::{COSE_TYPE, Command, JSON_TYPE, MAX_BODY, Presence};
 use super::topic::{self, AlarmCode, Kind};
 use super::uplink::{Driver, Order, UplinkEvent, set_alarm};
+use crate::host::errors::one_line;
 use crate::host::fail_point::reach;
 use crate::seal::verify::Address;
 
@@ -24,12 +25,13 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How long the broker may take to acknowledge a message. A broker that answers pings and nothing
 /// else would otherwise hold everything up for ever.
-const ANSWER: Duration = Duration::from_secs(60);
+pub const ANSWER: Duration = Duration::from_secs(60);
 
 /// How often the outbox is looked at when nothing else happens.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Serves until told to stop (`Ok`) or until the connection ends.
+/// Serves until told to stop (`Ok`), also when the connection ends during the farewell, or until the
+/// connection ends.
 pub(super) async fn serve(driver: &mut Driver, link: Link) -> Result<(), LinkError> {
     let mut session = Session {
         address: driver.settings.address.clone(),
@@ -41,9 +43,17 @@ pub(super) async fn serve(driver: &mut Driver, link: Link) -> Result<(), LinkErr
         driver,
     };
     session.birth()?;
-    session.until_end().await?;
-    session.link.close().await;
-    Ok(())
+    match session.until_end().await {
+        Err(error) if session.leaving.is_some() => {
+            log::warn!("no farewell: {}", one_line(&error));
+            Ok(())
+        }
+        Err(error) => Err(error),
+        Ok(()) => {
+            session.link.close().await;
+            Ok(())
+        }
+    }
 }
 
 struct Session<'a> {
@@ -116,7 +126,7 @@ impl Session<'_> {
     /// Ends the connection when the broker owes an answer for too long.
     fn check_answers(&mut self) -> Result<(), LinkError> {
         let owes = self.flight.waiting_since().is_some_and(|since| since.elapsed() >= ANSWER);
-        if !owes {
+        if !owes || self.leaving.is_some() {
             return Ok(());
         }
         let detail = json!({"reason": "no_acknowledgement", "seconds": ANSWER.as_secs()});

@@ -13,6 +13,7 @@ use super::frame::{Frame, FrameError, Kind, parse_begin, read_frame};
 use super::job::{Artefact, Setup, WorkerError};
 use super::sandbox::Posture;
 use crate::config::SandboxRule;
+use crate::host::files;
 
 /// Frames as they come, from a thread of their own so that waiting can be bounded. The queue is
 /// short: a worker that sends faster than the disk takes is held back.
@@ -175,7 +176,7 @@ impl<'a> Collector<'a> {
 
     fn close_if_complete(&mut self) -> Result<(), WorkerError> {
         if let Some(open) = self.open.take_if(|o| o.left == 0) {
-            open.file.sync_all()?;
+            files::sync(&open.file)?;
             self.artefacts.push(open.artefact);
         }
         Ok(())

@@ -5,29 +5,47 @@ use serde::{Deserialize, Serialize};
 
 use crate::seal::wire::{Id8, StatusMessage};
 
+/// What a status is beside what the device said before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Older: not to be believed.
+    Old,
+    /// The device goes on as it was.
+    Same,
+    /// Another epoch or boot, or its end: to be remembered.
+    Changed,
+}
+
 /// The newest status of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Presence {
-    pub(super) epoch: Id8,
+    epoch: Id8,
     boot: u64,
     /// The highest beat of that boot.
     beat: u64,
     /// The will of that boot has come since.
     ended: bool,
+    /// When it was signed, by the device's clock.
+    signed_at_ms: u64,
 }
 
 impl Presence {
     pub(super) fn of(status: &StatusMessage) -> Self {
-        let (epoch, boot, beat) = (status.epoch, status.boot, status.beat);
-        Self { epoch, boot, beat, ended: beat == 0 }
+        let StatusMessage { epoch, boot, beat, signed_at_ms, .. } = *status;
+        Self { epoch, boot, beat, ended: beat == 0, signed_at_ms }
     }
 
-    /// The newest after a status of the same epoch; `None` when that one is older than what is
-    /// known. A broker may tell the newest one again, and a boot may go on after its will, when only
-    /// the line was broken.
+    /// The newest after one more status; `None` when that one is older than what is known. A broker
+    /// may tell the newest one again, and a boot may go on after its will, when only the line was
+    /// broken. Boots count on when damage ends an epoch; a state directory made anew counts from 1
+    /// again, and then the time of signing has to tell.
     pub(super) fn after(self, status: &StatusMessage) -> Option<Self> {
         let next = Self::of(status);
+        if next.epoch != self.epoch {
+            let is_later = next.boot > self.boot || next.signed_at_ms > self.signed_at_ms;
+            return is_later.then_some(next);
+        }
         if next.boot != self.boot {
             return (next.boot > self.boot).then_some(next);
         }
@@ -37,11 +55,17 @@ impl Presence {
             beat => (beat == self.beat && !self.ended).then_some(self),
         }
     }
+
+    /// Whether this is more than another beat after `before`.
+    pub(super) fn differs_from(&self, before: &Self) -> bool {
+        (self.epoch, self.boot, self.ended) != (before.epoch, before.boot, before.ended)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal::wire::atoms::Octets;
     use crate::seal::wire::samples;
 
     fn status(boot: u64, beat: u64) -> StatusMessage {
@@ -66,6 +90,21 @@ mod tests {
             news(&[(2, 5), (2, 5), (2, 4), (1, 9), (2, 6)]),
             [true, true, false, false, true]
         );
+    }
+
+    #[test]
+    fn another_epoch_is_news_by_its_boot_or_its_time() {
+        let of = |epoch: u8, boot, signed_at_ms| StatusMessage {
+            epoch: Octets([epoch; 8]),
+            boot,
+            signed_at_ms,
+            ..samples::status()
+        };
+        let known = Presence::of(&of(1, 5, 1_000));
+        assert!(known.after(&of(2, 6, 900)).is_some(), "damage was accepted, the clock is behind");
+        assert!(known.after(&of(2, 1, 1_001)).is_some(), "a new state directory");
+        assert!(known.after(&of(2, 5, 1_000)).is_none());
+        assert!(known.after(&of(0, 4, 999)).is_none(), "an old epoch, known or not");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::seal::wire::{Id8, List, Slug};
 
 const SNAPSHOT_VERSION: u64 = 3;
 
-/// Why a snapshot is refused. A subscriber that meets one starts anew and says so.
+/// Why a snapshot is refused. Starting anew would hide a gap or a fork, so that is left to a person.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SnapshotError {
     /// Not the strict encoding of a snapshot.

@@ -197,10 +197,11 @@ fn pruning_keeps_what_is_young_or_needed_and_the_rest_still_counts() {
     let (mut store, mut ledger) = several_segments(folder.path());
     let (hash, last) = (ledger.last_hash(), store.segment);
     let after_ms = EARLIEST_MS + 61_000;
-    assert_eq!(store.prune(EARLIEST_MS, None).unwrap(), None, "nothing is older than that");
+    let since_start = store.prune((EARLIEST_MS, after_ms), None).unwrap();
+    assert_eq!(since_start, None, "nothing is older than that");
     let needed = ledger.oldest_segment_in_use();
     assert_eq!(needed, ledger.place(59).map(Place::segment));
-    let first = store.prune(after_ms, needed).unwrap().unwrap();
+    let first = store.prune((after_ms, after_ms), needed).unwrap().unwrap();
     assert_eq!(Some(first), needed.map(|needed| needed.min(last)));
     ledger.forget_before(first);
     assert!(ledger.result(1).is_none() && ledger.result(59).is_some());
@@ -216,17 +217,37 @@ fn pruning_keeps_what_is_young_or_needed_and_the_rest_still_counts() {
 }
 
 #[test]
-fn what_an_unset_clock_has_dated_is_as_young_as_what_follows() {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut store, mut ledger) = several_segments_since(folder.path(), 0);
+fn what_a_wrong_clock_has_dated_is_as_young_as_what_follows() {
     let now_ms = EARLIEST_MS + 1_000_000;
-    assert_eq!(store.prune(now_ms, None).unwrap(), None, "nobody knows how old it is");
-    store.segment_bytes = 0;
-    for seq in 61..=62 {
-        add(&mut store, &mut ledger, &[result(seq, 10)], now_ms);
+    for wrong_ms in [0, 2 * EARLIEST_MS] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, mut ledger) = several_segments_since(folder.path(), wrong_ms);
+        let prune = |store: &mut Store, before_ms| {
+            store.prune((before_ms, now_ms + 1), None).unwrap().is_some()
+        };
+        assert!(!prune(&mut store, now_ms + 1), "nobody knows how old it is");
+        store.segment_bytes = 0;
+        for seq in 61..=62 {
+            add(&mut store, &mut ledger, &[result(seq, 10)], now_ms);
+        }
+        assert!(!prune(&mut store, now_ms), "no older than what follows");
+        assert!(prune(&mut store, now_ms + 1));
     }
-    assert_eq!(store.prune(now_ms, None).unwrap(), None, "no older than what follows");
-    assert!(store.prune(now_ms + 1, None).unwrap().is_some());
+}
+
+#[test]
+fn a_second_acceptance_keeps_what_the_first_has_set_aside_and_carries_on() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(several_segments(folder.path()));
+    for acceptance in 1..=2 {
+        let newest = list_segments(folder.path()).unwrap().pop().unwrap();
+        fs::write(segment_path(folder.path(), newest), b"no segment").unwrap();
+        let (store, ledger) =
+            Store::open(folder.path(), &trust(), [8 + acceptance; 8], Damage::Accept).unwrap();
+        // The newest segment held results 59 and 60 at first, then what was carried over.
+        assert!(ledger.backlog() <= 2, "{}", ledger.backlog());
+        assert_eq!(damaged_files(folder.path()), store.segment as usize, "nothing is replaced");
+    }
 }
 
 #[test]
