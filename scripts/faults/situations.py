@@ -78,12 +78,15 @@ class Stage:
     def death(self) -> int | None:
         return self.rig.edge.wait_end(BOUND)
 
-    def settle(self) -> None:
-        """A start without faults until every study has its result; then it is killed."""
+    def settle(self, confirmed: bool = False) -> None:
+        """A start without faults until every study has its result, and, if wanted, until the journal
+        knows that all are delivered; then it is killed."""
         self.start()
         self.rig.edge.wait_running()
         if not wait_until(lambda: not self.rig.judge.missing(), BOUND):
             raise device.Ended(f"no results for {self.rig.judge.missing()}")
+        if confirmed and not wait_until(lambda: not self.rig.edge.backlog(), BOUND, pause=0.1):
+            raise device.Ended(f"{self.rig.edge.backlog()} results are never confirmed")
         self.rig.edge.kill()
 
 
@@ -134,9 +137,9 @@ def stopped_at_work(stage: Stage, point: str) -> int | None:
 
 
 def aged(stage: Stage, point: str) -> int | None:
-    """The retention is over: inputs and segments are deleted."""
+    """The retention is over: inputs and segments are deleted. What is not confirmed would stay."""
     stage.drop()
-    stage.settle()
+    stage.settle(confirmed=True)
     stage.start_later(point)
     return stage.death()
 

@@ -11,7 +11,7 @@ import re
 import time
 
 from disks import Ext4
-from edge import Edge
+from edge import Edge, Ended
 from outcome import Context, Outcome
 from rig import Rig
 from studies import Maker
@@ -76,8 +76,9 @@ def run_all(context: Context, disk: Ext4) -> Outcome:
             promised |= jobs
             remount(disk)
             if promised:
-                broken = rig.edge.journal_faults()
-                broken += broken_promises(rig.edge, promised, results)
+                if faults := rig.edge.journal_faults():
+                    raise Ended(f"after cut {cut}: {faults[0]}")
+                broken = broken_promises(rig.edge, promised, results)
                 complaints += [f"after cut {cut}: {what}" for what in broken]
             if cut % 25 == 0:
                 context.progress(f"{cut} cuts, {len(rig.judge.arrivals)} results came")
