@@ -16,9 +16,9 @@ SHORT_S, LONG_S = 600, 3_600
 WARM_UP_S = 120
 BROKER_KILL_S = 60
 BROKER_AWAY_S = 3
-# The daemon keeps an index entry of every result that its journal holds, so that the slope follows
-# the load. This load is far above what a scanner makes in its busiest hour.
-STUDIES_PER_S = 1
+# The daemon keeps an index entry of some hundred bytes of every result that its journal holds, so that
+# the slope follows the load a little. This one is far above what a scanner makes in its busiest hour.
+STUDY_EVERY_S = 4
 MOST_SLOPE_MIB_PER_H = 1.0
 
 
@@ -35,7 +35,7 @@ def load(context: Context, rig: Rig, seconds: int) -> list[tuple[float, float, i
     samples: list[tuple[float, float, int]] = []
     began = time.monotonic()
     next_kill, broker_back = BROKER_KILL_S, None
-    for number in range(seconds * STUDIES_PER_S):
+    for second in range(seconds):
         now = time.monotonic() - began
         if now >= next_kill:
             rig.broker.kill()
@@ -44,11 +44,12 @@ def load(context: Context, rig: Rig, seconds: int) -> list[tuple[float, float, i
         if broker_back is not None and now >= broker_back:
             rig.broker.restart()
             broker_back = None
-        rig.drop(maker.mixed(rng, images))
+        if second % STUDY_EVERY_S == 0:
+            rig.drop(maker.mixed(rng, images))
         samples.append((now, rig.edge.rss_mib(), rig.edge.open_files()))
-        if number % (60 * STUDIES_PER_S) == 0:
+        if second % 60 == 0:
             context.progress(f"{now:.0f} s: {samples[-1][1]:.2f} MiB, {samples[-1][2]} files")
-        time.sleep(max(0.0, (number + 1) / STUDIES_PER_S - (time.monotonic() - began)))
+        time.sleep(max(0.0, second + 1 - (time.monotonic() - began)))
     if broker_back is not None:
         rig.broker.restart()
     return samples
@@ -64,14 +65,13 @@ def run(context: Context) -> Outcome:
         warm = [sample for sample in samples if sample[0] >= WARM_UP_S]
         per_hour = 3_600 * slope([(at, rss) for at, rss, _ in warm])
         # A worker's pipes and a broken connection come and go: what is always open must stay.
-        minute = 60 * STUDIES_PER_S
-        files = [min(count for _, _, count in part) for part in (warm[:minute], warm[-minute:])]
+        files = [min(count for _, _, count in part) for part in (warm[:60], warm[-60:])]
         outcome = rig.outcome(
             seconds=seconds,
             broker_kills=seconds // BROKER_KILL_S - (seconds % BROKER_KILL_S == 0),
             rss_slope_mib_per_h=round(per_hour, 2),
-            first_rss_mib=round(statistics.median(rss for _, rss, _ in warm[:minute]), 2),
-            last_rss_mib=round(statistics.median(rss for _, rss, _ in warm[-minute:]), 2),
+            first_rss_mib=round(statistics.median(rss for _, rss, _ in warm[:60]), 2),
+            last_rss_mib=round(statistics.median(rss for _, rss, _ in warm[-60:]), 2),
             max_rss_mib=round(max(rss for _, rss, _ in warm), 1),
             open_files=files[1],
         )

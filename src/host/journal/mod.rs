@@ -20,7 +20,7 @@
 //!
 //! A checkpoint is the device's signature under the chain. One begins every segment but the first,
 //! and one follows every 256 records, so that nobody who has the disk and not the key can rewrite
-//! what is older. Segments that nothing needs any more and that are older than the retention are
+//! what a checkpoint covers. Segments that nothing needs any more and that are older than the retention are
 //! deleted; `base.cose`, the checkpoint that the oldest kept segment begins with, says where the
 //! journal starts then.
 
