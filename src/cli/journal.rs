@@ -151,7 +151,7 @@ impl Opened<'_> {
         })?;
         if let Some((name, error)) = failed {
             return Err(anyhow::Error::from(error)
-                .context(exit(exit::IO, &format!("writing {}", to.join(name).display()))));
+                .context(exit(exit::IO, format!("writing {}", to.join(name).display()))));
         }
         let list = to.join("records.jsonl");
         write_durably(&list, records.as_bytes(), 0o640)

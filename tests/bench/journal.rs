@@ -1,6 +1,8 @@
 //! What the journal costs: results accepted per second (durable, with group commit), and the time to
 //! open one with 100,000 undelivered results. Prints a table; `cargo bench --bench journal`.
 
+#![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
