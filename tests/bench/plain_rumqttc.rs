@@ -6,6 +6,8 @@
 //! the next poll connects again. It ends when every number was handed over and nothing was
 //! acknowledged for five seconds, and prints `handed=… acknowledged=…`.
 
+#![allow(clippy::disallowed_methods, reason = "a program of its own reads its arguments")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
