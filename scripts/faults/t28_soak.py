@@ -20,8 +20,8 @@ BROKER_AWAY_S = 3
 # The daemon keeps an index entry of some hundred bytes of every result that its journal holds, so that
 # the slope follows the load a little. This one is far above what a scanner makes in its busiest hour.
 STUDY_EVERY_S = 4
-# The allocator takes and gives some tenths of a MiB at its own time: an hour tells a slope from that, ten
-# minutes tell only a growth beyond it.
+# The allocator gives back and takes again up to a MiB at its own time: an hour tells a slope from that;
+# ten minutes tell whether the peaks grow.
 MOST_SLOPE_MIB_PER_H = 1.0
 MOST_GROWTH_MIB = 0.5
 
@@ -74,14 +74,13 @@ def run(context: Context) -> Outcome:
             seconds=seconds,
             broker_kills=seconds // BROKER_KILL_S - (seconds % BROKER_KILL_S == 0),
             rss_slope_mib_per_h=round(per_hour, 2),
-            first_rss_mib=round(statistics.median(rss for _, rss, _ in warm[:60]), 2),
-            last_rss_mib=round(statistics.median(rss for _, rss, _ in warm[-60:]), 2),
-            max_rss_mib=round(max(rss for _, rss, _ in warm), 1),
+            first_peak_mib=round(max(rss for at, rss, _ in samples if at < seconds / 2), 2),
+            last_peak_mib=round(max(rss for at, rss, _ in samples if at >= seconds / 2), 2),
             open_files=files[1],
         )
         outcome.require(rig.edge.is_alive() and rig.edge.starts == 1, "the daemon ended")
     outcome.require(files[0] == files[1], f"open files went from {files[0]} to {files[1]}")
-    growth = outcome.extras["last_rss_mib"] - outcome.extras["first_rss_mib"]
+    growth = outcome.extras["last_peak_mib"] - outcome.extras["first_peak_mib"]
     outcome.require(growth < MOST_GROWTH_MIB, f"the memory grew by {growth:.2f} MiB")
     outcome.require(
         not context.long or per_hour < MOST_SLOPE_MIB_PER_H,
