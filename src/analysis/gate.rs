@@ -4,7 +4,7 @@
 
 use ndarray::{Axis, Zip, s};
 
-use super::decode::{ImageName, nifti::Intake};
+use super::decode::{ImageName, Intake};
 use super::lesions::Lesions;
 use super::volume::resample::{OntoGrid, coverage, inside};
 use super::volume::{BACKGROUND, Geometry, HuVolume, LIVER, Mask};

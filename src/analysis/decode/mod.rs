@@ -6,9 +6,13 @@
 
 pub mod limits;
 
+pub mod intake;
+
 pub mod header;
 
 pub mod nifti;
+
+pub mod dicom;
 
 mod source;
 
@@ -22,6 +26,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+pub use intake::Intake;
 pub use limits::Limits;
 pub use nifti::{Decoded, decode};
 

@@ -11,10 +11,8 @@ use nifti::{
 };
 
 use super::header::{self, CheckedHeader, Datatype, HEADER_BYTES, Rescale};
-use super::limits::{
-    AIR_HU, HIGHEST_HU, LOWEST_HU, Limits, MOST_CLIPPED_HIGH_PERCENT, MOST_DEFLATE_RATIO,
-    SOFT_TISSUE_HU,
-};
+use super::intake::{Intake, NotCt, Tally};
+use super::limits::{AIR_HU, Limits, MOST_DEFLATE_RATIO, SOFT_TISSUE_HU};
 use super::source::Source;
 use super::{DecodeError, ImageName};
 use crate::analysis::volume::HuVolume;
@@ -27,21 +25,6 @@ pub struct Decoded {
     pub volume: HuVolume,
     /// What was clipped, and how the file was read.
     pub intake: Intake,
-}
-
-/// What the voxels were like before clipping.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Intake {
-    /// Lowest value in HU before clipping.
-    pub lowest_hu: f64,
-    /// Highest value in HU before clipping.
-    pub highest_hu: f64,
-    /// Voxels raised to −1024 HU.
-    pub clipped_low: u64,
-    /// Voxels lowered to 3071 HU.
-    pub clipped_high: u64,
-    /// True when `scl_slope` is 0, read as "no scaling" as NIfTI-1 defines it.
-    pub slope_was_zero: bool,
 }
 
 /// Decodes one image of a study from the bytes of its file, packed or not.
@@ -57,7 +40,7 @@ pub fn decode(image: ImageName, bytes: &[u8], limits: &Limits) -> Result<Decoded
     source.skip(header.vox_offset - HEADER_BYTES as u64, header.file_bytes())?;
     let tally = read_voxels(&header, &mut source, &mut hu)?;
     source.finish()?;
-    let intake = tally.judge(image, header.rescale)?;
+    let intake = judge(image, tally, header.rescale)?;
     Ok(Decoded { volume: HuVolume { hu, geometry: header.geometry }, intake })
 }
 
@@ -186,76 +169,13 @@ where
     Ok(())
 }
 
-/// Running account of the voxels read.
-#[derive(Debug, Clone, Copy)]
-struct Tally {
-    voxels: u64,
-    lowest: f64,
-    highest: f64,
-    clipped_low: u64,
-    clipped_high: u64,
-    not_finite: u64,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Self {
-            voxels: 0,
-            lowest: f64::INFINITY,
-            highest: f64::NEG_INFINITY,
-            clipped_low: 0,
-            clipped_high: 0,
-            not_finite: 0,
+/// Names values that are no CT; a slope of zero is part of the account.
+fn judge(image: ImageName, tally: Tally, rescale: Rescale) -> Result<Intake, DecodeError> {
+    let intake = tally.judge().map_err(|unusable| match unusable {
+        NotCt::NotFinite(count) => DecodeError::NotFinite { image, count },
+        NotCt::ImplausibleHu(low, high) => {
+            DecodeError::ImplausibleHu { image, low, high, air: AIR_HU, soft: SOFT_TISSUE_HU }
         }
-    }
-}
-
-impl Tally {
-    /// Counts one value and returns it rounded and clipped.
-    fn add(&mut self, hu: f64) -> i16 {
-        self.voxels += 1;
-        if !hu.is_finite() {
-            self.not_finite += 1;
-            return LOWEST_HU;
-        }
-        self.lowest = self.lowest.min(hu);
-        self.highest = self.highest.max(hu);
-        // Away from zero at halves, without a call into libm.
-        let rounded = if hu < 0.0 { hu - 0.5 } else { hu + 0.5 };
-        if rounded <= f64::from(LOWEST_HU) - 1.0 {
-            self.clipped_low += 1;
-            LOWEST_HU
-        } else if rounded >= f64::from(HIGHEST_HU) + 1.0 {
-            self.clipped_high += 1;
-            HIGHEST_HU
-        } else {
-            rounded as i16
-        }
-    }
-
-    /// Refuses values that are no numbers, and ranges that are no CT.
-    fn judge(self, image: ImageName, rescale: Rescale) -> Result<Intake, DecodeError> {
-        if self.not_finite > 0 {
-            return Err(DecodeError::NotFinite { image, count: self.not_finite });
-        }
-        if self.lowest >= f64::from(AIR_HU)
-            || self.highest <= f64::from(SOFT_TISSUE_HU)
-            || self.clipped_high * 100 > self.voxels * MOST_CLIPPED_HIGH_PERCENT
-        {
-            return Err(DecodeError::ImplausibleHu {
-                image,
-                low: self.lowest.round() as i64,
-                high: self.highest.round() as i64,
-                air: AIR_HU,
-                soft: SOFT_TISSUE_HU,
-            });
-        }
-        Ok(Intake {
-            lowest_hu: self.lowest,
-            highest_hu: self.highest,
-            clipped_low: self.clipped_low,
-            clipped_high: self.clipped_high,
-            slope_was_zero: rescale.slope_was_zero,
-        })
-    }
+    })?;
+    Ok(Intake { slope_was_zero: rescale.slope_was_zero, ..intake })
 }

@@ -1,0 +1,81 @@
+//! One file: preamble, file meta information, and the data set behind them.
+
+use std::borrow::Cow;
+use std::io::Read;
+
+use dicom_dictionary_std::tags;
+use flate2::read::DeflateDecoder;
+
+use super::elements::{Elements, Order};
+use super::error::DicomError;
+use super::syntax::{self, TransferSyntax};
+use crate::analysis::decode::Limits;
+use crate::units::Bytes;
+
+/// A file's data set, inflated where it was deflated.
+pub(super) struct DataSet<'a> {
+    /// The encoded elements.
+    pub(super) bytes: Cow<'a, [u8]>,
+    /// How they are encoded.
+    pub(super) syntax: &'static TransferSyntax,
+}
+
+/// Opens a file. The standard's preamble may be missing where file meta information is there; a file
+/// without file meta information is refused, because its encoding would be a guess.
+pub(super) fn open<'a>(file: &'a [u8], limits: &Limits) -> Result<DataSet<'a>, DicomError> {
+    let Bytes(limit) = limits.file;
+    let found = file.len() as u64;
+    if found > limit {
+        return Err(DicomError::TooLarge { quantity: "file size in bytes", found, limit });
+    }
+    let meta = if file.get(128..132) == Some(b"DICM") {
+        &file[132..]
+    } else if file.starts_with(&[2, 0, 0, 0]) {
+        file
+    } else if looks_like_data_set(file) {
+        return Err(DicomError::NoFileMeta);
+    } else {
+        return Err(DicomError::NotDicom);
+    };
+    let (uid, length) = read_meta(meta)?;
+    let uid = uid.ok_or(DicomError::NoTransferSyntax)?;
+    let syntax = syntax::find(uid).ok_or(DicomError::SyntaxNotRead { name: syntax::UNKNOWN })?;
+    let data = &meta[length..];
+    let bytes = if syntax.deflated { inflate(data, limit)?.into() } else { data.into() };
+    Ok(DataSet { bytes, syntax })
+}
+
+/// A data set usually begins with group 8, in one byte order or the other.
+fn looks_like_data_set(file: &[u8]) -> bool {
+    matches!(file.get(..4), Some([8, 0, _, 0] | [0, 8, 0, _])) && file.len() > 8
+}
+
+/// The transfer syntax in the file meta information (group 2, always explicit little-endian), and the
+/// length of the group. Its stated length is not relied on: it is often missing or wrong.
+fn read_meta(meta: &[u8]) -> Result<(Option<&str>, usize), DicomError> {
+    let mut elements = Elements::new(meta, Order::ExplicitLittle);
+    let (mut uid, mut length) = (None, 0);
+    while meta.get(length..length + 2) == Some(&[2, 0]) {
+        let Some(element) = elements.next()? else { break };
+        if element.tag == tags::TRANSFER_SYNTAX_UID {
+            let text = std::str::from_utf8(element.value).unwrap_or("");
+            uid = Some(text.trim_matches(['\0', ' '])).filter(|text| !text.is_empty());
+        }
+        length = element.at + element.value.len();
+    }
+    Ok((uid, length))
+}
+
+/// Unpacks at most `limit` bytes.
+fn inflate(packed: &[u8], limit: u64) -> Result<Vec<u8>, DicomError> {
+    let mut bytes = Vec::new();
+    DeflateDecoder::new(packed)
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|_| DicomError::Corrupt { found: "a damaged deflate stream" })?;
+    let found = bytes.len() as u64;
+    if found > limit {
+        return Err(DicomError::TooLarge { quantity: "inflated bytes", found, limit });
+    }
+    Ok(bytes)
+}

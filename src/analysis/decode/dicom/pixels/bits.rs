@@ -1,0 +1,137 @@
+//! Bits out of entropy-coded bytes, the most significant first. JPEG puts a zero byte after each
+//! 0xFF; JPEG-LS puts a zero bit. Both end at a marker, after which zeros are read and counted, so
+//! that a decoder may look ahead.
+
+/// How a byte 0xFF in the data is told from a marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stuffing {
+    /// A byte of zero follows.
+    Byte,
+    /// A bit of zero follows.
+    Bit,
+}
+
+/// Zero bits that may be read past the end: less than two words of looking ahead.
+const MOST_BITS_PAST_END: u32 = 64;
+
+/// A reader of bits.
+pub(super) struct Bits<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    stuffing: Stuffing,
+    /// The bits read and not used, from the top.
+    word: u64,
+    filled: u32,
+    after_ff: bool,
+    past_end: u32,
+}
+
+impl<'a> Bits<'a> {
+    /// Starts at the first byte.
+    pub(super) fn new(bytes: &'a [u8], stuffing: Stuffing) -> Self {
+        Self { bytes, at: 0, stuffing, word: 0, filled: 0, after_ff: false, past_end: 0 }
+    }
+
+    /// The next `count` bits, 0..=32, without using them.
+    pub(super) fn peek(&mut self, count: u32) -> u32 {
+        if self.filled < count {
+            self.fill();
+        }
+        if count == 0 { 0 } else { (self.word >> (64 - count)) as u32 }
+    }
+
+    /// Uses `count` bits that were looked at.
+    pub(super) fn skip(&mut self, count: u32) -> Result<(), &'static str> {
+        self.word <<= count;
+        self.filled -= count;
+        if self.past_end > MOST_BITS_PAST_END + self.filled {
+            return Err("data that end early");
+        }
+        Ok(())
+    }
+
+    /// The next `count` bits, 0..=32.
+    pub(super) fn take(&mut self, count: u32) -> Result<u32, &'static str> {
+        let value = self.peek(count);
+        self.skip(count)?;
+        Ok(value)
+    }
+
+    /// Passes the restart marker `RSTn` that lies at the end of an interval.
+    pub(super) fn restart(&mut self, n: u8) -> Result<(), &'static str> {
+        let expected = [0xFF, 0xD0 + n % 8];
+        // The marker was not passed: filling stops before it.
+        let rest = self.bytes.get(self.at..).unwrap_or(&[]);
+        if !rest.starts_with(&expected) {
+            return Err("no restart marker where one belongs");
+        }
+        *self = Self::new(&rest[2..], self.stuffing);
+        Ok(())
+    }
+
+    /// Reads bytes until fewer than eight bits are free.
+    fn fill(&mut self) {
+        while self.filled <= 56 {
+            let (byte, bits) = self.next_byte();
+            self.word |= u64::from(byte) << (64 - self.filled - bits);
+            self.filled += bits;
+        }
+    }
+
+    /// The next byte and how many of its bits are data.
+    fn next_byte(&mut self) -> (u8, u32) {
+        let next = self.bytes.get(self.at).copied();
+        let follows = self.bytes.get(self.at + 1).copied();
+        match (self.stuffing, next) {
+            (_, None) => self.nothing(),
+            (Stuffing::Byte, Some(0xFF)) if follows == Some(0) => {
+                self.at += 2;
+                (0xFF, 8)
+            }
+            (Stuffing::Byte, Some(0xFF)) => self.nothing(),
+            (Stuffing::Bit, Some(0xFF)) if follows.is_none_or(|byte| byte >= 0x80) => {
+                self.nothing()
+            }
+            (_, Some(byte)) => {
+                self.at += 1;
+                let bits = if self.after_ff { 7 } else { 8 };
+                self.after_ff = self.stuffing == Stuffing::Bit && byte == 0xFF;
+                (byte, bits)
+            }
+        }
+    }
+
+    fn nothing(&mut self) -> (u8, u32) {
+        self.past_end += 8;
+        (0, 8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stuffed_zeros_are_left_out() {
+        let mut bytes = Bits::new(&[0xFF, 0, 0x5A, 0xFF, 0xD9], Stuffing::Byte);
+        assert_eq!([bytes.take(8), bytes.take(4), bytes.take(4)], [Ok(0xFF), Ok(5), Ok(10)]);
+        let mut bits = Bits::new(&[0xFF, 0x7F, 0x80, 0xFF, 0xD9], Stuffing::Bit);
+        assert_eq!([bits.take(15), bits.take(8)], [Ok(0x7FFF), Ok(0x80)]);
+    }
+
+    #[test]
+    fn reading_on_and_on_past_the_end_fails() {
+        let mut bits = Bits::new(&[0xFF, 0xD9], Stuffing::Byte);
+        assert_eq!(bits.take(32), Ok(0));
+        assert!((0..4).any(|_| bits.take(32).is_err()));
+    }
+
+    #[test]
+    fn restart_markers_are_passed_in_order() {
+        let mut bits = Bits::new(&[0xA0, 0xFF, 0xD1, 0x50], Stuffing::Byte);
+        assert_eq!(bits.take(4), Ok(10));
+        assert_eq!(bits.restart(1), Ok(()));
+        assert_eq!(bits.take(4), Ok(5));
+        assert!(bits.restart(2).is_err());
+    }
+}

@@ -1,0 +1,233 @@
+//! A folder's files → its series, each a checked grid of slices, and what was left out.
+
+use std::collections::BTreeMap;
+
+use super::error::DicomError;
+use super::file;
+use super::grid;
+use super::kind::Kind;
+use super::phase::Clues;
+use super::slice::{self, FileContent, Key, Slice};
+use super::stacks;
+use super::volume::{self, SeriesVolume};
+use crate::analysis::decode::Limits;
+use crate::analysis::volume::Geometry;
+
+/// One series that can be decoded.
+#[derive(Clone)]
+pub struct Series {
+    slices: Vec<Slice>,
+    geometry: Geometry,
+    clues: Clues,
+}
+
+impl Series {
+    /// The grid that the decoded volume has.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// What names the phase.
+    pub fn clues(&self) -> &Clues {
+        &self.clues
+    }
+
+    /// Decodes the volume. `files` are those that were surveyed.
+    pub fn decode<B: AsRef<[u8]> + Sync>(
+        &self,
+        files: &[B],
+        limits: &Limits,
+        threads: usize,
+    ) -> Result<SeriesVolume, DicomError> {
+        volume::decode(files, &self.slices, self.geometry.clone(), limits, threads)
+    }
+}
+
+/// What was left out, refused, or noticed. Series are counted, never named.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Finding {
+    /// Objects that are no CT series to measure on.
+    LeftOut {
+        /// What they are.
+        kind: Kind,
+        /// How many.
+        count: usize,
+    },
+    /// Slices that repeat another one's place and pixels; one of each was kept.
+    Copies {
+        /// How many were left out.
+        count: usize,
+    },
+    /// One series was split into several acquisitions of the same places.
+    Split {
+        /// Into how many.
+        acquisitions: usize,
+    },
+    /// A series that cannot be used.
+    Refused {
+        /// Slices or files of it.
+        slices: usize,
+        /// Why.
+        error: DicomError,
+    },
+    /// Files that cannot be read far enough to know what they belong to. A series may lack its first
+    /// or last slice because of them.
+    Lost {
+        /// How many.
+        count: usize,
+        /// Why the first of them.
+        error: DicomError,
+    },
+}
+
+/// The headers of a folder.
+#[derive(Clone, Default)]
+pub struct Survey {
+    /// Usable series, those with the most slices first. The order of the files has no influence.
+    pub series: Vec<Series>,
+    /// What else there was, in a fixed order.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads the headers of `files`.
+pub fn survey<B: AsRef<[u8]>>(files: &[B], limits: &Limits) -> Survey {
+    let mut sorted = Sorted::default();
+    for (number, bytes) in files.iter().enumerate() {
+        sorted.add(slice::read(number, bytes.as_ref(), limits));
+    }
+    let mut survey = Survey { series: Vec::new(), findings: sorted.findings() };
+    for group in sorted.groups.into_values() {
+        survey.add_group(group, files, limits);
+    }
+    survey.series.sort_by(|a, b| b.slices.len().cmp(&a.slices.len()).then(order(a, b)));
+    survey.findings.sort_by_key(|finding| format!("{finding:?}"));
+    survey
+}
+
+/// Series of equal size: by place in the patient, then by time.
+fn order(a: &Series, b: &Series) -> std::cmp::Ordering {
+    let numbers = |series: &Series| {
+        let world = series.geometry.voxel_to_world.into_iter().flatten();
+        let time = series.clues.acquired_s.unwrap_or(f64::MIN);
+        world.chain([time]).collect::<Vec<_>>()
+    };
+    let (a, b) = (numbers(a), numbers(b));
+    let first = a.iter().zip(&b).map(|(a, b)| a.total_cmp(b)).find(|order| order.is_ne());
+    first.unwrap_or(std::cmp::Ordering::Equal)
+}
+
+/// The files by what they are.
+#[derive(Default)]
+struct Sorted {
+    groups: BTreeMap<Key, Group>,
+    left_out: BTreeMap<Kind, usize>,
+    lost: Vec<DicomError>,
+}
+
+/// The slices of one series, and what of it cannot be used.
+#[derive(Default)]
+struct Group {
+    slices: Vec<Slice>,
+    broken: Vec<DicomError>,
+}
+
+impl Sorted {
+    fn add(&mut self, content: FileContent) {
+        match content {
+            FileContent::LeftOut(kind) => *self.left_out.entry(kind).or_default() += 1,
+            FileContent::Lost(error) => self.lost.push(error),
+            FileContent::Broken(series, error) => {
+                self.groups.entry(series).or_default().broken.push(error);
+            }
+            FileContent::Slices(slices) => {
+                for slice in slices {
+                    self.groups.entry(slice.series.clone()).or_default().slices.push(slice);
+                }
+            }
+        }
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let left_out = self.left_out.iter();
+        let mut findings: Vec<_> =
+            left_out.map(|(&kind, &count)| Finding::LeftOut { kind, count }).collect();
+        if let Some(error) = first(&self.lost) {
+            findings.push(Finding::Lost { count: self.lost.len(), error });
+        }
+        findings
+    }
+}
+
+/// The same one whatever the order of the files.
+fn first(errors: &[DicomError]) -> Option<DicomError> {
+    errors.iter().min_by_key(|error| format!("{error:?}")).cloned()
+}
+
+impl Survey {
+    fn add_group<B: AsRef<[u8]>>(&mut self, group: Group, files: &[B], limits: &Limits) {
+        if let Some(source) = first(&group.broken) {
+            let (count, of) = (group.broken.len(), group.broken.len() + group.slices.len());
+            let error = DicomError::BrokenFiles { count, of, source: Box::new(source) };
+            self.findings.push(Finding::Refused { slices: of, error });
+            return;
+        }
+        for stack in stacks::by_geometry(group.slices) {
+            let same = |a: &Slice, b: &Slice| same_pixels(a, b, files, limits);
+            let (stack, count) = stacks::without_copies(stack, same);
+            if count > 0 {
+                self.findings.push(Finding::Copies { count });
+            }
+            let parts = stacks::by_acquisition(stack);
+            if parts.len() > 1 {
+                self.findings.push(Finding::Split { acquisitions: parts.len() });
+            }
+            parts.into_iter().for_each(|slices| self.add_stack(slices));
+        }
+    }
+
+    fn add_stack(&mut self, slices: Vec<Slice>) {
+        match grid::build(&slices) {
+            Ok(geometry) => {
+                let clues = Clues::of(&slices, &geometry);
+                self.series.push(Series { slices, geometry, clues });
+            }
+            Err(error) => self.findings.push(Finding::Refused { slices: slices.len(), error }),
+        }
+    }
+}
+
+/// True when both slices have the same stored bytes and are rescaled alike.
+fn same_pixels<B: AsRef<[u8]>>(a: &Slice, b: &Slice, files: &[B], limits: &Limits) -> bool {
+    let bytes = |slice: &Slice| -> Option<Vec<u8>> {
+        let data = file::open(files.get(slice.pixels.file)?.as_ref(), limits).ok()?;
+        let pieces = slice.pixels.pieces.iter().map(|piece| data.bytes.get(piece.clone()));
+        Some(pieces.collect::<Option<Vec<_>>>()?.concat())
+    };
+    let alike = a.stored == b.stored && a.pixels.codec == b.pixels.codec;
+    alike && bytes(a).is_some_and(|bytes_of_a| Some(bytes_of_a) == bytes(b))
+}
+
+/// The volumes of a folder.
+pub struct Assembled {
+    /// Each usable series with its volume.
+    pub volumes: Vec<(Series, SeriesVolume)>,
+    /// What was left out or refused, at the survey or at decoding.
+    pub findings: Vec<Finding>,
+}
+
+/// Surveys `files` and decodes every series. All volumes are in memory at once; a caller who knows
+/// which series it wants uses [`survey`] and [`Series::decode`].
+pub fn assemble<B: AsRef<[u8]> + Sync>(files: &[B], limits: &Limits, threads: usize) -> Assembled {
+    let Survey { series, findings } = survey(files, limits);
+    let mut assembled = Assembled { volumes: Vec::new(), findings };
+    for series in series {
+        match series.decode(files, limits, threads) {
+            Ok(volume) => assembled.volumes.push((series, volume)),
+            Err(error) => {
+                let slices = series.slices.len();
+                assembled.findings.push(Finding::Refused { slices, error });
+            }
+        }
+    }
+    assembled
+}
