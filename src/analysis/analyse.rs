@@ -13,6 +13,7 @@ use super::phases::{self, PhaseProblem, Phases, SeriesReport, StudyInput, Unread
 use super::pmn::{HeatMap, Risk};
 use super::volume::resample::{OntoGrid, onto_grid};
 use super::volume::{BACKGROUND, HuVolume, Mask, VoxelBox};
+use crate::clinical::data::Subject;
 use crate::clinical::{ClinicalFindings, Measured};
 use crate::units::Millis;
 
@@ -76,6 +77,8 @@ pub struct Analysis {
     pub findings: Findings,
     /// The volumes behind it; `None` when no portal image was read.
     pub images: Option<Images>,
+    /// Whose images they are, as DICOM files say: for the pseudonym, and for nothing else.
+    pub subject: Option<Subject>,
 }
 
 /// The analysis itself failed: no fault of the study's that has a name.
@@ -103,18 +106,16 @@ pub fn analyse<N: Networks>(
     observer: &mut dyn Observer,
 ) -> Result<Analysis, AnalysisError<N::Error>> {
     let mut course = Course { observer, timings: Vec::new() };
-    let mut draft = Draft::default();
 
     let read = course.time(Stage::Decode, |_| phases::read(study, networks, settings));
-    let Phases { arterial, portal, problems, series } = match read {
+    let Phases { arterial, portal, problems, subject, series } = match read {
         Ok(phases) => phases,
         Err(Unread::Files(reasons)) => return Ok(unreadable(reasons, clinic, course.timings)),
         Err(Unread::Network(source)) => {
             return Err(AnalysisError::Network { stage: Stage::Decode, source });
         }
     };
-    draft.problems = problems;
-    draft.series = series;
+    let mut draft = Draft { problems, series, subject, ..Draft::default() };
     let Some(portal) = portal else {
         return Ok(draft.conclude(None, clinic, course));
     };
@@ -200,7 +201,7 @@ fn unreadable(reasons: Vec<Reason>, clinic: &dyn Clinic, timings: Vec<StageTimin
         clinical,
         timings,
     };
-    Analysis { findings, images: None }
+    Analysis { findings, images: None, subject: None }
 }
 
 /// The observer and the time each stage took.
@@ -227,6 +228,7 @@ impl Course<'_> {
 struct Draft {
     problems: Vec<PhaseProblem>,
     series: Option<SeriesReport>,
+    subject: Option<Subject>,
     gate: GateReport,
     lesions: Option<Lesions>,
     risk: Option<Risk>,
@@ -287,7 +289,7 @@ impl Draft {
             clinical,
             timings: course.timings,
         };
-        Analysis { findings, images }
+        Analysis { findings, images, subject: self.subject }
     }
 }
 

@@ -7,7 +7,9 @@
 
 mod discs;
 
-use ndarray::{Zip, s};
+use std::fmt;
+
+use ndarray::Zip;
 
 use super::gate::GateReason;
 use super::volume::{BACKGROUND, HuVolume, LIVER, Mask, VoxelBox};
@@ -22,7 +24,7 @@ const MOST_STEP_MM: f64 = 6.0;
 /// Part of the slices' distance that is added: a tortuous aorta.
 const MOST_SLOPE: f64 = 0.4;
 /// Slices that may lie between two in which it is seen.
-const MOST_SKIPPED: usize = 2;
+const MOST_SKIPPED: usize = 4;
 
 /// Blood without contrast medium has 30 to 50 HU; an aorta darker than this is not enhanced.
 pub const LEAST_ENHANCED_AORTA_HU: f64 = 90.0;
@@ -39,8 +41,17 @@ pub const MOST_LIVER_DROP_HU: f64 = 10.0;
 pub struct Enhancement {
     /// Mean of the aorta; `None` when nothing like an enhanced aorta is there.
     pub aorta_hu: Option<f64>,
-    /// Mean or mode of the liver.
+    /// Mean of the liver without tumour.
     pub liver_hu: f64,
+}
+
+impl fmt::Display for Enhancement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.aorta_hu {
+            Some(aorta) => write!(f, "aorta {aorta:.0} HU, liver {:.0} HU", self.liver_hu),
+            None => write!(f, "no bright aorta, liver {:.0} HU", self.liver_hu),
+        }
+    }
 }
 
 /// What one image shows by itself.
@@ -164,29 +175,6 @@ pub fn aorta_in_both(arterial: &HuVolume, portal: &HuVolume, liver: VoxelBox) ->
     let found = [arterial, portal].map(|image| Aorta::find(image, liver));
     let brighter = found.into_iter().flatten().max_by(|a, b| a.hu.total_cmp(&b.hu))?;
     Some([brighter.hu_in(arterial), brighter.hu_in(portal)])
-}
-
-/// The most frequent density of soft tissue in the liver's box: there the liver is the largest thing.
-/// `None` when there is no soft tissue.
-pub fn liver_mode_hu(volume: &HuVolume, liver: VoxelBox) -> Option<f64> {
-    /// Fat is darker, vessels of the arterial phase and bone are brighter.
-    const DARKEST: i16 = 10;
-    const BRIGHTEST: i16 = 210;
-    /// Noise of a thin slice is wider than this; a narrower window follows it.
-    const WINDOW: usize = 11;
-    let mut counts = vec![0u64; (BRIGHTEST - DARKEST) as usize];
-    let ([z0, y0, x0], [z1, y1, x1]) = (liver.start, liver.end);
-    for &hu in volume.hu.slice(s![z0..z1, y0..y1, x0..x1]) {
-        if (DARKEST..BRIGHTEST).contains(&hu) {
-            counts[(hu - DARKEST) as usize] += 1;
-        }
-    }
-    let sums: Vec<u64> = counts.windows(WINDOW).map(|window| window.iter().sum()).collect();
-    let most = *sums.iter().max().filter(|most| **most > 0)?;
-    // Several windows may hold as many: without noise each that reaches the liver does.
-    let first = sums.iter().position(|sum| *sum == most)?;
-    let last = sums.iter().rposition(|sum| *sum == most)?;
-    Some(f64::from(DARKEST) + (first + last + WINDOW - 1) as f64 / 2.0)
 }
 
 /// The box of everything that is no background; `None` when there is nothing.

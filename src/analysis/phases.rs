@@ -10,6 +10,7 @@ use super::analyse::{Networks, Settings};
 use super::decode::dicom::{DicomError, SeriesName};
 use super::decode::{DecodeError, Decoded, ImageName, decode};
 use super::findings::Reason;
+use crate::clinical::data::Subject;
 
 pub use series::{SeriesReport, SeriesSeen};
 
@@ -49,6 +50,8 @@ pub(super) struct Phases {
     pub(super) portal: Option<Decoded>,
     /// What is missing or unclear: reasons against a score.
     pub(super) problems: Vec<PhaseProblem>,
+    /// Whose images they are, as the images say; `None` for NIfTI.
+    pub(super) subject: Option<Subject>,
     /// What the DICOM files were; `None` for NIfTI.
     pub(super) series: Option<SeriesReport>,
 }
@@ -77,6 +80,9 @@ pub enum PhaseProblem {
     /// The two series have coordinates of their own.
     #[error("the two series state different frames of reference")]
     FramesOfReference,
+    /// The two series are of different people.
+    #[error("the two series state different patients")]
+    Patients,
     /// `study.json` names a series that is not there or cannot be used.
     #[error("study.json: the series of the {image} is not among the usable ones; seen: {seen}")]
     NotThere {
@@ -140,5 +146,6 @@ fn nifti(
     let missing = both.iter().filter(|(_, there)| !there);
     let problems =
         missing.map(|(image, _)| PhaseProblem::Missing { image: *image, seen: String::new() });
-    Ok(Phases { problems: problems.collect(), arterial, portal, series: None })
+    let problems = problems.collect();
+    Ok(Phases { arterial, portal, problems, subject: None, series: None })
 }

@@ -17,7 +17,7 @@ use super::packages::PackageSet;
 use super::release::{self, Run};
 use super::sealing::{self, Identity};
 use crate::analysis::ANALYSIS_VERSION;
-use crate::clinical::data::ClinicalData;
+use crate::clinical::data::{ClinicalData, Subject};
 use crate::host::clock;
 use crate::host::errors::one_line;
 use crate::host::fail_point::reach;
@@ -309,6 +309,9 @@ impl<'a> Case<'a> {
     /// A draft that speaks of other packages than the worker was given is not believed.
     fn drafted(&mut self, report: &WorkerReport, in_use: &[ModelUse]) -> Event {
         self.run.peak_rss = report.peak_rss;
+        // What the site supplied comes before what the images say.
+        let pseudonym = |subject: &Subject| self.lane.device.pseudonym(subject.reveal());
+        self.identity.subject = self.identity.subject.or(report.subject.as_ref().map(pseudonym));
         match Draft::decode(&report.draft) {
             Ok(draft) if *draft.models != *in_use => {
                 log::error!("job {}: the draft names packages it was not given", self.job);

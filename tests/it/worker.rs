@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use hcc_edge::config::SandboxRule;
-use hcc_edge::daemon::inside::order::{ImageFile, Phase, WorkOrder, inputs, self_test_inputs};
+use hcc_edge::daemon::inside::order::{ImageFile, ImageKind, WorkOrder, inputs, self_test_inputs};
 use hcc_edge::host::packages::VerifiedPackage;
 use hcc_edge::host::worker::{
     Artefact, FailureClass, Input, Job, Limits, Setup, WorkerError, WorkerReport, run,
@@ -77,6 +77,8 @@ fn order() -> WorkOrder {
         started_ms: 1_767_225_600_000,
         max_file_bytes: 1 << 30,
         max_voxels: 512 * 512 * 640,
+        arterial_series: None,
+        portal_series: None,
     }
 }
 
@@ -109,17 +111,17 @@ impl Case {
         };
         fs::create_dir(case.out()).unwrap();
         if let Some(arterial) = &files.arterial_nii_gz {
-            case.add(Phase::Arterial, arterial);
+            case.add(ImageKind::Arterial, arterial);
         }
-        case.add(Phase::Portal, &files.portal_nii_gz);
+        case.add(ImageKind::Portal, &files.portal_nii_gz);
         case
     }
 
-    fn add(&mut self, phase: Phase, bytes: &[u8]) {
-        let path = self.folder.path().join(format!("{phase:?}.nii.gz"));
+    fn add(&mut self, kind: ImageKind, bytes: &[u8]) {
+        let path = self.folder.path().join(format!("{kind:?}.nii.gz"));
         fs::write(&path, bytes).unwrap();
         let (sha256, length) = (sha256(bytes).0, bytes.len() as u64);
-        self.images.push(ImageFile { phase, path, sha256, length });
+        self.images.push(ImageFile { kind, path, sha256, length });
     }
 
     fn out(&self) -> PathBuf {

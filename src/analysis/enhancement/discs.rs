@@ -14,6 +14,8 @@ const PIXEL_MM: f64 = 1.5;
 const BODY_HU: i16 = -300;
 /// The densities at which things are cut out of what surrounds them.
 const THRESHOLDS: [f32; 8] = [85.0, 100.0, 115.0, 130.0, 150.0, 175.0, 210.0, 260.0];
+/// Thinner branches are cut off: the coeliac trunk and its like, up to twice this, in millimetres.
+const OPENED_BY_MM: f64 = 4.5;
 /// Area of the aorta at the height of the liver, square millimetres: diameters of 13 to 42 mm, less
 /// its blurred rim.
 const AREA_MM2: std::ops::RangeInclusive<f64> = 110.0..=1400.0;
@@ -151,10 +153,10 @@ impl Plane {
         discs
     }
 
-    /// Connected pixels (through sides) at or above a threshold.
+    /// Connected pixels (through sides) at or above a threshold, thin branches cut off.
     fn components(&self, threshold: f32) -> Vec<Vec<[usize; 2]>> {
         let (rows, columns) = self.hu.dim();
-        let mut open = self.hu.mapv(|hu| hu >= threshold);
+        let mut open = self.opened(self.hu.mapv(|hu| hu >= threshold));
         let mut components = Vec::new();
         for start in (0..rows * columns).map(|n| [n / columns, n % columns]) {
             if !std::mem::replace(&mut open[start], false) {
@@ -175,6 +177,28 @@ impl Plane {
             components.push(pixels);
         }
         components
+    }
+
+    /// Morphological opening by a disc: what a disc of [`OPENED_BY_MM`] within the set can reach.
+    fn opened(&self, set: Array2<bool>) -> Array2<bool> {
+        let reach = self.pixel_mm.map(|mm| (OPENED_BY_MM / mm) as isize);
+        let near = |dy: isize, dx: isize| {
+            (dy as f64 * self.pixel_mm[0]).hypot(dx as f64 * self.pixel_mm[1]) <= OPENED_BY_MM
+        };
+        let rows =
+            (-reach[0]..=reach[0]).flat_map(|dy| (-reach[1]..=reach[1]).map(move |dx| (dy, dx)));
+        let disc: Vec<(isize, isize)> = rows.filter(|(dy, dx)| near(*dy, *dx)).collect();
+        let moved = |[y, x]: [usize; 2], (dy, dx): (isize, isize)| {
+            [y.wrapping_add_signed(dy), x.wrapping_add_signed(dx)]
+        };
+        let mut opened = Array2::from_elem(set.dim(), false);
+        for ((y, x), _) in set.indexed_iter().filter(|(_, inside)| **inside) {
+            let fits = disc.iter().all(|step| set.get(moved([y, x], *step)) == Some(&true));
+            for step in disc.iter().filter(|_| fits) {
+                opened[moved([y, x], *step)] = true;
+            }
+        }
+        opened
     }
 
     /// The disc that these pixels are, and by how much it stands out; `None` when they are none.

@@ -7,11 +7,12 @@ use crate::analysis::analyse::{Networks, Settings};
 use crate::analysis::decode::dicom::phase::{self, Choice, Clues, Evidence, Named, Phase, Pick};
 use crate::analysis::decode::dicom::{DicomError, Finding, Series, Survey, survey};
 use crate::analysis::decode::{Decoded, ImageName};
-use crate::analysis::enhancement::{Aorta, Enhancement, Shown, liver_mode_hu};
+use crate::analysis::enhancement::{Aorta, Enhancement, Shown, liver_mean_hu};
 use crate::analysis::findings::Reason;
 use crate::analysis::volume::HuVolume;
+use crate::clinical::data::Subject;
 
-/// Series that are looked at, at most: each costs a decoding and a run of the localiser.
+/// Series that are looked at, at most: each costs a decoding and a segmentation.
 const MOST_LOOKED_AT: usize = 6;
 /// Refused series that are named, at most.
 const MOST_REFUSED_NAMED: usize = 3;
@@ -34,6 +35,8 @@ pub struct SeriesSeen {
     pub spacing_mm: f64,
     /// Its phase and what says so.
     pub named: Named,
+    /// Its contrast, when it was looked at and a liver was found.
+    pub seen: Option<Enhancement>,
     /// As which phase it was used.
     pub used: Option<ImageName>,
 }
@@ -47,6 +50,9 @@ impl fmt::Display for SeriesSeen {
         for (n, evidence) in self.named.evidence.iter().enumerate() {
             write!(f, "{}{evidence}", if n > 0 { ", " } else { "" })?;
         }
+        if let Some(seen) = &self.seen {
+            write!(f, "; {seen}")?;
+        }
         match self.used {
             Some(image) => write!(f, "; used as the {image}"),
             None => f.write_str("; not used"),
@@ -55,26 +61,37 @@ impl fmt::Display for SeriesSeen {
 }
 
 impl SeriesReport {
-    fn of(survey: &Survey, named: Vec<Named>) -> Self {
-        let seen = |(series, named): (&Series, Named)| SeriesSeen {
+    fn of(survey: &Survey, named: Vec<Named>, looked_at: &[Option<Enhancement>]) -> Self {
+        let one = |((series, named), seen): ((&Series, Named), &Option<Enhancement>)| SeriesSeen {
             slices: series.slice_count(),
             spacing_mm: series.geometry().spacing.zyx()[0],
             named,
+            seen: *seen,
             used: None,
         };
-        let series = survey.series.iter().zip(named).map(seen).collect();
+        let series = survey.series.iter().zip(named).zip(looked_at).map(one).collect();
         Self { series, findings: survey.findings.clone() }
     }
 
-    /// All usable series in a few words: `2 arterial, 1 unnamed, 1 refused`.
+    /// All usable series in a few words: `2 arterial, 1 of no clear phase (aorta 180 HU, liver 95
+    /// HU), 1 refused`.
     fn in_short(&self) -> String {
         let with = |phase: Option<Phase>| {
             self.series.iter().filter(|seen| seen.named.phase == phase).count()
         };
         let phases = [Phase::NonContrast, Phase::Arterial, Phase::Portal, Phase::Delayed];
         let named = phases.map(|phase| (with(Some(phase)), phase.to_string()));
+        let unclear: Vec<String> = self
+            .series
+            .iter()
+            .filter(|s| s.named.phase.is_none())
+            .filter_map(|s| s.seen)
+            .map(|s| s.to_string())
+            .collect();
+        let of_what =
+            if unclear.is_empty() { String::new() } else { format!(" ({})", unclear.join("; ")) };
         let others = [
-            (with(None), "of no clear phase".to_owned()),
+            (with(None), format!("of no clear phase{of_what}")),
             (self.refused().count(), "refused".to_owned()),
         ];
         let counted: Vec<String> = named
@@ -131,27 +148,39 @@ pub(super) fn read<N: Networks>(
     let overridden = by_study_file(&survey, wanted, &mut named);
     let mut choice = overridden.apply(phase::choose(&clues, &named));
     let unsettled = |pick: &Pick| !matches!(pick, Pick::One(_));
+    let mut looked_at = vec![None; named.len()];
     if unsettled(&choice.arterial) || unsettled(&choice.portal) {
-        look(&files, &survey, &mut named, networks, settings).map_err(Unread::Network)?;
+        look(&files, &survey, (&mut named, &mut looked_at), networks, settings)
+            .map_err(Unread::Network)?;
         choice = overridden.apply(phase::choose(&clues, &named));
     }
-    let mut report = SeriesReport::of(&survey, named);
+    let mut report = SeriesReport::of(&survey, named, &looked_at);
     if report.series.is_empty() {
         return Err(Unread::Files(report.why_nothing()));
     }
     let chosen = [&choice.arterial, &choice.portal].map(Pick::series);
-    let problems = problems(&choice, &overridden, &report);
+    let mut problems = problems(&choice, &overridden, &report);
     for (image, n) in [ImageName::Arterial, ImageName::Portal].into_iter().zip(chosen) {
         n.into_iter().for_each(|n| report.series[n].used = Some(image));
     }
-    let same_space = chosen[0].zip(chosen[1]).is_none_or(|(a, b)| {
-        phase::same_frame_of_reference(survey.series[a].clues(), survey.series[b].clues())
-    });
-    let apart = (!same_space).then_some(PhaseProblem::FramesOfReference);
+    problems.extend(against_pair(&clues, chosen));
+    let patient = chosen[1].or(chosen[0]).map_or("", |n| clues[n].patient_id());
+    let subject = Subject::new(patient);
     let decoded = decode_chosen(files, &survey, chosen, settings);
     let [arterial, portal] = decoded.map_err(|error| Unread::Files(vec![Reason::Series(error)]))?;
-    let problems = problems.into_iter().chain(apart).collect();
-    Ok(Phases { arterial, portal, problems, series: Some(report) })
+    Ok(Phases { arterial, portal, problems, subject, series: Some(report) })
+}
+
+/// Why the two chosen series do not belong together.
+fn against_pair(clues: &[&Clues], chosen: [Option<usize>; 2]) -> Option<PhaseProblem> {
+    let (arterial, portal) = chosen[0].zip(chosen[1])?;
+    let (arterial, portal) = (clues[arterial], clues[portal]);
+    if !phase::same_patient(arterial, portal) {
+        Some(PhaseProblem::Patients)
+    } else {
+        let same = phase::same_frame_of_reference(arterial, portal);
+        (!same).then_some(PhaseProblem::FramesOfReference)
+    }
 }
 
 /// What `study.json` settles: the index of a series, or that it is none of them.
@@ -196,7 +225,7 @@ fn by_study_file(survey: &Survey, wanted: &NamedSeries, named: &mut [Named]) -> 
 fn look<N: Networks>(
     files: &[Vec<u8>],
     survey: &Survey,
-    named: &mut [Named],
+    (named, looked_at): (&mut [Named], &mut [Option<Enhancement>]),
     networks: &N,
     settings: &Settings,
 ) -> Result<(), N::Error> {
@@ -207,31 +236,37 @@ fn look<N: Networks>(
         let Ok(decoded) = survey.series[n].decode(files, &settings.limits, settings.threads) else {
             continue;
         };
-        let Some((shown, seen)) = phase_shown(&decoded.volume, networks)? else { continue };
+        looked_at[n] = enhancement(&decoded.volume, networks)?;
+        let Some(shown) = looked_at[n].and_then(|seen| seen.shows()).map(phase_of) else {
+            continue;
+        };
         let disputed = &named[n].evidence;
         if disputed.is_empty() || disputed.iter().any(|evidence| evidence.phase() == shown) {
             named[n].phase = Some(shown);
         }
-        named[n].evidence.push(Evidence::Image(shown, seen.aorta_hu, seen.liver_hu));
+        named[n].evidence.push(Evidence::Image(shown));
     }
     Ok(())
 }
 
-/// The phase that an image shows; `None` when it shows none clearly, or no liver.
-fn phase_shown<N: Networks>(
+/// The contrast of an image; `None` where no liver is found.
+fn enhancement<N: Networks>(
     volume: &HuVolume,
     networks: &N,
-) -> Result<Option<(Phase, Enhancement)>, N::Error> {
+) -> Result<Option<Enhancement>, N::Error> {
     let Some(liver) = networks.locate_liver(volume)? else { return Ok(None) };
-    let Some(liver_hu) = liver_mode_hu(volume, liver) else { return Ok(None) };
-    let seen = Enhancement { aorta_hu: Aorta::find(volume, liver).map(|aorta| aorta.hu), liver_hu };
-    let phase = seen.shows().map(|shown| match shown {
+    let mask = networks.segment(volume, liver, &mut |_| ())?;
+    let aorta_hu = Aorta::find(volume, liver).map(|aorta| aorta.hu);
+    Ok(liver_mean_hu(volume, &mask).map(|liver_hu| Enhancement { aorta_hu, liver_hu }))
+}
+
+fn phase_of(shown: Shown) -> Phase {
+    match shown {
         Shown::NonContrast => Phase::NonContrast,
         Shown::Arterial => Phase::Arterial,
         Shown::Portal => Phase::Portal,
         Shown::Delayed => Phase::Delayed,
-    });
-    Ok(phase.map(|phase| (phase, seen)))
+    }
 }
 
 fn problems(choice: &Choice, overridden: &Overridden, report: &SeriesReport) -> Vec<PhaseProblem> {

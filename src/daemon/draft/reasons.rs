@@ -82,7 +82,7 @@ fn phases(problem: &PhaseProblem) -> wire::Reason {
         PhaseProblem::Missing { image: ImageName::Arterial, .. } => ReasonCode::ArterialMissing,
         PhaseProblem::Missing { image: ImageName::Portal, .. } => ReasonCode::PortalMissing,
         PhaseProblem::Unclear { .. } => ReasonCode::PhaseUnclear,
-        PhaseProblem::FramesOfReference => ReasonCode::PhasesDoNotMatch,
+        PhaseProblem::FramesOfReference | PhaseProblem::Patients => ReasonCode::PhasesDoNotMatch,
         PhaseProblem::NotThere { .. } => ReasonCode::StudyInvalid,
         PhaseProblem::Refused { error, .. } => series(error),
     };

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::analysis::Observer;
 use crate::analysis::findings::Stage;
+use crate::clinical::data::Subject;
 use crate::daemon::draft::stage_code;
 use crate::host::worker::failure::{self, FailureClass};
 use crate::host::worker::frame::{Kind, write_content, write_frame};
@@ -30,6 +31,11 @@ impl<W: Write> Outlet<W> {
         let name = artefact.file_name();
         write_content(&mut self.to, name, bytes.len() as u64, &mut &*bytes)?;
         self.to.flush()
+    }
+
+    /// Whose images they are.
+    pub(super) fn subject(&mut self, subject: &Subject) -> io::Result<()> {
+        self.frame(Kind::Subject, subject.reveal().as_bytes())
     }
 
     /// The encoded draft, the last word.

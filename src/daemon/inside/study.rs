@@ -45,8 +45,11 @@ pub(super) fn run<W: Write>(
     drop(contents);
     let mut watch = Watch::new(outlet, started);
     let settings = Settings { limits: limits(order), threads: bounds.threads };
-    let Analysis { mut findings, images } =
+    let Analysis { mut findings, images, subject } =
         analyse(study, &networks, &patient, &settings, &mut watch)?;
+    if let Some(subject) = subject {
+        watch.outlet().subject(&subject)?;
+    }
     let engine = engine_of(networks);
 
     let (scan, elapsed) = pictures(order, &models, (&findings, images), &mut watch)?;

@@ -12,6 +12,7 @@ use super::failure;
 use super::frame::{Frame, FrameError, Kind, parse_begin, read_frame};
 use super::job::{Artefact, Setup, WorkerError};
 use super::sandbox::Posture;
+use crate::clinical::data::Subject;
 use crate::config::SandboxRule;
 use crate::host::files;
 
@@ -49,6 +50,7 @@ pub(super) struct Collected {
     pub(super) answer: Answer,
     pub(super) artefacts: Vec<Artefact>,
     pub(super) posture: Posture,
+    pub(super) subject: Option<Subject>,
 }
 
 /// What has come from the worker so far.
@@ -60,6 +62,7 @@ pub(super) struct Collector<'a> {
     posture: Option<Posture>,
     open: Option<OpenArtefact>,
     artefacts: Vec<Artefact>,
+    subject: Option<Subject>,
 }
 
 struct OpenArtefact {
@@ -71,7 +74,8 @@ struct OpenArtefact {
 impl<'a> Collector<'a> {
     pub(super) fn new(out: Option<&'a Path>, setup: Setup<'a>) -> Self {
         let left = setup.limits.artefact_bytes.0;
-        Self { out, setup, left, posture: None, open: None, artefacts: Vec::new() }
+        let (artefacts, subject) = (Vec::new(), None);
+        Self { out, setup, left, posture: None, open: None, artefacts, subject }
     }
 
     /// Collects to the end. `cleared` gets a message when the worker may be fed.
@@ -115,6 +119,10 @@ impl<'a> Collector<'a> {
                     self.chunk(&frame.body)?;
                     continue;
                 }
+                Kind::Subject => {
+                    self.subject(&frame.body)?;
+                    continue;
+                }
                 Kind::Progress => match frame.body[..] {
                     [stage, percent] => {
                         progress(stage, percent.min(100));
@@ -129,8 +137,9 @@ impl<'a> Collector<'a> {
     }
 
     fn finish(self, answer: Answer) -> Result<Collected, WorkerError> {
+        let Self { artefacts, subject, .. } = self;
         match (self.posture, self.open) {
-            (Some(posture), None) => Ok(Collected { answer, artefacts: self.artefacts, posture }),
+            (Some(posture), None) => Ok(Collected { answer, artefacts, posture, subject }),
             (None, _) => Err(protocol("no posture came first")),
             (_, Some(_)) => Err(protocol("an answer inside an artefact")),
         }
@@ -147,6 +156,15 @@ impl<'a> Collector<'a> {
             }
             SandboxRule::Required | SandboxRule::BestEffort => Ok(()),
         }
+    }
+
+    fn subject(&mut self, body: &[u8]) -> Result<(), WorkerError> {
+        let subject = std::str::from_utf8(body).ok().and_then(Subject::new);
+        let subject = subject.ok_or_else(|| protocol("a subject that is none"))?;
+        if self.subject.replace(subject).is_some() {
+            return Err(protocol("a second subject"));
+        }
+        Ok(())
     }
 
     fn begin(&mut self, body: &[u8]) -> Result<(), WorkerError> {
@@ -273,8 +291,11 @@ mod tests {
         };
         let chunk = |bytes: usize| (Kind::Chunk, vec![7; bytes]);
         let draft = || (Kind::Draft, vec![1]);
-        let whole = verdict(&[begin(8, "mask.nii.gz"), chunk(5), chunk(3), draft()]).unwrap();
+        let subject = || (Kind::Subject, vec![b'a'; 64]);
+        let whole =
+            verdict(&[subject(), begin(8, "mask.nii.gz"), chunk(5), chunk(3), draft()]).unwrap();
         assert_eq!(whole.artefacts, [Artefact::Mask]);
+        assert_eq!(whole.subject, Subject::new(&"a".repeat(64)));
         assert_eq!(std::fs::read(out.path().join("mask.nii.gz")).unwrap(), [7; 8]);
         for (what, frames) in [
             ("a byte over the limit", vec![begin(9, "mask.nii.gz"), chunk(9), draft()]),
@@ -284,6 +305,10 @@ mod tests {
             ("bytes of nothing", vec![chunk(1), draft()]),
             ("a second posture", vec![posture(), draft()]),
             ("a go", vec![(Kind::Go, vec![]), draft()]),
+            ("nobody", vec![(Kind::Subject, vec![]), draft()]),
+            ("bytes for a subject", vec![(Kind::Subject, vec![0xFF]), draft()]),
+            ("a subject of 65 letters", vec![(Kind::Subject, vec![b'a'; 65]), draft()]),
+            ("two subjects", vec![subject(), subject(), draft()]),
             ("a strange progress", vec![(Kind::Progress, vec![1]), draft()]),
             ("a strange failure", vec![(Kind::Failed, vec![99])]),
             ("no answer", vec![]),

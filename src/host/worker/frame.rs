@@ -27,6 +27,9 @@ pub enum Kind {
     Sandbox = 19,
     /// Worker: the report of a self-test that was passed; nothing follows it.
     Passed = 20,
+    /// Worker: whose images they are, as the images say, in UTF-8. The daemon makes a pseudonym of it
+    /// and keeps nothing else.
+    Subject = 21,
 }
 
 impl Kind {
@@ -40,6 +43,7 @@ impl Kind {
             Self::Failed,
             Self::Sandbox,
             Self::Passed,
+            Self::Subject,
         ];
         all.into_iter().find(|kind| *kind as u8 == number)
     }

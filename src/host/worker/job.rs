@@ -11,6 +11,7 @@ use super::failure::FailureClass;
 use super::frame::FrameError;
 use super::sandbox::Posture;
 use super::self_test::SelfTestReport;
+use crate::clinical::data::Subject;
 use crate::config::SandboxRule;
 use crate::units::Bytes;
 
@@ -114,6 +115,8 @@ pub struct WorkerReport {
     pub peak_rss: Option<Bytes>,
     /// The sandbox it worked in.
     pub posture: Posture,
+    /// Whose images they are, as DICOM files say.
+    pub subject: Option<Subject>,
 }
 
 /// Every network package answered as it did where it was made.

@@ -28,9 +28,9 @@ pub fn run(
 ) -> Result<WorkerReport, WorkerError> {
     let Job { setup, inputs, out } = job;
     let (collected, peak_rss) = supervise(setup, inputs, Some(out), cancel, progress)?;
-    let Collected { answer, artefacts, posture } = collected;
+    let Collected { answer, artefacts, posture, subject } = collected;
     match answer {
-        Answer::Draft(draft) => Ok(WorkerReport { draft, artefacts, peak_rss, posture }),
+        Answer::Draft(draft) => Ok(WorkerReport { draft, artefacts, peak_rss, posture, subject }),
         Answer::Passed(_) => Err(WorkerError::Protocol("a self-test for a study".to_owned())),
     }
 }

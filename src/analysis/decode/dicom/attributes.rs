@@ -18,7 +18,7 @@ pub(super) const MOST_FRAMES: usize = 4096;
 const MOST_FRAGMENTS: usize = 65_536;
 
 /// What is read of a whole file, sorted by tag.
-const WANTED: [Tag; 44] = [
+const WANTED: [Tag; 45] = [
     tags::SPECIFIC_CHARACTER_SET,
     tags::IMAGE_TYPE,
     tags::SOP_CLASS_UID,
@@ -31,6 +31,7 @@ const WANTED: [Tag; 44] = [
     tags::SERIES_DESCRIPTION,
     tags::PROTOCOL_NAME,
     tags::FRAME_TYPE,
+    tags::PATIENT_ID,
     tags::CONTRAST_BOLUS_AGENT,
     tags::CONTRAST_BOLUS_START_TIME,
     tags::TRIGGER_TIME,

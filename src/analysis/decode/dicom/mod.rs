@@ -9,7 +9,8 @@
 //! lossless, JPEG-LS and RLE are decoded here too: the codecs there are need C++, trust what a stream
 //! claims, or decode restart intervals wrongly without a word.
 //!
-//! Patients' names and dates of birth are never read. UIDs are compared and never shown.
+//! Patients' names and dates of birth are never read. UIDs and the patient's ID are compared and never
+//! shown.
 
 mod error;
 

@@ -38,8 +38,8 @@ pub enum Evidence {
     NoAgent,
     /// The series' place in the order of acquisitions with contrast medium, from 1.
     Order(Phase, usize),
-    /// What the image shows: density of the aorta (when one was found) and of the liver, HU.
-    Image(Phase, Option<f64>, f64),
+    /// What the image shows.
+    Image(Phase),
     /// `study.json` says so.
     StudyFile(Phase),
 }
@@ -67,12 +67,7 @@ impl fmt::Display for Evidence {
             }
             Self::NoAgent => write!(f, "{} by its contrast attributes", Phase::NonContrast),
             Self::Order(phase, place) => write!(f, "{phase} as acquisition number {place}"),
-            Self::Image(phase, Some(aorta), liver) => {
-                write!(f, "{phase} by its aorta of {aorta:.0} HU and liver of {liver:.0} HU")
-            }
-            Self::Image(phase, None, liver) => {
-                write!(f, "{phase} by its liver of {liver:.0} HU without a bright aorta")
-            }
+            Self::Image(phase) => write!(f, "{phase} by its contrast"),
             Self::StudyFile(phase) => write!(f, "{phase} by study.json"),
         }
     }
@@ -86,7 +81,7 @@ impl Evidence {
             | Self::StatedDelay(phase, _)
             | Self::BolusDelay(phase, _)
             | Self::Order(phase, _)
-            | Self::Image(phase, _, _)
+            | Self::Image(phase)
             | Self::StudyFile(phase) => phase,
             Self::NoAgent => Phase::NonContrast,
         }
@@ -140,6 +135,7 @@ pub struct Clues {
     pub(super) bolus_start_s: Option<f64>,
     pub(super) acquired_s: Option<f64>,
     pub(super) frame_of_reference: Option<Key>,
+    pub(super) patient_id: String,
     pub(super) sharp: bool,
     pub(super) axial: bool,
     pub(super) spacing_mm: f64,
@@ -172,10 +168,16 @@ impl Clues {
             bolus_start_s: first.clues.bolus_start_s,
             acquired_s: times.min_by(f64::total_cmp),
             frame_of_reference: first.frame_of_reference.clone(),
+            patient_id: first.clues.patient_id.clone(),
             sharp: is_sharp(&first.clues.kernel),
             axial: cosine.abs() >= MOST_AXIAL_DEGREES.to_radians().cos(),
             spacing_mm: geometry.spacing.zyx()[0],
         }
+    }
+
+    /// The patient's ID, empty when there is none: to make a pseudonym of, and for nothing else.
+    pub fn patient_id(&self) -> &str {
+        &self.patient_id
     }
 
     /// True for slices across the body.
@@ -301,6 +303,11 @@ pub fn choose(clues: &[&Clues], named: &[Named]) -> Choice {
         arterial: pick(Phase::Arterial, clues, named),
         portal: pick(Phase::Portal, clues, named),
     }
+}
+
+/// False when both have a patient's ID and the two differ.
+pub fn same_patient(a: &Clues, b: &Clues) -> bool {
+    a.patient_id == b.patient_id || a.patient_id.is_empty() || b.patient_id.is_empty()
 }
 
 /// False when both state a frame of reference and they differ: where the two lie to each other is

@@ -95,6 +95,8 @@ pub(super) struct SliceClues {
     pub(super) bolus_start_s: Option<f64>,
     /// Convolution kernel.
     pub(super) kernel: String,
+    /// The patient's ID; compared, and never shown.
+    pub(super) patient_id: String,
 }
 
 /// What a file turned out to be.
@@ -352,5 +354,6 @@ fn clues(view: &View<'_, '_>) -> SliceClues {
         agent: named.or_else(listed),
         bolus_start_s: view.ascii(tags::CONTRAST_BOLUS_START_TIME).and_then(clock::time_s),
         kernel: view.text(tags::CONVOLUTION_KERNEL),
+        patient_id: view.text(tags::PATIENT_ID),
     }
 }

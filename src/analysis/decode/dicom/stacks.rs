@@ -11,7 +11,7 @@ const SAME_DIRECTION: f64 = 1e-4;
 /// Pixel spacings of one stack differ by at most this, in millimetres.
 const SAME_SPACING_MM: f64 = 1e-4;
 
-/// Splits a series by frame of reference, orientation and size. The order of `slices` has no
+/// Splits a series by patient, frame of reference, orientation and size. The order of `slices` has no
 /// influence.
 pub(super) fn by_geometry(mut slices: Vec<Slice>) -> Vec<Vec<Slice>> {
     slices.sort_by(compare);
@@ -33,6 +33,7 @@ fn same_geometry(a: &Slice, b: &Slice) -> bool {
     let near =
         |a: &[f64], b: &[f64], most: f64| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= most);
     a.frame_of_reference == b.frame_of_reference
+        && a.clues.patient_id == b.clues.patient_id
         && (a.rows, a.columns) == (b.rows, b.columns)
         && near(&a.orientation, &b.orientation, SAME_DIRECTION)
         && near(&a.pixel_spacing, &b.pixel_spacing, SAME_SPACING_MM)

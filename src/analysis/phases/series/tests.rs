@@ -2,12 +2,13 @@
 
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
+use ndarray::{Array3, s};
 
 use super::*;
 use crate::analysis::decode::Limits;
 use crate::analysis::decode::dicom::fixture::FileSpec;
 use crate::analysis::pmn::{HeatMap, Risk};
-use crate::analysis::volume::{Mask, VoxelBox};
+use crate::analysis::volume::{BACKGROUND, LIVER, Mask, VoxelBox};
 use crate::units::Bytes;
 
 const SLICES: usize = 24;
@@ -27,10 +28,12 @@ struct Header {
     description: &'static str,
     uid: &'static str,
     frame: &'static str,
+    patient: &'static str,
     slices: usize,
 }
 
-const HEADER: Header = Header { description: "", uid: "1.2.3", frame: "1.2.9", slices: SLICES };
+const HEADER: Header =
+    Header { description: "", uid: "1.2.3", frame: "1.2.9", patient: "7", slices: SLICES };
 
 /// Axial slices of a body with an aorta and a liver, 3 mm pixels, 5 mm apart.
 fn series(header: Header, [aorta, liver]: [i16; 2]) -> Vec<Vec<u8>> {
@@ -44,6 +47,8 @@ fn series(header: Header, [aorta, liver]: [i16; 2]) -> Vec<Vec<u8>> {
                 aorta
             } else if (y - 36.0).hypot(x - 30.0) <= 17.0 {
                 liver
+            } else if (y - 71.0).hypot(x - 50.0) <= 4.0 {
+                400
             } else {
                 45
             };
@@ -58,6 +63,7 @@ fn series(header: Header, [aorta, liver]: [i16; 2]) -> Vec<Vec<u8>> {
                 .text(tags::PIXEL_SPACING, VR::DS, "3\\3")
                 .text(tags::SERIES_DESCRIPTION, VR::LO, header.description)
                 .text(tags::SERIES_INSTANCE_UID, VR::UI, header.uid)
+                .text(tags::PATIENT_ID, VR::LO, header.patient)
                 .text(tags::FRAME_OF_REFERENCE_UID, VR::UI, header.frame)
                 .at([-150.0, -135.0, 5.0 * n as f64])
                 .file(&cells)
@@ -92,11 +98,14 @@ impl Networks for Localiser {
 
     fn segment(
         &self,
-        _: &HuVolume,
-        _: VoxelBox,
+        volume: &HuVolume,
+        VoxelBox { start: [_, top, left], end: [_, bottom, right] }: VoxelBox,
         _: &mut dyn FnMut(u8),
     ) -> Result<Mask, Self::Error> {
-        unreachable!("no series is segmented to be named")
+        let mut labels = Array3::from_elem(volume.geometry.shape, BACKGROUND);
+        let middle = s![.., top + 8..bottom - 8, left + 8..right - 8];
+        labels.slice_mut(middle).fill(LIVER);
+        Ok(Mask { labels })
     }
 
     fn classify(
@@ -154,7 +163,10 @@ fn series_that_nothing_names_are_looked_at() {
     assert_eq!(found.problems, []);
     let report = found.series.unwrap();
     let words: Vec<String> = report.series.iter().map(ToString::to_string).collect();
-    assert!(words.iter().any(|text| text.contains("arterial by its aorta of 300 HU")), "{words:?}");
+    assert!(
+        words.iter().any(|text| text.contains("arterial by its contrast; aorta 300 HU")),
+        "{words:?}"
+    );
     let alone = phases(&[unnamed("1.2.3", PORTAL)]);
     assert_eq!((aorta(&alone.arterial), aorta(&alone.portal)), (None, Some(150)));
     let seen = "1 portal venous".to_owned();
@@ -170,7 +182,7 @@ fn an_image_settles_what_attributes_dispute_but_never_overrules_them() {
     assert_eq!(aorta(&disputed(ARTERIAL).arterial), Some(300));
     let plain = disputed(PLAIN);
     assert_eq!(aorta(&plain.arterial), None);
-    let seen = "1 portal venous, 1 of no clear phase".to_owned();
+    let seen = "1 portal venous, 1 of no clear phase (no bright aorta, liver 55 HU)".to_owned();
     let expected = PhaseProblem::Unclear { image: ImageName::Arterial, count: 1, seen };
     assert_eq!(plain.problems, [expected]);
 }
@@ -238,4 +250,22 @@ fn phases_of_two_spaces_do_not_match() {
     let found = phases(&[series(moved, ARTERIAL), portal()]);
     assert_eq!(found.problems, [PhaseProblem::FramesOfReference]);
     assert!(found.arterial.is_some() && found.portal.is_some());
+}
+
+#[test]
+fn phases_of_two_patients_do_not_match() {
+    let other = Header { description: "arterial", patient: "8", ..HEADER };
+    let found = phases(&[series(other, ARTERIAL), portal()]);
+    assert_eq!(found.problems, [PhaseProblem::Patients]);
+    assert_eq!(found.subject, Subject::new("7"), "the portal venous phase names the patient");
+    let unnamed = Header { description: "arterial", patient: "", ..HEADER };
+    assert_eq!(phases(&[series(unnamed, ARTERIAL), portal()]).problems, []);
+    // One series UID for the slices of two people does not make them one volume.
+    let mixed: Vec<Vec<u8>> = series(HEADER, PORTAL)
+        .into_iter()
+        .zip(series(Header { patient: "8", ..HEADER }, PORTAL))
+        .enumerate()
+        .map(|(n, (seven, eight))| if n < 12 { seven } else { eight })
+        .collect();
+    assert!(read_with(&[mixed], &NamedSeries::default(), true).is_err());
 }

@@ -9,6 +9,7 @@ fn clues(description: &str) -> Clues {
         bolus_start_s: None,
         acquired_s: None,
         frame_of_reference: None,
+        patient_id: String::new(),
         sharp: false,
         axial: true,
         spacing_mm: 2.5,
