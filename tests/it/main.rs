@@ -20,11 +20,15 @@ mod chaos;
 
 mod check;
 
+mod clones;
+
 mod consumer;
 
 mod control;
 
 mod demo;
+
+mod dicom;
 
 mod real_ct;
 

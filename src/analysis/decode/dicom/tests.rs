@@ -456,7 +456,7 @@ fn unreadable_files_are_lost_and_named() {
         }
     };
     let file = &good[0];
-    assert!(matches!(lost(file[..400].to_vec()), DicomError::Truncated { .. }));
+    assert!(matches!(lost(file[..300].to_vec()), DicomError::Truncated { .. }));
     let data_set = file.windows(4).position(|four| four == [8, 0, 8, 0]).unwrap();
     assert_eq!(lost(file[data_set..].to_vec()), DicomError::NoFileMeta);
     let mut unknown = file.clone();
@@ -468,6 +468,29 @@ fn unreadable_files_are_lost_and_named() {
         only_volume(&good),
         only_volume(&good.iter().map(|f| f[132..].to_vec()).collect::<Vec<_>>())
     );
+}
+
+#[test]
+fn a_file_cut_within_its_pixels_is_known_to_be_of_its_series() {
+    let mut files = series(17, |_, spec| spec);
+    let whole = files[16].len();
+    files[16].truncate(whole - 100);
+    let DicomError::BrokenFiles { count: 1, of: 17, source } = refusal(&files) else { panic!() };
+    assert!(matches!(*source, DicomError::Truncated { what: "an element", .. }), "{source}");
+    // And one of another modality is left out, whole or not.
+    let mut files = series(16, |_, spec| spec);
+    let mr = FileSpec::axial(0.0).text(tags::SOP_CLASS_UID, VR::UI, "1.2.840.10008.5.1.4.1.1.4");
+    files.push(mr.file(&cells(0)));
+    files[16].truncate(whole - 100);
+    let left_out = Finding::LeftOut { kind: Kind::OtherModality, count: 1 };
+    assert_eq!(assembled(&files).findings, [left_out]);
+}
+
+#[test]
+fn the_padding_of_a_uid_is_no_part_of_it() {
+    let padded = |n: usize| if n % 2 == 0 { "1.2.3" } else { "1.2.3 " };
+    let files = series(16, |n, spec| spec.text(tags::SERIES_INSTANCE_UID, VR::UI, padded(n)));
+    assert_eq!(only_volume(&files), only_volume(&series(16, |_, spec| spec)));
 }
 
 #[test]

@@ -11,9 +11,6 @@ pub(super) enum Stuffing {
     Bit,
 }
 
-/// Zero bits that may be read past the end: less than two words of looking ahead.
-const MOST_BITS_PAST_END: u32 = 64;
-
 /// A reader of bits.
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
@@ -23,6 +20,7 @@ pub(super) struct Bits<'a> {
     word: u64,
     filled: u32,
     after_ff: bool,
+    /// Of the filled bits, how many lie past the end: they may be looked at and not be used.
     past_end: u32,
 }
 
@@ -44,10 +42,7 @@ impl<'a> Bits<'a> {
     pub(super) fn skip(&mut self, count: u32) -> Result<(), &'static str> {
         self.word <<= count;
         self.filled -= count;
-        if self.past_end > MOST_BITS_PAST_END + self.filled {
-            return Err("data that end early");
-        }
-        Ok(())
+        if self.past_end > self.filled { Err("data that end early") } else { Ok(()) }
     }
 
     /// The next `count` bits, 0..=32.
@@ -59,13 +54,13 @@ impl<'a> Bits<'a> {
 
     /// Passes the restart marker `RSTn` that lies at the end of an interval.
     pub(super) fn restart(&mut self, n: u8) -> Result<(), &'static str> {
-        let expected = [0xFF, 0xD0 + n % 8];
-        // The marker was not passed: filling stops before it.
+        // The marker was not passed: filling stops before it. Fill bytes may come first (T.81 B.1.1.2).
         let rest = self.bytes.get(self.at..).unwrap_or(&[]);
-        if !rest.starts_with(&expected) {
+        let filled = rest.iter().take_while(|byte| **byte == 0xFF).count();
+        if filled == 0 || rest.get(filled) != Some(&(0xD0 + n % 8)) {
             return Err("no restart marker where one belongs");
         }
-        *self = Self::new(&rest[2..], self.stuffing);
+        *self = Self::new(&rest[filled + 1..], self.stuffing);
         Ok(())
     }
 
@@ -120,10 +115,11 @@ mod tests {
     }
 
     #[test]
-    fn reading_on_and_on_past_the_end_fails() {
-        let mut bits = Bits::new(&[0xFF, 0xD9], Stuffing::Byte);
-        assert_eq!(bits.take(32), Ok(0));
-        assert!((0..4).any(|_| bits.take(32).is_err()));
+    fn bits_past_the_end_may_be_looked_at_and_not_be_used() {
+        let mut bits = Bits::new(&[0xA5, 0xFF, 0xD9], Stuffing::Byte);
+        assert_eq!((bits.peek(16), bits.take(7)), (0xA500, Ok(0x52)));
+        assert_eq!((bits.peek(2), bits.take(1)), (2, Ok(1)));
+        assert!(bits.take(1).is_err());
     }
 
     #[test]
@@ -133,5 +129,9 @@ mod tests {
         assert_eq!(bits.restart(1), Ok(()));
         assert_eq!(bits.take(4), Ok(5));
         assert!(bits.restart(2).is_err());
+        // Fill bytes before the marker.
+        let mut filled = Bits::new(&[0xA0, 0xFF, 0xFF, 0xFF, 0xD0, 0x50], Stuffing::Byte);
+        assert_eq!((filled.take(4), filled.restart(0)), (Ok(10), Ok(())));
+        assert_eq!(filled.take(4), Ok(5));
     }
 }

@@ -291,7 +291,10 @@ mod tests {
         let result = |bytes: &[u8], size| decode(bytes, size, &mut vec![0; 13 * 17]);
         let other = Size { rows: 17, columns: 13 };
         assert_eq!(result(&good, other), Err("another size than Rows and Columns say"));
-        assert_eq!(result(&good[..good.len() / 2], size), Err("data that end early"));
+        // Without its last byte of data and without the end of the image.
+        for length in [good.len() / 2, good.len() - 3] {
+            assert_eq!(result(&good[..length], size), Err("data that end early"));
+        }
         assert_eq!(result(&good[1..], size), Err("a stream without a start"));
         let mut baseline = good.clone();
         baseline[3] = 0xC0;
