@@ -6,8 +6,9 @@ use flate2::Compression;
 use flate2::bufread::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
-/// Tag of ImagePositionPatient, little-endian and big-endian.
-const POSITION: [[u8; 4]; 2] = [[0x20, 0, 0x32, 0], [0, 0x20, 0, 0x32]];
+/// Tag of ImagePositionPatient in both byte orders.
+const LITTLE_ENDIAN: [u8; 4] = [0x20, 0, 0x32, 0];
+const BIG_ENDIAN: [u8; 4] = [0, 0x20, 0, 0x32];
 /// Millimetres from slice to slice.
 const SPACING_MM: f64 = 2.5;
 
@@ -37,7 +38,8 @@ fn moved(file: &[u8], place: usize) -> Vec<u8> {
 }
 
 fn overwrite_position(data: &mut [u8], place: usize) {
-    let at = data.windows(4).position(|tag| POSITION.iter().any(|known| known == tag)).unwrap();
+    let find = |tag: [u8; 4]| data.windows(4).position(|four| four == tag);
+    let at = find(LITTLE_ENDIAN).or_else(|| find(BIG_ENDIAN)).unwrap();
     // With a stated representation the length is a short word behind it, else a long one.
     let short = [data[at + 6], data[at + 7]];
     let length = match &data[at + 4..at + 6] {

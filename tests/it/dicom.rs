@@ -208,6 +208,31 @@ fn odd_files() -> Vec<(&'static str, Finding)> {
         ("693_J2KI.dcm", broken(DicomError::LossySyntax { name: "JPEG 2000" })),
         ("CT_small.dcm", one_slice()),
         ("ExplVR_BigEnd.dcm", left_out(Kind::OtherModality)),
+        ("ExplVR_BigEndNoMeta.dcm", lost(DicomError::NoFileMeta)),
+        ("ExplVR_LitEndNoMeta.dcm", lost(DicomError::NoFileMeta)),
+        ("J2K_pixelrep_mismatch.dcm", one_slice()),
+        ("JPEG2000-embedded-sequence-delimiter.dcm", left_out(Kind::SecondaryCapture)),
+        ("MR_small_RLE.dcm", left_out(Kind::OtherModality)),
+        ("MR_small_bigendian.dcm", left_out(Kind::OtherModality)),
+        ("MR_small_implicit.dcm", left_out(Kind::OtherModality)),
+        ("MR_small_jp2klossless.dcm", left_out(Kind::OtherModality)),
+        ("MR_small_jpeg_ls_lossless.dcm", left_out(Kind::OtherModality)),
+        ("MR_small_padded.dcm", left_out(Kind::OtherModality)),
+        ("MR_truncated.dcm", left_out(Kind::OtherModality)),
+        ("UN_sequence.dcm", left_out(Kind::Other)),
+        ("badVR.dcm", left_out(Kind::Radiotherapy)),
+        ("empty_charset_LEI.dcm", left_out(Kind::Other)),
+        ("image_dfl.dcm", left_out(Kind::SecondaryCapture)),
+        ("liver_1frame.dcm", left_out(Kind::Segmentation)),
+        ("meta_missing_tsyntax.dcm", lost(DicomError::NoTransferSyntax)),
+        ("nested_priv_SQ.dcm", left_out(Kind::Other)),
+        // The data set begins one byte late.
+        ("no_meta.dcm", left_out(Kind::NotDicom)),
+        ("no_meta_group_length.dcm", left_out(Kind::Other)),
+        ("priv_SQ.dcm", left_out(Kind::Other)),
+        ("reportsi.dcm", left_out(Kind::StructuredReport)),
+        ("rtplan_truncated.dcm", left_out(Kind::Radiotherapy)),
+        ("test-SR.dcm", left_out(Kind::StructuredReport)),
     ]
 }
 
@@ -247,5 +272,20 @@ fn directories_and_their_trees_end_by_name() {
     let folder = unpacked(&archive);
     let Assembled { volumes, findings } = assembled(&contents(folder.path()));
     assert!(volumes.is_empty());
-    assert_eq!(findings, []);
+    let few = |found: usize| Finding::Refused {
+        slices: found,
+        error: DicomError::TooFew { what: "slices", found, least: 16 },
+    };
+    let source = Box::new(DicomError::Missing { attribute: "Rows" });
+    let without_pixels = DicomError::BrokenFiles { count: 50, of: 50, source };
+    let expected = [
+        Finding::LeftOut { kind: Kind::Directory, count: 8 },
+        Finding::LeftOut { kind: Kind::Localiser, count: 2 },
+        Finding::LeftOut { kind: Kind::NotDicom, count: 2 },
+        Finding::LeftOut { kind: Kind::OtherModality, count: 20 },
+        few(4),
+        few(5),
+        Finding::Refused { slices: 50, error: without_pixels },
+    ];
+    assert_eq!(findings, expected);
 }

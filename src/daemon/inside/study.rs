@@ -7,14 +7,16 @@ use std::time::Instant;
 use super::Bounds;
 use super::contents::Contents;
 use super::failure::Failure;
-use super::order::{ARTERIAL, CLINICAL, PORTAL, WorkOrder};
+use super::order::{self, ARTERIAL, CLINICAL, DICOM_FOLDER, PORTAL, WorkOrder};
 use super::outlet::{Outlet, Watch};
 use super::packages::Loaded;
 use super::page::{self, PageFacts, Scan};
 use crate::analysis::decode::Limits;
+use crate::analysis::decode::dicom::SeriesName;
 use crate::analysis::engine::network::EngineInfo;
 use crate::analysis::findings::{Findings, Images, Reason, Stage, StageTiming};
 use crate::analysis::models::{Packages, Patient};
+use crate::analysis::phases::NamedSeries;
 use crate::analysis::volume::restore::to_nifti_gz;
 use crate::analysis::{ANALYSIS_VERSION, Analysis, Observer, Settings, StudyInput, analyse};
 use crate::clinical::ClinicalData;
@@ -24,6 +26,9 @@ use crate::render::{self, OverviewLabels};
 use crate::seal::wire::result::intended_use;
 use crate::seal::wire::{Engine, IntendedUse, ModelUse, Precision, Status, Text};
 use crate::units::{Bytes, Millis};
+
+/// Notes on the DICOM files that the page has room for.
+const MOST_SERIES_NOTES: usize = 24;
 
 /// Analyses the study and sends everything about it, the draft last.
 pub(super) fn run<W: Write>(
@@ -36,7 +41,7 @@ pub(super) fn run<W: Write>(
     let Loaded { models, networks, nomograms } = loaded;
     let (data, unusable) = clinical_data(contents.take(CLINICAL).as_deref());
     let patient = Patient { data, unusable, nomograms };
-    let study = StudyInput { arterial: contents.take(ARTERIAL), portal: contents.take(PORTAL) };
+    let study = study_input(order, &mut contents);
     drop(contents);
     let mut watch = Watch::new(outlet, started);
     let settings = Settings { limits: limits(order), threads: bounds.threads };
@@ -56,6 +61,28 @@ pub(super) fn run<W: Write>(
     watch.outlet().artefact(Artefact::Report, report.as_bytes())?;
     watch.stage(Stage::Render, 100);
     Ok(watch.outlet().draft(&encoded)?)
+}
+
+/// The images: DICOM files, or else one NIfTI file per phase.
+fn study_input(order: &WorkOrder, contents: &mut Contents) -> StudyInput {
+    let files: Vec<Vec<u8>> = contents.take_below(DICOM_FOLDER).into_values().collect();
+    if files.is_empty() {
+        return StudyInput::Nifti {
+            arterial: contents.take(ARTERIAL),
+            portal: contents.take(PORTAL),
+        };
+    }
+    let named = |name: &Option<order::SeriesName>| {
+        name.clone().map(|name| match name {
+            order::SeriesName::File(at) => SeriesName::File(at),
+            order::SeriesName::Uid(uid) => SeriesName::Uid(uid),
+        })
+    };
+    let named = NamedSeries {
+        arterial: named(&order.arterial_series),
+        portal: named(&order.portal_series),
+    };
+    StudyInput::Dicom { files, named }
 }
 
 /// A file that cannot be used is told, and nothing of it is used; no file is no data.
@@ -112,9 +139,19 @@ fn status(findings: &Findings) -> Status {
 fn notes(findings: &Findings) -> Vec<String> {
     let file = findings.reasons.iter().filter_map(|reason| match reason {
         Reason::ClinicalFile(problem) => Some(problem.clone()),
-        Reason::Image(_) | Reason::Gate(_) | Reason::Clinical(_) => None,
+        Reason::Image(_)
+        | Reason::Series(_)
+        | Reason::Phases(_)
+        | Reason::Gate(_)
+        | Reason::Clinical(_) => None,
     });
-    file.chain(findings.clinical.findings.iter().map(ToString::to_string)).collect()
+    let seen = findings.series.iter().flat_map(|report| {
+        let series = report.series.iter().map(ToString::to_string);
+        series.chain(report.findings.iter().map(ToString::to_string))
+    });
+    file.chain(seen.take(MOST_SERIES_NOTES))
+        .chain(findings.clinical.findings.iter().map(ToString::to_string))
+        .collect()
 }
 
 fn slices(findings: &Findings) -> Vec<usize> {

@@ -27,6 +27,11 @@ impl Key {
         let length = uid.len() - uid.iter().rev().take_while(padding).count();
         Self(uid[..length].to_vec())
     }
+
+    /// True when this is the UID.
+    pub(super) fn is(&self, uid: &str) -> bool {
+        self.0 == uid.as_bytes()
+    }
 }
 
 /// One slice: a file of the classic CT object, or a frame of an enhanced one.
@@ -74,6 +79,8 @@ pub(super) struct Pixels {
 pub(super) struct Acquisition {
     /// AcquisitionNumber, or the frame's.
     pub(super) number: Option<f64>,
+    /// ImagesInAcquisition of an original image; a derived one may have it from its source.
+    pub(super) images: Option<usize>,
     /// TemporalPositionIdentifier or index.
     pub(super) temporal_position: Option<f64>,
     /// Milliseconds after the trigger.
@@ -122,6 +129,9 @@ pub(super) fn read(file: usize, bytes: &[u8], limits: &Limits) -> FileContent {
         && view.bytes(tags::SOP_CLASS_UID).is_none()
     {
         return FileContent::Lost(error.clone());
+    }
+    if data.is_directory {
+        return FileContent::LeftOut(Kind::Directory);
     }
     if let Some(kind) = other_than_ct(&view) {
         return FileContent::LeftOut(kind);
@@ -326,6 +336,10 @@ fn acquisition(view: &View<'_, '_>) -> Acquisition {
     let whole_time = view.ascii(tags::ACQUISITION_DATE_TIME).and_then(clock::date_time_s);
     let moment = |date, time| clock::moment_s(view.ascii(date), view.ascii(time));
     Acquisition {
+        images: view
+            .decimal(tags::IMAGES_IN_ACQUISITION)
+            .filter(|_| view.ascii(tags::IMAGE_TYPE).is_some_and(|t| t.starts_with("ORIGINAL")))
+            .map(|count| count as usize),
         number: either(tags::FRAME_ACQUISITION_NUMBER, tags::ACQUISITION_NUMBER),
         temporal_position: either(
             tags::TEMPORAL_POSITION_INDEX,
