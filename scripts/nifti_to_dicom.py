@@ -133,8 +133,9 @@ def convert(arguments):
         dataset.InstanceNumber = number + 1
         dataset.ImagePositionPatient = decimals(at[n])
         with_pixels(dataset, stored[:, :, n].T, SYNTAXES[arguments.syntax])
-        # Names without a suffix and without the order of the slices, as archives write them.
-        dataset.save_as(arguments.folder / f"I{number:05d}", enforce_file_format=True)
+        # Names without a suffix, as archives write them.
+        name = f"{arguments.prefix}{number:05d}"
+        dataset.save_as(arguments.folder / name, enforce_file_format=True)
     return len(order)
 
 
@@ -143,13 +144,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("image", type=Path, help=".nii or .nii.gz, three dimensions, HU")
     parser.add_argument("folder", type=Path, help="folder for the files")
+    parser.add_argument("--prefix", default="I", help="start of the files' names")
     parser.add_argument("--description", default="", help="SeriesDescription")
     parser.add_argument("--study", default="1", help="a word that names the study")
     parser.add_argument("--time", default="120000", help="AcquisitionTime")
     parser.add_argument("--agent", help="ContrastBolusAgent")
     parser.add_argument("--bolus-time", help="ContrastBolusStartTime")
     parser.add_argument("--syntax", choices=SYNTAXES, default="explicit", help="transfer syntax")
-    parser.add_argument("--order", choices=("ascending", "descending", "shuffled"), default="ascending")
+    orders = ("ascending", "descending", "shuffled")
+    parser.add_argument("--order", choices=orders, default="ascending", help="order of the files")
     parser.add_argument("--missing", type=int, metavar="N", help="leave slice N out, from 0")
     parser.add_argument("--twice", type=int, metavar="N", help="write slice N twice")
     parser.add_argument("--tilt", type=float, default=0.0, metavar="DEGREES", help="gantry tilt")

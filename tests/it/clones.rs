@@ -24,26 +24,27 @@ fn moved(file: &[u8], place: usize) -> Vec<u8> {
     let meta = 144 + u32::from_le_bytes(file[140..144].try_into().unwrap()) as usize;
     let (meta, data) = file.split_at(meta);
     let mut changed = meta.to_vec();
-    if !meta.windows(22).any(|uid| uid == b"1.2.840.10008.1.2.1.99") {
+    let has = |uid: &[u8]| meta.windows(uid.len()).any(|part| part == uid);
+    let tag = if has(b"1.2.840.10008.1.2.2") { BIG_ENDIAN } else { LITTLE_ENDIAN };
+    if !has(b"1.2.840.10008.1.2.1.99") {
         changed.extend(data);
-        overwrite_position(&mut changed[meta.len()..], place);
+        overwrite_position(&mut changed[meta.len()..], tag, place);
         return changed;
     }
     let mut inflated = Vec::new();
     copy(&mut DeflateDecoder::new(data), &mut inflated).unwrap();
-    overwrite_position(&mut inflated, place);
+    overwrite_position(&mut inflated, tag, place);
     let mut encoder = DeflateEncoder::new(changed, Compression::fast());
     copy(&mut &inflated[..], &mut encoder).unwrap();
     encoder.finish().unwrap()
 }
 
-fn overwrite_position(data: &mut [u8], place: usize) {
-    let find = |tag: [u8; 4]| data.windows(4).position(|four| four == tag);
-    let at = find(LITTLE_ENDIAN).or_else(|| find(BIG_ENDIAN)).unwrap();
+fn overwrite_position(data: &mut [u8], tag: [u8; 4], place: usize) {
+    let at = data.windows(4).position(|four| four == tag).unwrap();
     // With a stated representation the length is a short word behind it, else a long one.
     let short = [data[at + 6], data[at + 7]];
     let length = match &data[at + 4..at + 6] {
-        b"DS" if data[at] == 0 => u16::from_be_bytes(short),
+        b"DS" if tag == BIG_ENDIAN => u16::from_be_bytes(short),
         b"DS" => u16::from_le_bytes(short),
         length => u16::from_le_bytes([length[0], length[1]]),
     };

@@ -27,8 +27,9 @@ mod consumer;
 mod control;
 
 mod demo;
-
 mod dicom;
+
+mod dicom_study;
 
 mod real_ct;
 
