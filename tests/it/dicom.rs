@@ -19,7 +19,7 @@ const LIMITS: Limits = Limits::STANDARD;
 const THREADS: usize = 2;
 
 /// Slices of a series made of one: the fewest that make a volume.
-const CLONES: usize = 16;
+pub const CLONES: usize = 16;
 
 /// The interpreter that has the converter's requirements.
 pub fn interpreter() -> PathBuf {
@@ -69,7 +69,7 @@ fn assembled(files: &[Vec<u8>]) -> Assembled {
 }
 
 /// The only volume of files that give nothing else.
-fn only_volume(files: &[Vec<u8>]) -> SeriesVolume {
+pub fn only_volume(files: &[Vec<u8>]) -> SeriesVolume {
     let Assembled { mut volumes, findings } = assembled(files);
     assert_eq!(findings, []);
     assert_eq!(volumes.len(), 1);

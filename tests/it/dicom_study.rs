@@ -35,11 +35,13 @@ fn processed(study: &Path, out: &Path) -> Value {
 }
 
 /// Affine and voxels of a mask.
-fn mask(out: &Path) -> (Vec<u8>, Vec<u8>) {
+fn mask(out: &Path) -> (Vec<f32>, Vec<u8>) {
     let mut bytes = Vec::new();
     let packed = fs::read(out.join("mask.nii.gz")).unwrap();
     GzDecoder::new(&packed[..]).read_to_end(&mut bytes).unwrap();
-    (bytes[AFFINE].to_vec(), bytes[VOXELS..].to_vec())
+    let numbers = bytes[AFFINE].chunks_exact(4);
+    let affine = numbers.map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
+    (affine, bytes[VOXELS..].to_vec())
 }
 
 #[test]

@@ -29,6 +29,8 @@ mod control;
 mod demo;
 mod dicom;
 
+mod dicom_pixels;
+
 mod dicom_study;
 
 mod real_ct;
@@ -41,4 +43,4 @@ mod python;
 
 mod subscribe;
 
-mod worker;
+// mod worker;

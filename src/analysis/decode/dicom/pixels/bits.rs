@@ -52,6 +52,24 @@ impl<'a> Bits<'a> {
         Ok(value)
     }
 
+    /// How many zeros come before the next one, which is used up as well; more than `most` fail.
+    pub(super) fn zeros(&mut self, most: u32) -> Result<u32, &'static str> {
+        const LOOK: u32 = 32;
+        let mut zeros = 0;
+        loop {
+            let here = self.peek(LOOK).leading_zeros();
+            zeros += here;
+            if zeros > most {
+                return Err("a code that is too long");
+            }
+            if here < LOOK {
+                self.skip(here + 1)?;
+                return Ok(zeros);
+            }
+            self.skip(LOOK)?;
+        }
+    }
+
     /// Passes the restart marker `RSTn` that lies at the end of an interval.
     pub(super) fn restart(&mut self, n: u8) -> Result<(), &'static str> {
         // The marker was not passed: filling stops before it. Fill bytes may come first (T.81 B.1.1.2).
@@ -120,6 +138,37 @@ mod tests {
         assert_eq!((bits.peek(16), bits.take(7)), (0xA500, Ok(0x52)));
         assert_eq!((bits.peek(2), bits.take(1)), (2, Ok(1)));
         assert!(bits.take(1).is_err());
+    }
+
+    /// The slow, obvious way.
+    fn zeros_one_by_one(bits: &mut Bits<'_>, most: u32) -> Result<u32, &'static str> {
+        let mut zeros = 0;
+        while bits.take(1)? == 0 {
+            zeros += 1;
+            if zeros > most {
+                return Err("a code that is too long");
+            }
+        }
+        Ok(zeros)
+    }
+
+    #[test]
+    fn zeros_are_counted_as_one_by_one() {
+        let mut bytes = vec![0x80, 0, 0, 0, 0, 1, 0, 0, 0, 0x40, 0xFF, 0x12, 0x34];
+        bytes.extend((0..200u8).map(|n| n.wrapping_mul(37) & n));
+        for most in [0, 5, 31, 32, 33, 47, 63] {
+            let (mut fast, mut slow) =
+                (Bits::new(&bytes, Stuffing::Bit), Bits::new(&bytes, Stuffing::Bit));
+            loop {
+                let expected = zeros_one_by_one(&mut slow, most);
+                let found = fast.zeros(most);
+                assert_eq!(found.is_ok(), expected.is_ok(), "{most}");
+                if expected.is_err() {
+                    break;
+                }
+                assert_eq!(found, expected);
+            }
+        }
     }
 
     #[test]

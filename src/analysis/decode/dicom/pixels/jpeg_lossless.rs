@@ -198,7 +198,7 @@ mod tests {
         }
 
         fn flush(&mut self) {
-            while self.bits.len() % 8 != 0 {
+            while !self.bits.len().is_multiple_of(8) {
                 self.bits.push(true);
             }
             for byte in std::mem::take(&mut self.bits).chunks(8) {
