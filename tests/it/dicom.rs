@@ -177,7 +177,7 @@ fn three_slices_are_too_few_and_their_labels_are_no_slices() {
     let error = DicomError::TooFew { what: "slices", found: 3, least: 16 };
     let refused = Finding::Refused { slices: 3, error };
     assert!(alone.volumes.is_empty());
-    assert_eq!(alone.findings, [refused.clone()]);
+    assert_eq!(alone.findings, std::slice::from_ref(&refused));
     for labels in ["liver.dcm", "partial_overlaps.dcm"] {
         files.push(fs::read(folder.join(labels)).unwrap());
     }

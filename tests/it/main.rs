@@ -43,4 +43,4 @@ mod python;
 
 mod subscribe;
 
-// mod worker;
+mod worker;

@@ -294,7 +294,8 @@ fn native_places(
     }
     let start = |frame: usize| range.start + frame * frame_bytes;
     // One range per frame, because a frame of a compressed image may lie in several.
-    Ok((0..frames).map(|frame| vec![start(frame)..start(frame + 1)]).collect())
+    let places = (0..frames).map(|frame| start(frame)..start(frame + 1));
+    Ok(places.map(|place| std::iter::once(place).collect()).collect())
 }
 
 /// A single frame has all fragments; several have one each, or begin where the offset table says.

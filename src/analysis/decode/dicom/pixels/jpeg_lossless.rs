@@ -25,7 +25,8 @@ pub(super) fn decode(bytes: &[u8], size: Size, cells: &mut [u16]) -> Result<(), 
     let mut first_row = 0;
     for row in 0..size.rows {
         let done = row * size.columns;
-        if parameters.restart_interval > 0 && row > 0 && done % parameters.restart_interval == 0 {
+        let interval = parameters.restart_interval;
+        if interval > 0 && row > 0 && done.is_multiple_of(interval) {
             bits.restart(restarts)?;
             restarts = restarts.wrapping_add(1);
             first_row = row;
