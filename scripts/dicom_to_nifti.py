@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Convert a folder of one CT series in DICOM to one NIfTI-1 file.
 
-Until the daemon reads DICOM itself, this makes a study folder of a scanner's export:
+It shares no code with the program, whose DICOM reader is tested against it:
 
     scripts/dicom_to_nifti.py SERIES_FOLDER STUDY_FOLDER/portal.nii.gz
 
-Slices are sorted by their position along the normal of ImageOrientationPatient, never by
+Values are whole HU, not clipped; padding is air. Slices are sorted by their position along the normal of ImageOrientationPatient, never by
 InstanceNumber or SliceThickness; unequal spacing, missing or duplicate positions are refused.
 Needs pydicom, numpy and nibabel (scripts/requirements-convert.txt). Exit codes: 0 converted,
 3 the series is refused (the reason is on stderr), 66 the folder has no CT.
@@ -20,6 +20,8 @@ import numpy
 import pydicom
 
 SPACING_TOLERANCE_MM = 0.2
+AIR_HU = -1024
+INT16 = numpy.iinfo(numpy.int16)
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 
 
@@ -61,18 +63,18 @@ def sort_along_normal(slices):
 
 
 def equal_spacing(along):
-    """The distance between slices in millimetres; refuses gaps and duplicates."""
+    """The mean distance between slices in millimetres; refuses gaps and duplicates."""
     if len(along) < 2:
         raise SeriesRefused("one slice is no volume")
     steps = numpy.diff(along)
-    spacing = float(numpy.median(steps))
-    worst = int(numpy.argmax(numpy.abs(steps - spacing)))
-    if spacing <= 0 or abs(steps[worst] - spacing) > SPACING_TOLERANCE_MM:
+    usual = float(numpy.median(steps))
+    worst = int(numpy.argmax(numpy.abs(steps - usual)))
+    if usual <= 0 or abs(steps[worst] - usual) > SPACING_TOLERANCE_MM:
         raise SeriesRefused(
             f"slices are not equally spaced: {steps[worst]:.2f} mm after slice {worst}, "
-            f"{spacing:.2f} mm elsewhere"
+            f"{usual:.2f} mm elsewhere"
         )
-    return spacing
+    return float(along[-1] - along[0]) / len(steps)
 
 
 def affine_of(slices, spacing):
@@ -93,8 +95,10 @@ def hounsfield(dataset):
     values = stored * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))
     padding = dataset.get("PixelPaddingValue")
     if padding is not None:
-        values[stored == int(padding)] = -1024
-    return numpy.clip(numpy.rint(values), -1024, 3071).astype(numpy.int16)
+        values[stored == int(padding)] = AIR_HU
+    # Halves away from zero.
+    whole = numpy.trunc(values + numpy.copysign(0.5, values))
+    return numpy.clip(whole, INT16.min, INT16.max).astype(numpy.int16)
 
 
 def convert(folder, output):

@@ -84,6 +84,11 @@ fn t11_bombs_are_refused_in_bounds() {
 }
 
 #[test]
+fn t12_mutants_of_dicom_series_end_with_a_result() {
+    short_form("T12");
+}
+
+#[test]
 fn t13_silent_corruption_gets_no_score() {
     short_form("T13");
 }

@@ -20,11 +20,18 @@ mod chaos;
 
 mod check;
 
+mod clones;
+
 mod consumer;
 
 mod control;
 
 mod demo;
+mod dicom;
+
+mod dicom_pixels;
+
+mod dicom_study;
 
 mod real_ct;
 

@@ -10,15 +10,22 @@ use crate::edge::{Edge, Files, codes, view};
 /// Folder with the real CT, unless `HCC_EDGE_DATA` names another.
 const DATA: &str = "../shared/data";
 
-#[test]
-fn real_ct_of_one_phase_abstains_with_mask_and_pictures() {
+/// A file or folder of the real data; where it is not, that is said.
+pub fn data(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("HCC_EDGE_DATA")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(DATA), PathBuf::from);
-    let file = folder.join("ct-totalsegmentator/example_ct.nii.gz");
-    let Ok(portal) = fs::read(&file) else {
-        println!("NOT TESTED: there is no real CT at {}", file.display());
-        return;
-    };
+    let path = folder.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    println!("NOT TESTED: there is nothing at {}", path.display());
+    None
+}
+
+#[test]
+fn real_ct_of_one_phase_abstains_with_mask_and_pictures() {
+    let Some(file) = data("ct-totalsegmentator/example_ct.nii.gz") else { return };
+    let portal = fs::read(file).unwrap();
     let broker = Mosquitto::start();
     let mut edge = Edge::new(broker.port(), "");
     edge.start();

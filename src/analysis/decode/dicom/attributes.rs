@@ -119,10 +119,15 @@ pub(super) struct Header<'a> {
     order: Option<Order>,
 }
 
-/// Reads a data set up to its pixels.
-pub(super) fn read(bytes: &[u8], order: Order) -> Result<Header<'_>, DicomError> {
+/// Reads a data set up to its pixels, or up to what is wrong with it: what comes before tells what
+/// the file belongs to.
+pub(super) fn read(bytes: &[u8], order: Order) -> (Header<'_>, Result<(), DicomError>) {
     let mut header = Header { order: Some(order), ..Header::default() };
-    let mut elements = Elements::new(bytes, order);
+    let complete = fill(&mut header, Elements::new(bytes, order));
+    (header, complete)
+}
+
+fn fill<'a>(header: &mut Header<'a>, mut elements: Elements<'a>) -> Result<(), DicomError> {
     while let Some(element) = elements.next()? {
         match element.tag {
             tags::PIXEL_DATA if element.undefined_length => {
@@ -149,7 +154,7 @@ pub(super) fn read(bytes: &[u8], order: Order) -> Result<Header<'_>, DicomError>
             }
         }
     }
-    Ok(header)
+    Ok(())
 }
 
 fn frames(mut items: Items<'_>) -> Result<Vec<Attributes<'_>>, DicomError> {
@@ -325,5 +330,23 @@ mod tests {
         for text in ["", "inf", "NaN", "1,5", "0x10", "1e999", "1 2", "-", "1A"] {
             assert_eq!(decimal(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn functional_groups_of_unknown_representation_are_read() {
+        let implicit = |tag: Tag, value: &[u8]| {
+            let head = [tag.0.to_le_bytes(), tag.1.to_le_bytes()].concat();
+            [&head[..], &(value.len() as u32).to_le_bytes(), value].concat()
+        };
+        let item = |inside: Vec<u8>| implicit(Tag(0xFFFE, 0xE000), &inside);
+        let spacing = item(implicit(tags::PIXEL_SPACING, b"0.7\\0.8 "));
+        let groups = item(implicit(tags::PIXEL_MEASURES_SEQUENCE, &spacing));
+        let mut file = implicit(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, &groups);
+        // As an archive writes it that does not know the attribute: defined length, no inner VR.
+        file.splice(4..4, *b"UN\0\0");
+        let (header, complete) = read(&file, Order::ExplicitLittle);
+        assert_eq!(complete, Ok(()));
+        let spacing = header.frame(0).needed_decimals(tags::PIXEL_SPACING, "PixelSpacing");
+        assert_eq!(spacing, Ok([0.7, 0.8]));
     }
 }

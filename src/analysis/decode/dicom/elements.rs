@@ -103,8 +103,8 @@ impl<'a> Elements<'a> {
         let at = self.at + length;
         let claimed = header.length().0;
         let undefined_length = claimed == UNDEFINED;
-        // PS3.5 6.2.2: an unknown value of undefined length is encoded as implicit little-endian.
-        let unknown = undefined_length && header.vr() == VR::UN;
+        // PS3.5 6.2.2: items in a value of unknown representation are implicit little-endian.
+        let unknown = header.vr() == VR::UN;
         let inside = if unknown { Order::ImplicitLittle } else { self.order };
         let (end, next) = if undefined_length {
             let items = Items { bytes: self.bytes, at, order: inside, depth: self.depth + 1 };

@@ -18,7 +18,12 @@ pub(super) struct DataSet<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
     /// How they are encoded.
     pub(super) syntax: &'static TransferSyntax,
+    /// True for a DICOMDIR, whose class stands in the file meta information alone.
+    pub(super) is_directory: bool,
 }
+
+/// Media Storage Directory Storage.
+const DIRECTORY: &str = "1.2.840.10008.1.3.10";
 
 /// Opens a file. The standard's preamble may be missing where file meta information is there; a file
 /// without file meta information is refused, because its encoding would be a guess.
@@ -34,12 +39,12 @@ pub(super) fn open<'a>(file: &'a [u8], limits: &Limits) -> Result<DataSet<'a>, D
         Start::DataSet => return Err(DicomError::NoFileMeta),
         Start::Unknown => return Err(DicomError::NotDicom),
     };
-    let (uid, length) = read_meta(meta)?;
-    let uid = uid.ok_or(DicomError::NoTransferSyntax)?;
+    let (Meta { class, syntax }, length) = read_meta(meta)?;
+    let uid = syntax.ok_or(DicomError::NoTransferSyntax)?;
     let syntax = syntax::find(uid).ok_or(DicomError::SyntaxNotRead { name: syntax::UNKNOWN })?;
     let data = &meta[length..];
     let bytes = if syntax.deflated { inflate(data, limit)?.into() } else { data.into() };
-    Ok(DataSet { bytes, syntax })
+    Ok(DataSet { bytes, syntax, is_directory: class == Some(DIRECTORY) })
 }
 
 /// The preamble and its four letters (PS3.10 7.1).
@@ -75,20 +80,30 @@ pub fn is_dicom(head: &[u8]) -> bool {
     !matches!(Start::of(head), Start::Unknown)
 }
 
-/// The transfer syntax in the file meta information (group 2, always explicit little-endian), and the
-/// length of the group. Its stated length is not relied on: it is often missing or wrong.
-fn read_meta(meta: &[u8]) -> Result<(Option<&str>, usize), DicomError> {
-    let mut elements = Elements::new(meta, Order::ExplicitLittle);
-    let (mut uid, mut length) = (None, 0);
-    while meta.get(length..length + 2) == Some(&[2, 0]) {
+/// What of the file meta information is used.
+#[derive(Default)]
+struct Meta<'a> {
+    class: Option<&'a str>,
+    syntax: Option<&'a str>,
+}
+
+/// The file meta information (group 2, always explicit little-endian), and the length of the group.
+/// Its stated length is not relied on: it is often missing or wrong.
+fn read_meta(bytes: &[u8]) -> Result<(Meta<'_>, usize), DicomError> {
+    let mut elements = Elements::new(bytes, Order::ExplicitLittle);
+    let (mut meta, mut length) = (Meta::default(), 0);
+    while bytes.get(length..length + 2) == Some(&[2, 0]) {
         let Some(element) = elements.next()? else { break };
-        if element.tag == tags::TRANSFER_SYNTAX_UID {
-            let text = std::str::from_utf8(element.value).unwrap_or("");
-            uid = Some(text.trim_matches(['\0', ' '])).filter(|text| !text.is_empty());
+        let text = std::str::from_utf8(element.value).unwrap_or("").trim_matches(['\0', ' ']);
+        let uid = Some(text).filter(|text| !text.is_empty());
+        match element.tag {
+            tags::MEDIA_STORAGE_SOP_CLASS_UID => meta.class = uid,
+            tags::TRANSFER_SYNTAX_UID => meta.syntax = uid,
+            _ => {}
         }
         length = element.at + element.value.len();
     }
-    Ok((uid, length))
+    Ok((meta, length))
 }
 
 /// Unpacks at most `limit` bytes.

@@ -3,7 +3,7 @@
 
 use super::error::DicomError;
 use super::slice::Slice;
-use crate::analysis::decode::limits::LEAST_VOXELS_ALONG_AXIS;
+use crate::analysis::decode::limits::{LEAST_VOXELS_ALONG_AXIS, MOST_VOXELS_ALONG_AXIS};
 use crate::analysis::volume::geometry::{Affine, Geometry};
 
 /// Distances of neighbouring slices may differ by so much, and a slice may lie so far beside its
@@ -33,6 +33,10 @@ pub(super) fn build(slices: &[Slice]) -> Result<Geometry, DicomError> {
     let (found, least) = (slices.len(), LEAST_VOXELS_ALONG_AXIS);
     if found < least {
         return Err(DicomError::TooFew { what: "slices", found, least });
+    }
+    if found > MOST_VOXELS_ALONG_AXIS {
+        let (found, limit) = (found as u64, MOST_VOXELS_ALONG_AXIS as u64);
+        return Err(DicomError::TooLarge { quantity: "slices", found, limit });
     }
     let first = &slices[0];
     let normal = normal(first);

@@ -87,14 +87,13 @@ const CLASSES: [(&str, Kind); 18] = [
 const CT: [&str; 3] = ["2", "2.1", "2.2"];
 
 const STORAGE: &str = "1.2.840.10008.5.1.4.1.1.";
-const DIRECTORY: &str = "1.2.840.10008.1.3.10";
 
 /// What the object is; `None` for a CT slice to measure on.
 pub(super) fn other_than_ct(view: &View<'_, '_>) -> Option<Kind> {
     let class = view.ascii(tags::SOP_CLASS_UID).unwrap_or("");
     let Some(class) = class.strip_prefix(STORAGE) else {
         // Without a class the modality is all there is; a CT without a class is no standard object.
-        return Some(if class == DIRECTORY { Kind::Directory } else { Kind::Other });
+        return Some(Kind::Other);
     };
     if !CT.contains(&class) {
         let under = |known: &str| {

@@ -1,8 +1,10 @@
 //! A folder's files → its series, each a checked grid of slices, and what was left out.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 
 use super::error::DicomError;
 use super::file;
@@ -248,9 +250,9 @@ impl Survey {
             self.findings.push(Finding::Refused { slices: of, error });
             return;
         }
+        let mut pixels = StoredPixels { files, limits, opened: None, known: BTreeMap::new() };
         for stack in stacks::by_geometry(group.slices) {
-            let same = |a: &Slice, b: &Slice| same_pixels(a, b, files, limits);
-            let (stack, count) = stacks::without_copies(stack, same);
+            let (stack, count) = stacks::without_copies(stack, |a, b| pixels.same(a, b));
             if count > 0 {
                 self.findings.push(Finding::Copies { count });
             }
@@ -286,15 +288,49 @@ fn finished(slices: &[Slice], acquisitions: &Acquisitions) -> Result<(), DicomEr
     Ok(())
 }
 
-/// True when both slices have the same stored bytes and are rescaled alike.
-fn same_pixels<B: AsRef<[u8]>>(a: &Slice, b: &Slice, files: &[B], limits: &Limits) -> bool {
-    let bytes = |slice: &Slice| -> Option<Vec<u8>> {
-        let data = file::open(files.get(slice.pixels.file)?.as_ref(), limits).ok()?;
-        let pieces = slice.pixels.pieces.iter().map(|piece| data.bytes.get(piece.clone()));
+/// The stored bytes of slices, to be compared. In a scan of many passes each slice meets all others
+/// of its place, so that bytes are compared only where their hashes are equal.
+struct StoredPixels<'a, B> {
+    files: &'a [B],
+    limits: &'a Limits,
+    /// The data set looked at last; the frames of one file share it.
+    opened: Option<(usize, Cow<'a, [u8]>)>,
+    /// Hashes by file and place in it.
+    known: BTreeMap<(usize, usize), u64>,
+}
+
+impl<B: AsRef<[u8]>> StoredPixels<'_, B> {
+    /// True when both slices have the same stored bytes and are rescaled alike.
+    fn same(&mut self, a: &Slice, b: &Slice) -> bool {
+        if a.stored != b.stored || a.pixels.codec != b.pixels.codec {
+            return false;
+        }
+        let alike = self.hash(a).is_some_and(|hash| Some(hash) == self.hash(b));
+        alike && self.bytes(a).is_some_and(|bytes| Some(bytes) == self.bytes(b))
+    }
+
+    fn hash(&mut self, slice: &Slice) -> Option<u64> {
+        let place = (slice.pixels.file, slice.pixels.pieces.first()?.start);
+        if let Some(known) = self.known.get(&place) {
+            return Some(*known);
+        }
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&self.bytes(slice)?);
+        let hash = hasher.finish();
+        self.known.insert(place, hash);
+        Some(hash)
+    }
+
+    fn bytes(&mut self, slice: &Slice) -> Option<Vec<u8>> {
+        let number = slice.pixels.file;
+        if self.opened.as_ref().is_none_or(|(opened, _)| *opened != number) {
+            let data = file::open(self.files.get(number)?.as_ref(), self.limits).ok()?;
+            self.opened = Some((number, data.bytes));
+        }
+        let (_, data) = self.opened.as_ref()?;
+        let pieces = slice.pixels.pieces.iter().map(|piece| data.get(piece.clone()));
         Some(pieces.collect::<Option<Vec<_>>>()?.concat())
-    };
-    let alike = a.stored == b.stored && a.pixels.codec == b.pixels.codec;
-    alike && bytes(a).is_some_and(|bytes_of_a| Some(bytes_of_a) == bytes(b))
+    }
 }
 
 /// The volumes of a folder.

@@ -21,9 +21,16 @@ use crate::analysis::volume::geometry::MOST_OFFSET_MM;
 pub(super) struct Key(Vec<u8>);
 
 impl Key {
-    /// True when this is the UID, its padding aside.
+    /// Writers pad UIDs differently; the padding is no part of them.
+    fn new(uid: &[u8]) -> Self {
+        let padding = |byte: &&u8| matches!(byte, 0 | b' ');
+        let length = uid.len() - uid.iter().rev().take_while(padding).count();
+        Self(uid[..length].to_vec())
+    }
+
+    /// True when this is the UID.
     pub(super) fn is(&self, uid: &str) -> bool {
-        self.0.trim_ascii().strip_suffix(b"\0").unwrap_or(self.0.trim_ascii()) == uid.as_bytes()
+        self.0 == uid.as_bytes()
     }
 }
 
@@ -118,18 +125,24 @@ pub(super) fn read(file: usize, bytes: &[u8], limits: &Limits) -> FileContent {
         Err(DicomError::NotDicom) => return FileContent::LeftOut(Kind::NotDicom),
         Err(error) => return FileContent::Lost(error),
     };
-    let header = match attributes::read(&data.bytes, data.syntax.order) {
-        Ok(header) => header,
-        Err(error) => return FileContent::Lost(error),
-    };
+    let (header, complete) = attributes::read(&data.bytes, data.syntax.order);
     let view = header.frame(0);
+    if let Err(error) = &complete
+        && view.bytes(tags::SOP_CLASS_UID).is_none()
+    {
+        return FileContent::Lost(error.clone());
+    }
+    if data.is_directory {
+        return FileContent::LeftOut(Kind::Directory);
+    }
     if let Some(kind) = other_than_ct(&view) {
         return FileContent::LeftOut(kind);
     }
-    let Some(series) = view.bytes(tags::SERIES_INSTANCE_UID).map(|uid| Key(uid.to_vec())) else {
-        return FileContent::Lost(DicomError::Missing { attribute: "SeriesInstanceUID" });
+    let Some(series) = view.bytes(tags::SERIES_INSTANCE_UID).map(Key::new) else {
+        let missing = DicomError::Missing { attribute: "SeriesInstanceUID" };
+        return FileContent::Lost(complete.err().unwrap_or(missing));
     };
-    match slices(file, &data, &header, &series) {
+    match complete.and_then(|()| slices(file, &data, &header, &series)) {
         Ok(slices) => FileContent::Slices(slices),
         Err(error) => FileContent::Broken(series, error),
     }
@@ -165,9 +178,7 @@ fn slices(
             view.needed_decimals(tags::IMAGE_ORIENTATION_PATIENT, "ImageOrientationPatient")?;
         slices.push(Slice {
             series: series.clone(),
-            frame_of_reference: view
-                .bytes(tags::FRAME_OF_REFERENCE_UID)
-                .map(|uid| Key(uid.to_vec())),
+            frame_of_reference: view.bytes(tags::FRAME_OF_REFERENCE_UID).map(Key::new),
             position: position(&view)?,
             orientation: unit_vectors([a, b, c], [d, e, f])?,
             pixel_spacing: view.needed_decimals(tags::PIXEL_SPACING, "PixelSpacing")?,
@@ -285,7 +296,8 @@ fn native_places(
     }
     let start = |frame: usize| range.start + frame * frame_bytes;
     // One range per frame, because a frame of a compressed image may lie in several.
-    Ok((0..frames).map(|frame| vec![start(frame)..start(frame + 1)]).collect())
+    let places = (0..frames).map(|frame| start(frame)..start(frame + 1));
+    Ok(places.map(|place| std::iter::once(place).collect()).collect())
 }
 
 /// A single frame has all fragments; several have one each, or begin where the offset table says.

@@ -476,6 +476,36 @@ fn an_enhanced_ct_equals_its_slices() {
 }
 
 #[test]
+fn more_slices_than_an_axis_may_have_are_refused() {
+    let frames = |count: usize| [enhanced(&(0..count).collect::<Vec<_>>(), |spec| spec)];
+    assert_eq!(only_volume(&frames(1024)).volume.geometry.shape[0], 1024);
+    let expected = DicomError::TooLarge { quantity: "slices", found: 1025, limit: 1024 };
+    assert_eq!(refusal(&frames(1025)), expected);
+}
+
+#[test]
+fn more_frames_than_one_file_may_have_are_refused() {
+    // All at sixteen places, so that frames and not slices are too many.
+    let frames = |count: usize| [enhanced(&(0..count).map(|n| n % 16).collect::<Vec<_>>(), |s| s)];
+    let Assembled { volumes, findings } = assembled(&frames(4096));
+    assert_eq!((volumes.len(), findings), (1, vec![Finding::Copies { count: 4096 - 16 }]));
+    let DicomError::BrokenFiles { source, .. } = refusal(&frames(4097)) else { panic!() };
+    let expected =
+        DicomError::TooLarge { quantity: "frames in one file", found: 4097, limit: 4096 };
+    assert_eq!(*source, expected);
+}
+
+#[test]
+fn positions_rounded_to_a_tenth_of_a_millimetre_make_a_grid() {
+    let files = series(33, |n, spec| {
+        let z = (0.625 * n as f64 * 10.0).round() / 10.0;
+        spec.at([-30.5, -20.25, z])
+    });
+    let [z, ..] = only_volume(&files).volume.geometry.spacing.zyx();
+    assert!((z - 0.625).abs() < 1e-6, "{z}");
+}
+
+#[test]
 fn unreadable_files_are_lost_and_named() {
     let good = series(16, |_, spec| spec);
     let lost = |file: Vec<u8>| {
@@ -489,7 +519,7 @@ fn unreadable_files_are_lost_and_named() {
         }
     };
     let file = &good[0];
-    assert!(matches!(lost(file[..400].to_vec()), DicomError::Truncated { .. }));
+    assert!(matches!(lost(file[..300].to_vec()), DicomError::Truncated { .. }));
     let data_set = file.windows(4).position(|four| four == [8, 0, 8, 0]).unwrap();
     assert_eq!(lost(file[data_set..].to_vec()), DicomError::NoFileMeta);
     let mut unknown = file.clone();
@@ -501,6 +531,29 @@ fn unreadable_files_are_lost_and_named() {
         only_volume(&good),
         only_volume(&good.iter().map(|f| f[132..].to_vec()).collect::<Vec<_>>())
     );
+}
+
+#[test]
+fn a_file_cut_within_its_pixels_is_known_to_be_of_its_series() {
+    let mut files = series(17, |_, spec| spec);
+    let whole = files[16].len();
+    files[16].truncate(whole - 100);
+    let DicomError::BrokenFiles { count: 1, of: 17, source } = refusal(&files) else { panic!() };
+    assert!(matches!(*source, DicomError::Truncated { what: "an element", .. }), "{source}");
+    // And one of another modality is left out, whole or not.
+    let mut files = series(16, |_, spec| spec);
+    let mr = FileSpec::axial(0.0).text(tags::SOP_CLASS_UID, VR::UI, "1.2.840.10008.5.1.4.1.1.4");
+    files.push(mr.file(&cells(0)));
+    files[16].truncate(whole - 100);
+    let left_out = Finding::LeftOut { kind: Kind::OtherModality, count: 1 };
+    assert_eq!(assembled(&files).findings, [left_out]);
+}
+
+#[test]
+fn the_padding_of_a_uid_is_no_part_of_it() {
+    let padded = |n: usize| if n.is_multiple_of(2) { "1.2.3" } else { "1.2.3 " };
+    let files = series(16, |n, spec| spec.text(tags::SERIES_INSTANCE_UID, VR::UI, padded(n)));
+    assert_eq!(only_volume(&files), only_volume(&series(16, |_, spec| spec)));
 }
 
 #[test]

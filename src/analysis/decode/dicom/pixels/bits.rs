@@ -11,9 +11,6 @@ pub(super) enum Stuffing {
     Bit,
 }
 
-/// Zero bits that may be read past the end: less than two words of looking ahead.
-const MOST_BITS_PAST_END: u32 = 64;
-
 /// A reader of bits.
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
@@ -23,6 +20,7 @@ pub(super) struct Bits<'a> {
     word: u64,
     filled: u32,
     after_ff: bool,
+    /// Of the filled bits, how many lie past the end: they may be looked at and not be used.
     past_end: u32,
 }
 
@@ -44,10 +42,7 @@ impl<'a> Bits<'a> {
     pub(super) fn skip(&mut self, count: u32) -> Result<(), &'static str> {
         self.word <<= count;
         self.filled -= count;
-        if self.past_end > MOST_BITS_PAST_END + self.filled {
-            return Err("data that end early");
-        }
-        Ok(())
+        if self.past_end > self.filled { Err("data that end early") } else { Ok(()) }
     }
 
     /// The next `count` bits, 0..=32.
@@ -57,15 +52,33 @@ impl<'a> Bits<'a> {
         Ok(value)
     }
 
+    /// How many zeros come before the next one, which is used up as well; more than `most` fail.
+    pub(super) fn zeros(&mut self, most: u32) -> Result<u32, &'static str> {
+        const LOOK: u32 = 32;
+        let mut zeros = 0;
+        loop {
+            let here = self.peek(LOOK).leading_zeros();
+            zeros += here;
+            if zeros > most {
+                return Err("a code that is too long");
+            }
+            if here < LOOK {
+                self.skip(here + 1)?;
+                return Ok(zeros);
+            }
+            self.skip(LOOK)?;
+        }
+    }
+
     /// Passes the restart marker `RSTn` that lies at the end of an interval.
     pub(super) fn restart(&mut self, n: u8) -> Result<(), &'static str> {
-        let expected = [0xFF, 0xD0 + n % 8];
-        // The marker was not passed: filling stops before it.
+        // The marker was not passed: filling stops before it. Fill bytes may come first (T.81 B.1.1.2).
         let rest = self.bytes.get(self.at..).unwrap_or(&[]);
-        if !rest.starts_with(&expected) {
+        let filled = rest.iter().take_while(|byte| **byte == 0xFF).count();
+        if filled == 0 || rest.get(filled) != Some(&(0xD0 + n % 8)) {
             return Err("no restart marker where one belongs");
         }
-        *self = Self::new(&rest[2..], self.stuffing);
+        *self = Self::new(&rest[filled + 1..], self.stuffing);
         Ok(())
     }
 
@@ -120,10 +133,42 @@ mod tests {
     }
 
     #[test]
-    fn reading_on_and_on_past_the_end_fails() {
-        let mut bits = Bits::new(&[0xFF, 0xD9], Stuffing::Byte);
-        assert_eq!(bits.take(32), Ok(0));
-        assert!((0..4).any(|_| bits.take(32).is_err()));
+    fn bits_past_the_end_may_be_looked_at_and_not_be_used() {
+        let mut bits = Bits::new(&[0xA5, 0xFF, 0xD9], Stuffing::Byte);
+        assert_eq!((bits.peek(16), bits.take(7)), (0xA500, Ok(0x52)));
+        assert_eq!((bits.peek(2), bits.take(1)), (2, Ok(1)));
+        assert!(bits.take(1).is_err());
+    }
+
+    /// The slow, obvious way.
+    fn zeros_one_by_one(bits: &mut Bits<'_>, most: u32) -> Result<u32, &'static str> {
+        let mut zeros = 0;
+        while bits.take(1)? == 0 {
+            zeros += 1;
+            if zeros > most {
+                return Err("a code that is too long");
+            }
+        }
+        Ok(zeros)
+    }
+
+    #[test]
+    fn zeros_are_counted_as_one_by_one() {
+        let mut bytes = vec![0x80, 0, 0, 0, 0, 1, 0, 0, 0, 0x40, 0xFF, 0x12, 0x34];
+        bytes.extend((0..200u8).map(|n| n.wrapping_mul(37) & n));
+        for most in [0, 5, 31, 32, 33, 47, 63] {
+            let (mut fast, mut slow) =
+                (Bits::new(&bytes, Stuffing::Bit), Bits::new(&bytes, Stuffing::Bit));
+            loop {
+                let expected = zeros_one_by_one(&mut slow, most);
+                let found = fast.zeros(most);
+                assert_eq!(found.is_ok(), expected.is_ok(), "{most}");
+                if expected.is_err() {
+                    break;
+                }
+                assert_eq!(found, expected);
+            }
+        }
     }
 
     #[test]
@@ -133,5 +178,9 @@ mod tests {
         assert_eq!(bits.restart(1), Ok(()));
         assert_eq!(bits.take(4), Ok(5));
         assert!(bits.restart(2).is_err());
+        // Fill bytes before the marker.
+        let mut filled = Bits::new(&[0xA0, 0xFF, 0xFF, 0xFF, 0xD0, 0x50], Stuffing::Byte);
+        assert_eq!((filled.take(4), filled.restart(0)), (Ok(10), Ok(())));
+        assert_eq!(filled.take(4), Ok(5));
     }
 }

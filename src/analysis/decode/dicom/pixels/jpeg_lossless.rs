@@ -25,7 +25,8 @@ pub(super) fn decode(bytes: &[u8], size: Size, cells: &mut [u16]) -> Result<(), 
     let mut first_row = 0;
     for row in 0..size.rows {
         let done = row * size.columns;
-        if parameters.restart_interval > 0 && row > 0 && done % parameters.restart_interval == 0 {
+        let interval = parameters.restart_interval;
+        if interval > 0 && row > 0 && done.is_multiple_of(interval) {
             bits.restart(restarts)?;
             restarts = restarts.wrapping_add(1);
             first_row = row;
@@ -198,7 +199,7 @@ mod tests {
         }
 
         fn flush(&mut self) {
-            while self.bits.len() % 8 != 0 {
+            while !self.bits.len().is_multiple_of(8) {
                 self.bits.push(true);
             }
             for byte in std::mem::take(&mut self.bits).chunks(8) {
@@ -291,7 +292,10 @@ mod tests {
         let result = |bytes: &[u8], size| decode(bytes, size, &mut vec![0; 13 * 17]);
         let other = Size { rows: 17, columns: 13 };
         assert_eq!(result(&good, other), Err("another size than Rows and Columns say"));
-        assert_eq!(result(&good[..good.len() / 2], size), Err("data that end early"));
+        // Without its last byte of data and without the end of the image.
+        for length in [good.len() / 2, good.len() - 3] {
+            assert_eq!(result(&good[..length], size), Err("data that end early"));
+        }
         assert_eq!(result(&good[1..], size), Err("a stream without a start"));
         let mut baseline = good.clone();
         baseline[3] = 0xC0;

@@ -264,13 +264,7 @@ impl<'a> Scan<'a> {
     /// T.87 A.5.3: a length-limited Golomb code.
     fn golomb(&mut self, k: u32, limit: u32) -> Result<i32, &'static str> {
         let most = limit - self.sample_bits - 1;
-        let mut zeros = 0;
-        while self.bits.take(1)? == 0 {
-            zeros += 1;
-            if zeros > most {
-                return Err("a code that is too long");
-            }
-        }
+        let zeros = self.bits.zeros(most)?;
         let value = if zeros < most {
             u64::from(zeros) << k | u64::from(self.bits.take(k)?)
         } else {

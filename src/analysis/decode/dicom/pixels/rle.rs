@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     fn packed(high: &[u8], low: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![0; HEADER_BYTES];
+        let mut bytes = [0; HEADER_BYTES];
         for (n, word) in [2, HEADER_BYTES, HEADER_BYTES + high.len()].into_iter().enumerate() {
             bytes[4 * n..4 * n + 4].copy_from_slice(&(word as u32).to_le_bytes());
         }
