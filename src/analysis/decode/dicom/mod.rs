@@ -43,6 +43,8 @@ mod words;
 
 pub mod phase;
 
+pub mod transfer;
+
 #[cfg(test)]
 mod fixture;
 
