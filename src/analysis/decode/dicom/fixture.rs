@@ -67,8 +67,7 @@ impl FileSpec {
 
     /// With an attribute of text.
     pub(crate) fn text(mut self, tag: Tag, vr: VR, text: &str) -> Self {
-        let values: Vec<&str> = text.split('\\').collect();
-        self.object.put(DataElement::new(tag, vr, PrimitiveValue::from(&values[..])));
+        self.object.put(DataElement::new(tag, vr, strings(text)));
         self
     }
 
@@ -99,7 +98,11 @@ impl FileSpec {
     /// The file, with `cells` row by row.
     pub(crate) fn file(&self, cells: &[u16]) -> Vec<u8> {
         let mut object = self.object.clone();
-        object.put(DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::from(cells)));
+        object.put(DataElement::new(
+            tags::PIXEL_DATA,
+            VR::OW,
+            PrimitiveValue::U16(cells.iter().copied().collect()),
+        ));
         self.write(object)
     }
 
@@ -122,12 +125,12 @@ impl FileSpec {
 
 /// An item with one element of text.
 pub(crate) fn item(tag: Tag, vr: VR, text: &str) -> InMemDicomObject {
-    let values: Vec<&str> = text.split('\\').collect();
-    InMemDicomObject::from_element_iter([DataElement::new(
-        tag,
-        vr,
-        PrimitiveValue::from(&values[..]),
-    )])
+    InMemDicomObject::from_element_iter([DataElement::new(tag, vr, strings(text))])
+}
+
+/// The values between the backslashes.
+fn strings(text: &str) -> PrimitiveValue {
+    PrimitiveValue::Strs(text.split('\\').map(str::to_owned).collect())
 }
 
 /// An item that holds a sequence of one item.
