@@ -20,8 +20,8 @@ pub use checked::{
 };
 pub use keys::{KEYS, Key, Kind, Presence};
 pub use names::{AeTitle, AeTitleError, MAX_AE_TITLE, MAX_PART, NameError, PartName};
-pub use receive::{Receive, ReceiveTls};
 pub use read::{ENV_PREFIX, Given, NOT_SETTINGS, Origin, Value, Values};
+pub use receive::{Receive, ReceiveTls};
 
 use thiserror::Error;
 

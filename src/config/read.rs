@@ -234,9 +234,7 @@ fn from_toml(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, String> 
         | Kind::Url
         | Kind::Ip
         | Kind::Title
-        | Kind::Choice(_) => {
-            text(value).map(Value::Text)
-        }
+        | Kind::Choice(_) => text(value).map(Value::Text),
     }
     .ok_or_else(found)
 }
@@ -256,9 +254,7 @@ fn from_words(kind: Kind, text: &str) -> Result<Value, String> {
         | Kind::Url
         | Kind::Ip
         | Kind::Title
-        | Kind::Choice(_) => {
-            Ok(Value::Text(text.to_owned()))
-        }
+        | Kind::Choice(_) => Ok(Value::Text(text.to_owned())),
     }
 }
 

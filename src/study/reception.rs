@@ -272,17 +272,15 @@ impl Reception {
         let bytes = files.values().fold(0u64, |sum, file| sum.saturating_add(file.length));
         let mended_from = Some(AssociationId(self.next));
         let folder = Some(folder);
-        self.studies
-            .insert(key, Study { folder, files, bytes, mended_from, ..Study::new(now) });
+        self.studies.insert(key, Study { folder, files, bytes, mended_from, ..Study::new(now) });
         true
     }
 
     /// Studies that have been at rest for long enough; they are forgotten here.
     pub fn due(&mut self, now: Millis) -> Vec<Closing> {
         let quiet = self.bounds.quiet.0;
-        let is_due = |study: &Study| {
-            !study.is_fed() && now.0.saturating_sub(study.resting_since.0) >= quiet
-        };
+        let is_due =
+            |study: &Study| !study.is_fed() && now.0.saturating_sub(study.resting_since.0) >= quiet;
         let due: Vec<_> =
             self.studies.iter().filter(|(_, study)| is_due(study)).map(|(key, _)| *key).collect();
         due.iter().filter_map(|key| self.studies.remove(key)).map(Study::close).collect()

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::dimse::{Command, CommandError, MAX_COMMAND, Operation, Status};
 use super::negotiation::{Agreement, Context, VERIFICATION, answer};
-use super::object::{Object, Origin};
+use super::object::{Object, Origin, Outcome};
 use super::server::{Seat, Shared};
 use super::wire::{Wire, WireError};
 use crate::host::errors::one_line;
@@ -51,8 +51,7 @@ pub fn serve(shared: &Shared, wire: &mut Wire, peer: SocketAddr) {
         }
     };
     let seat = Seat::of_association(shared);
-    let (calling, called) =
-        (shown(&request.calling_ae_title), shown(&request.called_ae_title));
+    let (calling, called) = (shown(&request.calling_ae_title), shown(&request.called_ae_title));
     match answer(request, &shared.terms, seat.is_none()) {
         Ok(agreement) => {
             log::info!("{peer}: association of {calling}");
@@ -83,13 +82,16 @@ fn associated(shared: &Shared, wire: &mut Wire, agreement: Agreement, who: &str)
         under_way: UnderWay::Nothing,
         stored: 0,
         refused: 0,
+        all_known: true,
     };
     let reply = Pdu::AssociationAC(agreement.reply.clone());
     let ended = wire.send(&reply).map_err(Break::Wire).and_then(|()| messages.exchange(wire));
     let (stored, refused) = (messages.stored, messages.refused);
     match ended {
         Ok(()) => {
-            feeding.ending = Ending::Released;
+            // What the sender could not bring may be missing in any study of the association.
+            let whole = messages.all_known;
+            feeding.ending = if whole { Ending::Released } else { Ending::Broken };
             drop(feeding);
             log::info!("{who}: released, {stored} objects stored, {refused} refused");
             if wire.send(&Pdu::ReleaseRP).is_ok() {
@@ -147,6 +149,8 @@ struct Messages<'a> {
     under_way: UnderWay,
     stored: u64,
     refused: u64,
+    /// No object was refused whose study is not known.
+    all_known: bool,
 }
 
 impl Messages<'_> {
@@ -181,9 +185,7 @@ impl Messages<'_> {
         let is_command = value.value_type == PDataValueType::Command;
         let under_way = std::mem::replace(&mut self.under_way, UnderWay::Nothing);
         match under_way {
-            UnderWay::Nothing if is_command => {
-                self.command_fragment(wire, Vec::new(), value)
-            }
+            UnderWay::Nothing if is_command => self.command_fragment(wire, Vec::new(), value),
             UnderWay::Command(in_context, bytes) if is_command && in_context == id => {
                 self.command_fragment(wire, bytes, value)
             }
@@ -242,10 +244,18 @@ impl Messages<'_> {
             self.under_way = UnderWay::Object(id, command, object);
             return Ok(());
         }
-        let status = object.end(self.shared, &origin);
-        match status {
-            Status::Success => self.stored += 1,
-            _ => self.refused += 1,
+        let status = match object.end(self.shared, &origin) {
+            Outcome::Stored => Status::Success,
+            Outcome::Refused(status) => status,
+            Outcome::OfNoStudy(status) => {
+                self.all_known = false;
+                status
+            }
+        };
+        if status == Status::Success {
+            self.stored += 1;
+        } else {
+            self.refused += 1;
         }
         self.answer(wire, id, &command, status)
     }

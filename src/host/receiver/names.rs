@@ -47,7 +47,9 @@ mod tests {
         let key = study_key(&AeTitle::new("CT1").unwrap(), "1.2.3");
         let folder = folder_name(key, 1_750_000_000_000);
         assert_eq!(key_of(&folder), Some(key));
-        for other in ["dicom-", "dicom-00-1", "study", "dicom-0123456789abcdef-", "dicom-0123456789ABCDEF-1"] {
+        for other in
+            ["dicom-", "dicom-00-1", "study", "dicom-0123456789abcdef-", "dicom-0123456789ABCDEF-1"]
+        {
             assert_eq!(key_of(other), None, "{other}");
         }
         assert!(!folder.contains("1.2.3"));

@@ -21,6 +21,17 @@ pub const MAX_BEGINNING: usize = 1 << 20;
 /// Bytes of the beginning at which the study is looked for first; then at each doubling.
 const FIRST_LOOK: usize = 4 * 1024;
 
+/// What became of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is durable.
+    Stored,
+    /// It is missing in its study, which is not whole without it.
+    Refused(Status),
+    /// It is refused, and which study lacks it is not known.
+    OfNoStudy(Status),
+}
+
 /// Whose object it is.
 pub struct Origin<'a> {
     /// The sender.
@@ -94,19 +105,18 @@ impl Object {
     }
 
     /// The object is whole: makes it durable in its study's folder.
-    pub fn end(mut self, shared: &Shared, origin: &Origin<'_>) -> Status {
+    pub fn end(mut self, shared: &Shared, origin: &Origin<'_>) -> Outcome {
         if self.study.is_none() {
             self.look(shared, origin);
         }
-        let Some(study) = self.study else {
-            return self.spool.err().unwrap_or(Status::CannotUnderstand);
-        };
-        match self.spool {
-            Err(status) => status,
-            Ok(mut spool) => match shared.store(study, &self.name, &mut spool) {
-                Ok(()) => Status::Success,
-                Err(status) => status,
+        match (self.study, self.spool) {
+            (Some(study), Ok(mut spool)) => match shared.store(study, &self.name, &mut spool) {
+                Ok(()) => Outcome::Stored,
+                Err(status) => Outcome::Refused(status),
             },
+            (Some(_), Err(status)) => Outcome::Refused(status),
+            (None, Err(status)) => Outcome::OfNoStudy(status),
+            (None, Ok(_)) => Outcome::OfNoStudy(Status::CannotUnderstand),
         }
     }
 

@@ -219,8 +219,16 @@ fn a_stop_closes_what_rests_as_it_is() {
 #[derive(Debug, Clone)]
 enum Step {
     /// Association of this number sends an object of this study; it may be cut off.
-    Send { by: usize, study: u8, name: u8, stored: bool },
-    End { by: usize, ending: Ending },
+    Send {
+        by: usize,
+        study: u8,
+        name: u8,
+        stored: bool,
+    },
+    End {
+        by: usize,
+        ending: Ending,
+    },
     Wait(u64),
 }
 
@@ -249,9 +257,8 @@ impl History {
     fn is_whole(&self) -> bool {
         let stored = |name: &String| self.sent.iter().any(|(_, n, stored)| n == name && *stored);
         let mended = |begun: u64| {
-            let later = |(id, ending, _): &&(u64, Ending, u64)| {
-                *id >= begun && *ending == Ending::Released
-            };
+            let later =
+                |(id, ending, _): &&(u64, Ending, u64)| *id >= begun && *ending == Ending::Released;
             self.ended.iter().any(|end| later(&end))
         };
         let breaks = self.ended.iter().filter(|(_, ending, _)| *ending == Ending::Broken);

@@ -73,11 +73,11 @@ pub fn uid(value: &[u8]) -> Option<String> {
 }
 
 /// Reads up to the last wanted tag; the elements of a data set are in ascending order.
-fn values<'a, const N: usize>(
-    bytes: &'a [u8],
+fn values<const N: usize>(
+    bytes: &[u8],
     order: Order,
     wanted: [Tag; N],
-) -> Result<[Option<&'a [u8]>; N], DicomError> {
+) -> Result<[Option<&[u8]>; N], DicomError> {
     let mut found = [None; N];
     let mut elements = Elements::new(bytes, order);
     while let Some(element) = elements.next()? {

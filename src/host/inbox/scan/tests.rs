@@ -4,8 +4,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::host::inbox::listing::MARKER_BYTES_PER_FILE;
 use crate::host::inbox::fixtures::{LIMITS, SETTINGS, drop_study, make_fifo, state};
+use crate::host::inbox::listing::MARKER_BYTES_PER_FILE;
 
 const ROOM: usize = 10_000;
 
