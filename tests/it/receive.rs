@@ -75,7 +75,13 @@ impl Receiver {
     }
 
     fn answers(&self) -> bool {
-        Sender::request(self.port, "CT1").1.is_ok()
+        match Sender::request(self.port, "CT1") {
+            (sender, Ok(_)) => {
+                sender.release();
+                true
+            }
+            (_, Err(_)) => false,
+        }
     }
 
     /// Largest resident memory so far, in KiB.

@@ -55,7 +55,10 @@ pub fn serve(shared: &Shared, wire: &mut Wire, peer: SocketAddr) {
     match answer(request, &shared.terms, seat.is_none()) {
         Ok(agreement) => {
             log::info!("{peer}: association of {calling}");
-            associated(shared, wire, agreement, &format!("{peer}, {calling}"));
+            let ended = associated(shared, wire, &agreement, &format!("{peer}, {calling}"));
+            // Free before the peer hears that it is over, and may want the next one.
+            drop(seat);
+            end(wire, ended);
         }
         Err(rejection) => {
             log::warn!("{peer}: {calling} calls {called} and is refused: {}", rejection.source);
@@ -72,13 +75,19 @@ fn shown(title: &str) -> String {
     format!("{:?}", title.chars().take(16).map(printable).collect::<String>())
 }
 
-fn associated(shared: &Shared, wire: &mut Wire, agreement: Agreement, who: &str) {
+/// Exchanges messages until the association is over; what is left is to tell the peer.
+fn associated(
+    shared: &Shared,
+    wire: &mut Wire,
+    agreement: &Agreement,
+    who: &str,
+) -> Result<(), Break> {
     // Broken unless it is told otherwise, also if this thread panics.
     let mut feeding = Feeding { shared, id: shared.open(), ending: Ending::Broken };
     let mut messages = Messages {
         shared,
         id: feeding.id,
-        agreement: &agreement,
+        agreement,
         under_way: UnderWay::Nothing,
         stored: 0,
         refused: 0,
@@ -86,34 +95,34 @@ fn associated(shared: &Shared, wire: &mut Wire, agreement: Agreement, who: &str)
     };
     let reply = Pdu::AssociationAC(agreement.reply.clone());
     let ended = wire.send(&reply).map_err(Break::Wire).and_then(|()| messages.exchange(wire));
-    let (stored, refused) = (messages.stored, messages.refused);
+    let objects = format!("{} objects stored, {} refused", messages.stored, messages.refused);
+    match &ended {
+        // What could not be attributed may be missing in any study of the association.
+        Ok(()) if messages.all_known => feeding.ending = Ending::Released,
+        Ok(()) | Err(_) => {}
+    }
+    match &ended {
+        Ok(()) => log::info!("{who}: released, {objects}"),
+        Err(why) => log::warn!("{who}: {}, {objects}", one_line(why)),
+    }
+    ended
+}
+
+/// The last word to the peer.
+fn end(wire: &mut Wire, ended: Result<(), Break>) {
     match ended {
         Ok(()) => {
-            // What the sender could not bring may be missing in any study of the association.
-            let whole = messages.all_known;
-            feeding.ending = if whole { Ending::Released } else { Ending::Broken };
-            drop(feeding);
-            log::info!("{who}: released, {stored} objects stored, {refused} refused");
             if wire.send(&Pdu::ReleaseRP).is_ok() {
                 wire.close();
             }
         }
-        Err(why) => {
-            // An object that was cut off is gone before its study can be closed.
-            drop(messages);
-            drop(feeding);
-            let why_in_words = one_line(&why);
-            log::warn!("{who}: {why_in_words}, {stored} objects stored, {refused} refused");
-            match &why {
-                Break::Aborted => {}
-                Break::Wire(error) => wire.abort(error),
-                Break::Unexpected(_) => {
-                    wire.abort_with(AbortRQServiceProviderReason::UnexpectedPdu);
-                }
-                Break::Command(_) => {
-                    wire.abort_with(AbortRQServiceProviderReason::InvalidPduParameter);
-                }
-            }
+        Err(Break::Aborted) => {}
+        Err(Break::Wire(error)) => wire.abort(&error),
+        Err(Break::Unexpected(_)) => {
+            wire.abort_with(AbortRQServiceProviderReason::UnexpectedPdu);
+        }
+        Err(Break::Command(_)) => {
+            wire.abort_with(AbortRQServiceProviderReason::InvalidPduParameter);
         }
     }
 }
