@@ -381,6 +381,18 @@ fn a_killed_receiver_loses_nothing_it_acknowledged() {
 }
 
 #[test]
+fn a_silent_association_is_aborted_and_its_study_is_cut_off() {
+    let edge = Edge::new(free_port(), OPEN_FOR_CT1);
+    let receiver = Receiver::start(&edge, &[("HCC_EDGE_RECEIVE__IDLE_S", "1")]);
+    let object = Ct::new(1, 0);
+    let mut sender = Sender::associate(receiver.port);
+    assert_eq!(sender.store(&object), 0);
+    assert!(matches!(sender.receive(), Some(dicom_ul::Pdu::AbortRQ { .. })));
+    let closed = wait_until_closed(&edge, &receiver, 1);
+    assert_eq!(marker(&closed[0])["aborted"], true);
+}
+
+#[test]
 fn what_an_earlier_receiver_left_open_is_closed_as_cut_off() {
     let edge = Edge::new(free_port(), OPEN_FOR_CT1);
     let mut receiver = Receiver::start(&edge, &[]);

@@ -61,6 +61,7 @@ pub fn serve(shared: &Shared, wire: &mut Wire, peer: SocketAddr) {
             end(wire, ended);
         }
         Err(rejection) => {
+            drop(seat);
             log::warn!("{peer}: {calling} calls {called} and is refused: {}", rejection.source);
             if wire.send(&Pdu::AssociationRJ(rejection)).is_ok() {
                 wire.close();
@@ -96,10 +97,9 @@ fn associated(
     let reply = Pdu::AssociationAC(agreement.reply.clone());
     let ended = wire.send(&reply).map_err(Break::Wire).and_then(|()| messages.exchange(wire));
     let objects = format!("{} objects stored, {} refused", messages.stored, messages.refused);
-    match &ended {
-        // What could not be attributed may be missing in any study of the association.
-        Ok(()) if messages.all_known => feeding.ending = Ending::Released,
-        Ok(()) | Err(_) => {}
+    // What could not be attributed may be missing in any study of the association.
+    if ended.is_ok() && messages.all_known {
+        feeding.ending = Ending::Released;
     }
     match &ended {
         Ok(()) => log::info!("{who}: released, {objects}"),

@@ -18,8 +18,8 @@
 //! `dicom-ul` encodes and decodes PDUs, and nothing else of it is used: its `ServerAssociation` takes
 //! the first transfer syntax that is offered, cannot refuse for congestion, bounds the time of each
 //! read and not of a PDU, and answers under dicom-rs's name. A PDU's length is checked here before a
-//! byte of it is kept. Every wait has an end, and a connection costs one thread and at most
-//! [`wire::MAX_PDU`] and [`object::MAX_BEGINNING`] in memory.
+//! byte of it is kept. Every wait has an end, and a connection costs one thread, two copies of a PDU
+//! (`MAX_PDU` in `wire`) and the beginning of one object (`MAX_BEGINNING` in `object`).
 //!
 //! Only C-ECHO and C-STORE are answered with success. Storage commitment, MPPS and queries are not
 //! offered.

@@ -47,7 +47,7 @@ pub struct Object {
     name: String,
     /// Where it goes, or why it does not.
     spool: Result<Spool, Status>,
-    /// Bytes received, the head of the file not counted.
+    /// Bytes of its file so far.
     length: u64,
     beginning: Vec<u8>,
     next_look: usize,
@@ -59,6 +59,7 @@ impl Object {
     pub fn begin(shared: &Shared, command: &Command, context: &Context) -> Self {
         let instance = command.instance.clone().unwrap_or_default();
         let meta = Meta { class: &context.class, instance: &instance, syntax: context.syntax };
+        let length = meta.to_bytes().len() as u64;
         let spool = if instance.is_empty() {
             Err(Status::CannotUnderstand)
         } else if command.class.as_ref() != Some(&context.class) {
@@ -71,14 +72,14 @@ impl Object {
             instance,
             context: context.clone(),
             spool,
-            length: 0,
+            length,
             beginning: Vec::new(),
             next_look: FIRST_LOOK,
             study: None,
         }
     }
 
-    /// Bytes received so far.
+    /// Bytes of its file so far.
     pub fn length(&self) -> u64 {
         self.length
     }
