@@ -1,15 +1,16 @@
 //! Which association feeds which study, and when a study that is received is closed.
 //!
 //! ```text
-//! (unknown) ── an object of it begins ──▶ Fed ── its last association ended or moved on ──▶ Resting
-//!                                          ▲                                                  │
-//!                                          └────────── an object of it begins ────────────────┤
-//!                                                                                             │
-//!      Closing { whole } ◀── `quiet` passed, or the receiver stops ───────────────────────────┘
+//! (unknown) ── an object of it begins ──▶ Fed ── its last association ended ──▶ Resting
+//!                                          ▲                                      │
+//!                                          └───── an object of it begins ─────────┤
+//!                                                                                 │
+//!           Closing { whole } ◀── `quiet` passed, or the receiver stops ──────────┘
 //! ```
 //!
 //! * A study collects from any number of associations of one sender: some scanners open one for each
-//!   series. An association feeds a study until it ends, or until it begins an object of another one.
+//!   series. An association feeds every study it brought an object of until it ends: a sender that goes
+//!   through a folder mixes studies, and comes back to one after any time.
 //! * A study is whole when every object of it that began was stored, in this association or a later
 //!   one, and no association that fed it broke off. An association that began after the break and is
 //!   released mends it: senders send again.
@@ -99,18 +100,10 @@ pub struct Closing {
     pub files: Files,
 }
 
-/// What an association that fed a study does now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Feeder {
-    Feeding,
-    /// It sends another study.
-    MovedOn,
-}
-
 #[derive(Debug)]
 struct Study {
     folder: Option<String>,
-    feeders: BTreeMap<AssociationId, Feeder>,
+    feeders: BTreeSet<AssociationId>,
     files: Files,
     bytes: u64,
     /// Names of objects that began and are not in `files`.
@@ -119,7 +112,7 @@ struct Study {
     overflowed: bool,
     /// An association broke off: the first one that can mend it.
     mended_from: Option<AssociationId>,
-    /// When the last feeder ended or moved on.
+    /// When the last feeder ended.
     resting_since: Millis,
 }
 
@@ -127,7 +120,7 @@ impl Study {
     fn new(now: Millis) -> Self {
         Self {
             folder: None,
-            feeders: BTreeMap::new(),
+            feeders: BTreeSet::new(),
             files: Files::new(),
             bytes: 0,
             missing: BTreeSet::new(),
@@ -135,10 +128,6 @@ impl Study {
             mended_from: None,
             resting_since: now,
         }
-    }
-
-    fn is_fed(&self) -> bool {
-        self.feeders.values().any(|feeder| *feeder == Feeder::Feeding)
     }
 
     fn is_whole(&self) -> bool {
@@ -192,20 +181,11 @@ impl Reception {
         name: &str,
         now: Millis,
     ) -> Result<(), Refused> {
-        for (other, study) in &mut self.studies {
-            if let Some(feeder) = study.feeders.get_mut(&by)
-                && *other != key
-                && *feeder == Feeder::Feeding
-            {
-                *feeder = Feeder::MovedOn;
-                study.resting_since = now;
-            }
-        }
         if !self.studies.contains_key(&key) && self.studies.len() >= MAX_STUDIES {
             return Err(Refused::Studies);
         }
         let study = self.studies.entry(key).or_insert_with(|| Study::new(now));
-        study.feeders.insert(by, Feeder::Feeding);
+        study.feeders.insert(by);
         study.begin(name, self.bounds.files)
     }
 
@@ -252,7 +232,7 @@ impl Reception {
     /// An association ended.
     pub fn end(&mut self, id: AssociationId, ending: Ending, now: Millis) {
         for study in self.studies.values_mut() {
-            if study.feeders.remove(&id).is_none() {
+            if !study.feeders.remove(&id) {
                 continue;
             }
             study.resting_since = now;
@@ -279,8 +259,9 @@ impl Reception {
     /// Studies that have been at rest for long enough; they are forgotten here.
     pub fn due(&mut self, now: Millis) -> Vec<Closing> {
         let quiet = self.bounds.quiet.0;
-        let is_due =
-            |study: &Study| !study.is_fed() && now.0.saturating_sub(study.resting_since.0) >= quiet;
+        let is_due = |study: &Study| {
+            study.feeders.is_empty() && now.0.saturating_sub(study.resting_since.0) >= quiet
+        };
         let due: Vec<_> =
             self.studies.iter().filter(|(_, study)| is_due(study)).map(|(key, _)| *key).collect();
         due.iter().filter_map(|key| self.studies.remove(key)).map(Study::close).collect()

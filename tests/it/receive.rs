@@ -209,8 +209,8 @@ fn a_receiver_without_senders_or_beside_another_does_not_start() {
     assert!(first.log().contains("stopping"));
 }
 
-/// 20 whole studies from two senders at once, one that sends ten of them in one association and one
-/// that opens an association for each, and a study of a third one that drops its connection within a
+/// 20 whole studies from two senders at once, one that sends ten of them mixed in one association and
+/// one that opens an association for each, and a study of a third one that drops its connection within a
 /// fragment; a daemon claims them beside it.
 #[test]
 fn whole_studies_are_claimed_whole_and_a_cut_off_one_fails() {

@@ -68,27 +68,16 @@ fn one_association_per_series_makes_one_study() {
 }
 
 #[test]
-fn a_study_that_was_left_for_another_rests() {
+fn an_association_that_mixes_studies_feeds_each_of_them_until_it_ends() {
     let mut all = reception();
     let id = all.open();
     all.send(id, A, "a", 0);
     all.send(id, B, "b", 5_000);
-    assert_eq!(all.closed(14_999), []);
-    assert_eq!(all.closed(15_000), whole(&["a"]), "the association goes on with the other");
-    all.end(id, Ending::Broken, Millis(16_000));
-    assert_eq!(all.closed(26_000), cut_off(&["b"]));
-}
-
-#[test]
-fn a_study_that_was_left_for_another_and_taken_up_again_is_fed() {
-    let mut all = reception();
-    let id = all.open();
-    all.send(id, A, "a", 0);
-    all.send(id, B, "b", 5_000);
-    all.send(id, A, "c", 9_000);
-    assert_eq!(all.closed(19_000), whole(&["b"]));
-    all.end(id, Ending::Released, Millis(20_000));
-    assert_eq!(all.closed(30_000), whole(&["a", "c"]));
+    assert_eq!(all.closed(50_000), []);
+    all.send(id, A, "c", 60_000);
+    all.end(id, Ending::Released, Millis(61_000));
+    assert_eq!(all.closed(70_999), []);
+    assert_eq!(all.closed(71_000), [whole(&["a", "c"]), whole(&["b"])].concat());
 }
 
 #[test]
@@ -249,7 +238,7 @@ struct History {
     sent: Vec<(u64, String, bool)>,
     /// (association, ending, associations begun until then)
     ended: Vec<(u64, Ending, u64)>,
-    last_activity: u64,
+    last_end: u64,
 }
 
 impl History {
@@ -278,9 +267,8 @@ proptest! {
     fn every_closing_agrees_with_the_history(steps in prop::collection::vec(any_step(), 1..60)) {
         let mut all = Reception::new(Bounds { files: 100, ..BOUNDS });
         let mut slots: [Option<AssociationId>; 3] = [None; 3];
-        // Which study each association is at, and the histories of those that are open.
-        let mut current: BTreeMap<u64, u8> = BTreeMap::new();
         let mut open: BTreeMap<u8, History> = BTreeMap::new();
+        // Which association that goes on has brought what.
         let mut fed: BTreeSet<(u64, u8)> = BTreeSet::new();
         let mut now = 0;
         for step in steps {
@@ -293,30 +281,24 @@ proptest! {
                     } else {
                         all.begin(id, key, &name, Millis(now)).unwrap();
                     }
-                    if let Some(left) = current.insert(id.0, study).filter(|left| *left != study)
-                        && let Some(history) = open.get_mut(&left)
-                    {
-                        history.last_activity = now;
-                    }
                     fed.insert((id.0, study));
                     open.entry(study).or_default().sent.push((id.0, name, stored));
                 }
                 Step::End { by, ending } => {
                     let Some(id) = slots[by].take() else { continue };
                     all.end(id, ending, Millis(now));
-                    current.remove(&id.0);
                     for (study, history) in &mut open {
-                        if fed.contains(&(id.0, *study)) {
+                        if fed.remove(&(id.0, *study)) {
                             history.ended.push((id.0, ending, all.next));
-                            history.last_activity = now;
+                            history.last_end = now;
                         }
                     }
                 }
                 Step::Wait(time) => {
                     now += time;
                     let due = |study: &u8, history: &History| {
-                        !current.values().any(|at| at == study)
-                            && now - history.last_activity >= BOUNDS.quiet.0
+                        !fed.iter().any(|(_, at)| at == study)
+                            && now - history.last_end >= BOUNDS.quiet.0
                     };
                     let expected: Vec<u8> =
                         open.iter().filter(|(s, h)| due(s, h)).map(|(s, _)| *s).collect();
@@ -324,7 +306,6 @@ proptest! {
                     prop_assert_eq!(found.len(), expected.len());
                     for (study, closing) in expected.into_iter().zip(found) {
                         let history = open.remove(&study).unwrap();
-                        fed.retain(|(_, at)| *at != study);
                         let names: Vec<String> = closing.files.into_keys().collect();
                         prop_assert_eq!(&names, &history.names());
                         prop_assert_eq!(closing.whole, history.is_whole(), "{:?}", history);
