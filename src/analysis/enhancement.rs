@@ -184,11 +184,10 @@ pub fn liver_box(mask: &Mask) -> Option<VoxelBox> {
         if label == BACKGROUND {
             continue;
         }
-        let at = [z, y, x];
-        let bounds = bounds.get_or_insert(VoxelBox { start: at, end: at });
-        for axis in 0..3 {
-            bounds.start[axis] = bounds.start[axis].min(at[axis]);
-            bounds.end[axis] = bounds.end[axis].max(at[axis] + 1);
+        let bounds = bounds.get_or_insert(VoxelBox { start: [z, y, x], end: [z, y, x] });
+        for (axis, at) in [z, y, x].into_iter().enumerate() {
+            bounds.start[axis] = bounds.start[axis].min(at);
+            bounds.end[axis] = bounds.end[axis].max(at + 1);
         }
     }
     bounds

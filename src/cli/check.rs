@@ -21,6 +21,8 @@ use crate::host::files::free_bytes;
 use crate::host::journal::inspect;
 use crate::host::mqtt::Link;
 use crate::host::mqtt::link::SessionOptions;
+#[cfg(feature = "dicom-net")]
+use crate::host::receiver::server_config;
 use crate::host::worker::SelfTest;
 use crate::seal::cose::{Signer, key_id};
 use crate::seal::wire::ClockQuality;
@@ -119,6 +121,8 @@ fn examine(args: &CheckArgs) -> Vec<Item> {
     items.push(disk(&device));
     items.push(clock());
     items.push(journal(&device));
+    #[cfg(feature = "dicom-net")]
+    items.push(receiver(&device));
     items.extend(packages(&device));
     if !args.offline {
         items.push(broker(&device));
@@ -178,6 +182,21 @@ fn journal(device: &Device) -> Item {
         }
         Err(error) => Item::bad("journal", exit::journal_code(&error), one_line(&error)),
     }
+}
+
+/// What `receive` would start with; nothing is bound, because it may be running.
+#[cfg(feature = "dicom-net")]
+fn receiver(device: &Device) -> Item {
+    let Some(terms) = &device.config.receive else {
+        return Item::good("receive", "off: receive.calling_ae names nobody");
+    };
+    let (senders, title, listen) = (terms.calling_ae.len(), &terms.ae_title, terms.listen);
+    let how = match terms.tls.as_ref().map(server_config) {
+        Some(Err(error)) => return Item::bad("receive", exit::CONFIG, one_line(&error)),
+        Some(Ok(_)) => "TLS",
+        None => "without TLS",
+    };
+    Item::good("receive", format!("{senders} senders may call {title} at {listen}, {how}"))
 }
 
 /// The packages' signatures and, when they hold, their self-test in a worker.

@@ -3,6 +3,9 @@
 
 pub mod run;
 
+#[cfg(feature = "dicom-net")]
+pub mod receive;
+
 pub mod process;
 
 #[cfg(feature = "demo")]
@@ -74,6 +77,9 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run the daemon until SIGTERM.
     Run(run::RunArgs),
+    /// Receive studies over DICOM into the inbox until SIGTERM.
+    #[cfg(feature = "dicom-net")]
+    Receive(receive::ReceiveArgs),
     /// Process one study folder without inbox and broker.
     Process(process::ProcessArgs),
     /// Check configuration, keys, packages, disk, clock and broker.
@@ -117,6 +123,8 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&args, json),
         Command::Run(args) => run::run(&args),
+        #[cfg(feature = "dicom-net")]
+        Command::Receive(args) => receive::run(&args, json),
         Command::Process(args) => process::run(&args, json),
         Command::Check(args) => check::run(&args, json),
         #[cfg(feature = "demo")]
@@ -139,7 +147,12 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
 
 /// The log goes to standard error, without time stamps: journald adds its own.
 fn start_log(command: &Command) {
-    let level = if matches!(command, Command::Run(_)) { "info" } else { "warn" };
+    let level = match command {
+        Command::Run(_) => "info",
+        #[cfg(feature = "dicom-net")]
+        Command::Receive(_) => "info",
+        _ => "warn",
+    };
     let filter = env_logger::Env::new().filter_or("HCC_EDGE_LOG", level);
     let mut log = env_logger::Builder::from_env(filter);
     // The embedded broker reports every packet as an error.

@@ -9,6 +9,7 @@ use super::Problem;
 use super::address::BrokerUrl;
 use super::names::PartName;
 use super::read::{Value, Values};
+use super::receive::{self, Receive};
 
 /// The whole configuration of one device.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,8 @@ pub struct Config {
     pub inbox: Inbox,
     /// Limits on everything that comes in or grows.
     pub limits: Limits,
+    /// DICOM receiver; present exactly when somebody may send to it.
+    pub receive: Option<Receive>,
     /// Connection to the broker.
     pub mqtt: Mqtt,
     /// When a result counts as delivered.
@@ -188,6 +191,7 @@ pub(super) fn check(values: &Values, problems: &mut Vec<Problem>) -> Option<Conf
     let url = v.text("mqtt.url").and_then(|text| text.parse::<BrokerUrl>().ok());
     let tls = url.as_ref().and_then(|url| check_tls(&v, url, problems));
     let login = check_login(&v, problems);
+    let receive = receive::check(&v, problems);
     Some(Config {
         site: PartName::new(v.text("site")?).ok()?,
         device: PartName::new(v.text("device")?).ok()?,
@@ -199,6 +203,7 @@ pub(super) fn check(values: &Values, problems: &mut Vec<Problem>) -> Option<Conf
         },
         inbox: inbox(&v)?,
         limits: limits(&v)?,
+        receive,
         mqtt: Mqtt {
             url: url?,
             login,
@@ -297,50 +302,54 @@ fn check_tls(v: &Typed<'_>, url: &BrokerUrl, problems: &mut Vec<Problem>) -> Opt
 }
 
 /// Typed access to values that already satisfy their kind.
-struct Typed<'a>(&'a Values);
+pub(super) struct Typed<'a>(&'a Values);
 
 impl Typed<'_> {
-    fn text(&self, path: &str) -> Option<&str> {
+    pub(super) fn text(&self, path: &str) -> Option<&str> {
         match &self.0.get(path)?.value {
             Value::Text(text) => Some(text),
-            Value::Integer(_) | Value::Flag(_) | Value::Paths(_) => None,
+            Value::Integer(_) | Value::Flag(_) | Value::List(_) => None,
         }
     }
 
-    fn integer(&self, path: &str) -> Option<u64> {
+    pub(super) fn integer(&self, path: &str) -> Option<u64> {
         match &self.0.get(path)?.value {
             Value::Integer(n) => Some(*n),
-            Value::Text(_) | Value::Flag(_) | Value::Paths(_) => None,
+            Value::Text(_) | Value::Flag(_) | Value::List(_) => None,
         }
     }
 
-    fn flag(&self, path: &str) -> Option<bool> {
+    pub(super) fn flag(&self, path: &str) -> Option<bool> {
         match &self.0.get(path)?.value {
             Value::Flag(flag) => Some(*flag),
-            Value::Text(_) | Value::Integer(_) | Value::Paths(_) => None,
+            Value::Text(_) | Value::Integer(_) | Value::List(_) => None,
         }
     }
 
-    fn paths(&self, path: &str) -> Option<Vec<PathBuf>> {
+    pub(super) fn paths(&self, path: &str) -> Option<Vec<PathBuf>> {
+        self.list(path).map(|list| list.iter().map(PathBuf::from).collect())
+    }
+
+    pub(super) fn list(&self, path: &str) -> Option<&[String]> {
         match &self.0.get(path)?.value {
-            Value::Paths(list) => Some(list.iter().map(PathBuf::from).collect()),
+            Value::List(list) => Some(list),
             Value::Text(_) | Value::Integer(_) | Value::Flag(_) => None,
         }
     }
 
-    fn path(&self, path: &str) -> Option<PathBuf> {
+    pub(super) fn path(&self, path: &str) -> Option<PathBuf> {
         self.text(path).map(PathBuf::from)
     }
 
-    fn count(&self, path: &str) -> Option<usize> {
+    pub(super) fn count(&self, path: &str) -> Option<usize> {
         self.integer(path).and_then(|n| usize::try_from(n).ok())
     }
 
-    fn seconds(&self, path: &str) -> Option<Millis> {
+    pub(super) fn seconds(&self, path: &str) -> Option<Millis> {
         self.integer(path).map(|s| Millis(s * 1000))
     }
 
-    fn mib(&self, path: &str) -> Option<Bytes> {
+    pub(super) fn mib(&self, path: &str) -> Option<Bytes> {
         self.integer(path).map(Bytes::mib)
     }
 }

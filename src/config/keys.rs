@@ -9,6 +9,12 @@ pub enum Kind {
     Path,
     /// A list of paths; separated by `:` in the environment.
     Paths,
+    /// A DICOM application entity title, 1 to 16 characters.
+    Title,
+    /// A list of such titles; separated by `:` in the environment.
+    Titles,
+    /// An IPv4 or IPv6 address.
+    Ip,
     /// Text of 1 to 128 bytes without control characters.
     Text,
     /// A broker address.
@@ -83,7 +89,7 @@ const fn whole(low: u64, high: u64) -> Kind {
     Kind::Integer { low, high }
 }
 
-use Kind::{Choice, Flag, Name, Path, Paths, Text, Url};
+use Kind::{Choice, Flag, Ip, Name, Path, Paths, Text, Title, Titles, Url};
 use Presence::{Default, Optional, Required};
 
 /// All settings, in the order of the reference page. Clinical settings have no default.
@@ -103,12 +109,22 @@ pub const KEYS: &[Key] = &[
     Key::new("limits.max_study_mib", whole(1, 65_536), Default("4096")).unit("MiB").says("4096", "Most bytes of all files of one study, as they lie on disk."),
     Key::new("limits.max_image_mib", whole(1, 16_384), Default("1024")).unit("MiB").says("1024", "Most bytes of one image file, as it lies on disk; after decompression the image is bounded by its voxels.").shapes_result(),
     Key::new("limits.max_voxels", whole(4_096, 1_073_741_824), Default("268435456")).unit("voxels").says("268435456", "Most voxels of one image.").shapes_result(),
-    Key::new("limits.clinical_bytes", whole(64, 1_048_576), Default("65536")).unit("bytes").says("65536", "Largest `clinical.json`, `study.json` or `.done`."),
+    Key::new("limits.clinical_bytes", whole(64, 1_048_576), Default("65536")).unit("bytes").says("65536", "Largest `clinical.json` or `study.json`; a `.done` may have 128 bytes more for each of `limits.max_files`."),
     Key::new("limits.worker_memory_mib", whole(256, 65_536), Default("4096")).unit("MiB").says("4096", "Address space of the worker process (RLIMIT_AS)."),
     Key::new("limits.worker_seconds", whole(10, 86_400), Default("1800")).unit("s").says("1800", "Time for one attempt at one study."),
     Key::new("limits.attempts", whole(1, 10), Default("3")).unit("attempts").says("3", "Attempts at one study, across restarts, before it fails as `poison`."),
     Key::new("limits.outbox_results", whole(100, 10_000_000), Default("100000")).unit("results").says("100000", "Intake stops while this many results wait for delivery."),
     Key::new("limits.min_free_mib", whole(16, 1_048_576), Default("1024")).unit("MiB").says("1024", "Intake stops while the file system of `state_dir` has less free space; results still go out."),
+    Key::new("receive.calling_ae", Titles, Default("[]")).says("[\"CT1\"]", "AE titles that may send studies to `hcc-edge receive`; it does not start without one."),
+    Key::new("receive.ae_title", Title, Default("\"HCCEDGE\"")).says("\"HCCEDGE\"", "AE title under which the receiver is called; every other one is refused."),
+    Key::new("receive.address", Ip, Default("\"0.0.0.0\"")).says("\"192.168.10.5\"", "Address the receiver listens on; `0.0.0.0` is every IPv4 interface."),
+    Key::new("receive.port", whole(0, 65_535), Default("11112")).says("11112", "TCP port of the receiver; 0 lets the system choose one."),
+    Key::new("receive.quiet_s", whole(1, 600), Default("10")).unit("s").says("10", "A study is closed this long after its last association ended; less than `inbox.deadline_s`."),
+    Key::new("receive.idle_s", whole(1, 3_600), Default("120")).unit("s").says("120", "An association on which nothing whole arrives for this long is aborted."),
+    Key::new("receive.associations", whole(1, 64), Default("8")).unit("associations").says("8", "Most associations at once; a further one is refused as temporary congestion."),
+    Key::new("receive.tls_certificate", Path, Optional).says("\"/etc/hcc-edge/receive.pem\"", "The receiver's certificate chain; with it only TLS is spoken. Needs `receive.tls_key`."),
+    Key::new("receive.tls_key", Path, Optional).says("\"/etc/hcc-edge/receive-key.pem\"", "Private key of the certificate."),
+    Key::new("receive.tls_client_ca", Path, Optional).says("\"/etc/hcc-edge/scanners-ca.pem\"", "Certificates trusted to sign a sender's; when set, every sender must show one."),
     Key::new("mqtt.url", Url, Required).says("\"mqtts://broker.hospital.example:8883\"", "Broker, MQTT 5: `mqtt://host[:port]` or `mqtts://host[:port]`."),
     Key::new("mqtt.username", Text, Optional).says("\"ct-3\"", "User name; needs `mqtt.password_file`."),
     Key::new("mqtt.password_file", Path, Optional).says("\"/etc/hcc-edge/mqtt-password\"", "File whose first line is the password."),

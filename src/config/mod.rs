@@ -10,6 +10,7 @@ mod checked;
 mod keys;
 mod names;
 mod read;
+mod receive;
 mod reference;
 
 pub use address::{AddressError, BrokerUrl};
@@ -18,8 +19,9 @@ pub use checked::{
     SandboxRule, TlsFiles, TlsIdentity,
 };
 pub use keys::{KEYS, Key, Kind, Presence};
-pub use names::{MAX_PART, NameError, PartName};
+pub use names::{AeTitle, AeTitleError, MAX_AE_TITLE, MAX_PART, NameError, PartName};
 pub use read::{ENV_PREFIX, Given, NOT_SETTINGS, Origin, Value, Values};
+pub use receive::{Receive, ReceiveTls};
 
 use thiserror::Error;
 

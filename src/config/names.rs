@@ -1,5 +1,5 @@
-//! Names that come from the configuration only. Never builds one from a file name, a DICOM tag or a
-//! message.
+//! Names that come from the configuration only. Never builds a part of a topic from a file name, a
+//! DICOM tag or a message.
 
 use std::fmt;
 use std::str::FromStr;
@@ -53,6 +53,47 @@ impl fmt::Debug for PartName {
     }
 }
 
+/// Longest AE title, in characters (PS3.8 table 9-11).
+pub const MAX_AE_TITLE: usize = 16;
+
+/// A DICOM application entity title: printable ASCII without backslash. Spaces at either end are
+/// padding in DICOM, so it has none.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AeTitle(heapless::String<MAX_AE_TITLE>);
+
+/// Text that is no [`AeTitle`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is not 1 to 16 printable ASCII characters without \\")]
+pub struct AeTitleError(pub String);
+
+impl AeTitle {
+    /// Checks length and alphabet.
+    pub fn new(text: &str) -> Result<Self, AeTitleError> {
+        let printable = |b: u8| (b' '..=b'~').contains(&b) && b != b'\\';
+        if text.is_empty() || text.trim_matches(' ') != text || !text.bytes().all(printable) {
+            return Err(AeTitleError(text.to_owned()));
+        }
+        heapless::String::try_from(text).map(Self).map_err(|_| AeTitleError(text.to_owned()))
+    }
+
+    /// The title as text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Display for AeTitle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for AeTitle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +104,16 @@ mod tests {
         assert!(PartName::new(&"a".repeat(32)).is_ok());
         for bad in ["", "A", "a/b", "a+", "#", "a b", "ä", "a\0", &"a".repeat(33)] {
             assert!(PartName::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn titles_hold_their_alphabet_and_length() {
+        for good in ["A", "CT scanner 1", "x~!:", &"A".repeat(16)] {
+            assert_eq!(AeTitle::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", " ", " A", "A ", "A\\B", "A\t", "\u{e4}", &"A".repeat(17)] {
+            assert!(AeTitle::new(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::address::{AddressError, BrokerUrl};
 use super::keys::{KEYS, Key, Kind, Presence};
-use super::names::PartName;
+use super::names::{AeTitle, PartName};
 use super::{Problem, Sources};
 
 /// Environment variables with this prefix are settings: `HCC_EDGE_MQTT__URL` is `mqtt.url`.
@@ -42,6 +43,12 @@ const MAX_TEXT_VALUE: usize = 128;
 
 /// Most paths in a list.
 const MAX_PATHS: usize = 16;
+
+/// Most AE titles in a list.
+const MAX_TITLES: usize = 64;
+
+/// What an AE title may be, in words.
+const AE_TITLE: &str = "1 to 16 printable ASCII characters without \\, no space at either end";
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +83,8 @@ pub enum Value {
     Integer(u64),
     /// True or false.
     Flag(bool),
-    /// A list of paths.
-    Paths(Vec<String>),
+    /// A list of paths or titles.
+    List(Vec<String>),
 }
 
 /// A value and where it came from.
@@ -122,7 +129,7 @@ fn defaults() -> Values {
         let Presence::Default(text) = key.presence else { continue };
         let text = text.trim_matches('"');
         let value =
-            if text == "[]" { Ok(Value::Paths(Vec::new())) } else { from_words(key.kind, text) };
+            if text == "[]" { Ok(Value::List(Vec::new())) } else { from_words(key.kind, text) };
         if let Ok(value) = value {
             values.insert(key.path, Given { value, origin: Origin::Default });
         }
@@ -218,12 +225,16 @@ fn from_toml(kind: Kind, value: &Spanned<DeValue<'_>>) -> Result<Value, String> 
             .and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok())
             .map(Value::Integer),
         Kind::Flag => value.as_bool().map(Value::Flag),
-        Kind::Paths => value.as_array().and_then(|list| {
-            list.iter().map(|item| text(item.get_ref())).collect::<Option<_>>().map(Value::Paths)
+        Kind::Paths | Kind::Titles => value.as_array().and_then(|list| {
+            list.iter().map(|item| text(item.get_ref())).collect::<Option<_>>().map(Value::List)
         }),
-        Kind::Name | Kind::Path | Kind::Text | Kind::Url | Kind::Choice(_) => {
-            text(value).map(Value::Text)
-        }
+        Kind::Name
+        | Kind::Path
+        | Kind::Text
+        | Kind::Url
+        | Kind::Ip
+        | Kind::Title
+        | Kind::Choice(_) => text(value).map(Value::Text),
     }
     .ok_or_else(found)
 }
@@ -234,12 +245,16 @@ fn from_words(kind: Kind, text: &str) -> Result<Value, String> {
     match kind {
         Kind::Integer { .. } => text.parse().map(Value::Integer).map_err(|_| found()),
         Kind::Flag => text.parse().map(Value::Flag).map_err(|_| found()),
-        Kind::Paths => Ok(Value::Paths(
+        Kind::Paths | Kind::Titles => Ok(Value::List(
             text.split(':').filter(|part| !part.is_empty()).map(ToOwned::to_owned).collect(),
         )),
-        Kind::Name | Kind::Path | Kind::Text | Kind::Url | Kind::Choice(_) => {
-            Ok(Value::Text(text.to_owned()))
-        }
+        Kind::Name
+        | Kind::Path
+        | Kind::Text
+        | Kind::Url
+        | Kind::Ip
+        | Kind::Title
+        | Kind::Choice(_) => Ok(Value::Text(text.to_owned())),
     }
 }
 
@@ -249,9 +264,14 @@ fn in_kind(kind: Kind, value: Value) -> Result<Value, String> {
     let fits = match (kind, &value) {
         (Kind::Integer { low, high }, Value::Integer(n)) => (low..=high).contains(n),
         (Kind::Flag, Value::Flag(_)) => true,
-        (Kind::Paths, Value::Paths(list)) => {
+        (Kind::Paths, Value::List(list)) => {
             list.len() <= MAX_PATHS && list.iter().all(|text| is_path(text))
         }
+        (Kind::Titles, Value::List(list)) => {
+            list.len() <= MAX_TITLES && list.iter().all(|text| AeTitle::new(text).is_ok())
+        }
+        (Kind::Title, Value::Text(text)) => AeTitle::new(text).is_ok(),
+        (Kind::Ip, Value::Text(text)) => text.parse::<IpAddr>().is_ok(),
         (Kind::Name, Value::Text(text)) => PartName::new(text).is_ok(),
         (Kind::Path, Value::Text(text)) => is_path(text),
         (Kind::Text, Value::Text(text)) => {
@@ -262,7 +282,7 @@ fn in_kind(kind: Kind, value: Value) -> Result<Value, String> {
             address => address.is_ok(),
         },
         (Kind::Choice(words), Value::Text(text)) => words.contains(&text.as_str()),
-        (_, Value::Text(_) | Value::Integer(_) | Value::Flag(_) | Value::Paths(_)) => false,
+        (_, Value::Text(_) | Value::Integer(_) | Value::Flag(_) | Value::List(_)) => false,
     };
     if fits { Ok(value) } else { Err(shown(&value)) }
 }
@@ -273,7 +293,7 @@ pub(super) fn shown(value: &Value) -> String {
         Value::Text(text) => toml::Value::from(text.as_str()).to_string(),
         Value::Integer(n) => n.to_string(),
         Value::Flag(b) => b.to_string(),
-        Value::Paths(list) => toml::Value::from(list.clone()).to_string(),
+        Value::List(list) => toml::Value::from(list.clone()).to_string(),
     }
 }
 
@@ -284,6 +304,9 @@ pub(super) fn expected(key: &Key) -> String {
         Kind::Name => "1 to 32 characters of a-z, 0-9 and -".to_owned(),
         Kind::Path => format!("a path of 1 to {MAX_PATH} bytes"),
         Kind::Paths => format!("a list of at most {MAX_PATHS} paths"),
+        Kind::Ip => "an IPv4 or IPv6 address".to_owned(),
+        Kind::Title => AE_TITLE.to_owned(),
+        Kind::Titles => format!("a list of at most {MAX_TITLES} titles, each {AE_TITLE}"),
         Kind::Text => format!("text of 1 to {MAX_TEXT_VALUE} bytes"),
         Kind::Url => "mqtt://host[:port] or mqtts://host[:port]".to_owned(),
         Kind::Flag => "true or false".to_owned(),

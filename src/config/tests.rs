@@ -119,6 +119,40 @@ fn keys_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn nobody_may_send_until_somebody_is_named() {
+    assert_eq!(with("[receive]\nport = 104\n").unwrap().config.receive, None);
+    let receive = with("[receive]\ncalling_ae = [\"CT1\", \"CT 2\"]\n").unwrap().config.receive;
+    let receive = receive.unwrap();
+    assert_eq!(receive.calling_ae.iter().map(AeTitle::as_str).collect::<Vec<_>>(), ["CT1", "CT 2"]);
+    assert_eq!((receive.ae_title.as_str(), receive.tls), ("HCCEDGE", None));
+    assert_eq!(receive.listen.to_string(), "0.0.0.0:11112");
+    let found = messages(with("[receive]\ncalling_ae = [\"\"]\naddress = \"ct.example\"\n"));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().any(|m| m.ends_with("expected an IPv4 or IPv6 address")), "{found:?}");
+    let most = |n: usize| with(&format!("[receive]\ncalling_ae = {:?}\n", vec!["A"; n]));
+    assert!(most(64).is_ok() && most(65).is_err());
+}
+
+#[test]
+fn the_receivers_settings_agree_with_each_other() {
+    let refused = |extra: &str, word: &str| {
+        let found = messages(with(&format!("[receive]\n{extra}")));
+        assert!(found.len() == 1 && found[0].contains(word), "{extra}: {found:?}");
+    };
+    refused("tls_certificate = \"/c\"\n", "set together");
+    refused("tls_key = \"/k\"\n", "set together");
+    refused("tls_client_ca = \"/ca\"\n", "tls_certificate");
+    let quiet = |deadline: u64| {
+        let inbox = format!("[inbox]\ndeadline_s = {deadline}\n");
+        with(&format!("[receive]\ncalling_ae = [\"A\"]\nquiet_s = 20\n{inbox}"))
+    };
+    assert!(quiet(21).is_ok() && quiet(20).is_err());
+    let pair = "tls_certificate = \"/c\"\ntls_key = \"/k\"\ntls_client_ca = \"/ca\"\n";
+    let config = with(&format!("[receive]\ncalling_ae = [\"A\"]\n{pair}")).unwrap().config;
+    assert_eq!(config.receive.unwrap().tls.unwrap().client_ca, Some("/ca".into()));
+}
+
+#[test]
 fn a_password_in_the_address_is_refused_and_not_repeated() {
     let found = messages(from_text(&GOOD.replace("localhost", "user:secret@localhost")));
     assert!(found.len() == 1 && found[0].contains("credentials"), "{found:?}");

@@ -10,6 +10,8 @@ pub mod clock;
 
 pub mod keys;
 
+pub mod certificates;
+
 pub mod packages;
 
 pub mod journal;
@@ -19,6 +21,9 @@ pub mod inbox;
 pub mod worker;
 
 pub mod mqtt;
+
+#[cfg(feature = "dicom-net")]
+pub mod receiver;
 
 #[cfg(feature = "demo")]
 pub mod broker;

@@ -3,11 +3,14 @@
 //!
 //! ```text
 //!            .done, and every file it promises is there ──▶ Complete(DoneMarker)
+//!            .done says that the sender was cut off ──────▶ Complete(DoneMarker)
 //! Waiting ── nothing changed for `settle` ────────────────▶ Complete(Quiescence)
 //!            `deadline` since it was first seen ──────────▶ Overdue
 //! ```
 //!
 //! * A marker that promises more than is there holds the folder until the deadline, quiet or not.
+//! * A marker that says "open" does the same: its writer knows that more is to come.
+//! * A marker that says "aborted" ends the wait; that the study fails is for the inspection to say.
 //! * A marker that cannot be read may be half written: it counts once the folder is quiet.
 //! * A folder without a file that counts is never complete.
 //! * Ignored files are no input, but a change of one is a change: a growing `.part` is a transfer
@@ -163,6 +166,8 @@ impl Arrival {
         listing.counted().next()?;
         match &listing.marker {
             Marker::Present(promise) => listing.keeps(promise).then_some(Rule::DoneMarker),
+            Marker::Open => None,
+            Marker::Aborted => Some(Rule::DoneMarker),
             Marker::Malformed => settled.then_some(Rule::DoneMarker),
             Marker::Absent => settled.then_some(Rule::Quiescence),
         }

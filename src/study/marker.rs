@@ -1,10 +1,18 @@
-//! What the `.done` marker promises. The scanner side writes it last; it may be empty, or carry
+//! What the `.done` marker says. The scanner side writes it last; it may be empty, or carry
 //! `{"files": 3, "sha256": {"portal.nii.gz": "<64 hexadecimal digits>"}}`, both optional. Parses
 //! text and keeps the promise; it opens no file and hashes nothing.
+//!
+//! A sender that knows more than a quiet folder shows says so in the same file, and replaces it in
+//! one rename when it knows better:
+//!
+//! | marker | the study |
+//! |---|---|
+//! | `{"open": true}` | is still being sent, however quiet: it is not complete before its deadline |
+//! | `{"aborted": true}` | was cut off and will not be completed: it is claimed at once and fails |
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::files::is_plain_name;
 
@@ -17,8 +25,12 @@ pub enum Marker {
     /// There is none.
     #[default]
     Absent,
-    /// It is there and can be read.
+    /// The study is complete.
     Present(Promise),
+    /// More is to come.
+    Open,
+    /// The sender was cut off: what is there is not the whole study.
+    Aborted,
     /// It is there, but too long, not a plain file, or not what a marker may say.
     Malformed,
 }
@@ -32,12 +44,36 @@ pub struct Promise {
     pub sha256: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
+/// The content of a marker for a study that is still being sent.
+pub const OPEN: &[u8] = br#"{"open": true}"#;
+
+/// The content of a marker for a study that was cut off.
+pub const ABORTED: &[u8] = br#"{"aborted": true}"#;
+
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPromise {
     files: Option<u64>,
     #[serde(default)]
     sha256: BTreeMap<String, String>,
+}
+
+/// Either field alone, and only as `true`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawState {
+    open: Option<bool>,
+    aborted: Option<bool>,
+}
+
+impl RawState {
+    fn marker(&self) -> Option<Marker> {
+        match (self.open, self.aborted) {
+            (Some(true), None) => Some(Marker::Open),
+            (None, Some(true)) => Some(Marker::Aborted),
+            (Some(_) | None, Some(_) | None) => None,
+        }
+    }
 }
 
 impl Marker {
@@ -46,11 +82,19 @@ impl Marker {
         if content.trim_ascii().is_empty() {
             return Self::Present(Promise::default());
         }
-        Promise::parse(content).map_or(Self::Malformed, Self::Present)
+        let state = serde_json::from_slice(content).ok().and_then(|raw: RawState| raw.marker());
+        let promise = || Promise::parse(content).map(Self::Present);
+        state.or_else(promise).unwrap_or(Self::Malformed)
     }
 }
 
 impl Promise {
+    /// The content of a marker that makes this promise.
+    pub fn to_json(&self) -> Vec<u8> {
+        let raw = RawPromise { files: self.files, sha256: self.sha256.clone() };
+        serde_json::to_vec(&raw).expect("a map from text to text is JSON")
+    }
+
     fn parse(content: &[u8]) -> Option<Self> {
         let raw: RawPromise = serde_json::from_slice(content).ok()?;
         let mut sha256 = BTreeMap::new();
@@ -91,10 +135,27 @@ mod tests {
     }
 
     #[test]
+    fn a_marker_may_say_that_more_is_to_come_or_will_not() {
+        assert_eq!(Marker::parse(OPEN), Marker::Open);
+        assert_eq!(Marker::parse(ABORTED), Marker::Aborted);
+    }
+
+    #[test]
+    fn a_promise_reads_back_as_it_was_written() {
+        let sha256 = [("a".to_owned(), "0".repeat(64)), ("b".to_owned(), "f".repeat(64))];
+        let promise = Promise { files: Some(2), sha256: sha256.into() };
+        assert_eq!(Marker::parse(&promise.to_json()), Marker::Present(promise));
+    }
+
+    #[test]
     fn anything_else_is_malformed() {
         let digest = "0".repeat(64);
         let with_name = |name: &str| format!(r#"{{"sha256": {{"{name}": "{digest}"}}}}"#);
         let faulty = [
+            r#"{"open": false}"#.to_owned(),
+            r#"{"open": true, "aborted": true}"#.to_owned(),
+            r#"{"open": true, "files": 1}"#.to_owned(),
+            r#"{"aborted": 1}"#.to_owned(),
             "{".to_owned(),
             "3".to_owned(),
             r#"{"files": -1}"#.to_owned(),

@@ -8,4 +8,6 @@ pub mod marker;
 
 pub mod arrival;
 
+pub mod reception;
+
 pub mod life;

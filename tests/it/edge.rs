@@ -75,7 +75,8 @@ impl Edge {
         self.kill();
     }
 
-    fn start_with(&mut self, environment: &[(&str, &str)]) {
+    /// Starts the daemon with these variables, which win over its file.
+    pub fn start_with(&mut self, environment: &[(&str, &str)]) {
         let log = fs::File::options().append(true).create(true).open(self.log_path()).unwrap();
         let config = self.config();
         let child = command(&["run", "--config", config.to_str().unwrap()])

@@ -41,6 +41,15 @@ mod mqtt;
 
 mod python;
 
+#[cfg(feature = "dicom-net")]
+mod receive;
+
+#[cfg(feature = "dicom-net")]
+mod dicom_files;
+
+#[cfg(feature = "dicom-net")]
+mod dicom_sender;
+
 mod subscribe;
 
 mod worker;

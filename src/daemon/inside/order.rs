@@ -107,7 +107,7 @@ pub fn inputs(
     images: Vec<ImageFile>,
     clinical: Option<Vec<u8>>,
 ) -> Vec<Input> {
-    let mut inputs = envelope(Task::Analyse(order.clone()), packages);
+    let mut inputs = envelope(Task::Analyse(Box::new(order.clone())), packages);
     inputs.extend(clinical.map(|bytes| Input::Bytes { name: CLINICAL.to_owned(), bytes }));
     let mut dicom_files = 0..;
     inputs.extend(images.into_iter().map(|image| {
@@ -168,7 +168,7 @@ pub(super) struct Envelope {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Task {
     /// Analyse a study.
-    Analyse(WorkOrder),
+    Analyse(Box<WorkOrder>),
     /// Run every network on its golden input.
     SelfTest,
 }

@@ -79,7 +79,7 @@ fn both_sides_share_the_order_and_the_names() {
     let sent = inputs(&order(), vec![package("one", "x")], Vec::new(), Some(b"{}".to_vec()));
     let mut contents = Contents::read(&mut wire(&sent).as_slice(), BOUNDS.memory).unwrap();
     let envelope = Envelope::decode(&contents.take(ORDER).unwrap()).unwrap();
-    assert_eq!(envelope.task, Task::Analyse(order()));
+    assert_eq!(envelope.task, Task::Analyse(Box::new(order())));
     let [model] = &envelope.packages[..] else { panic!("{:?}", envelope.packages) };
     assert_eq!((&*model.name, &*model.version), ("one", "1.2.3"));
     assert_eq!(model.manifest_digest, Digest::from([9; 32]));

@@ -9,6 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use thiserror::Error;
 
 use crate::seal::wire::Digest;
+use crate::study::reception::StoredFile;
 
 /// So many bytes tell what kind of file it is.
 pub const HEAD: usize = 256;
@@ -70,6 +71,20 @@ pub fn read(path: &Path, bounds: Bounds) -> Result<Content, ContentError> {
         return Err(ContentError::NotPlain);
     }
     read_bounded(&mut file, bounds)
+}
+
+/// The content of a plain file of at most `longest` bytes; `None` for anything else.
+pub fn read_whole(path: &Path, longest: u64) -> Option<Vec<u8>> {
+    read(path, Bounds { longest, keep: longest }).ok()?.kept
+}
+
+/// Length and digest of a plain file; `None` for a link, a pipe or a folder.
+pub fn hash(path: &Path) -> io::Result<Option<StoredFile>> {
+    match read(path, Bounds { longest: u64::MAX, keep: 0 }) {
+        Ok(Content { sha256, length, .. }) => Ok(Some(StoredFile { length, sha256: sha256.0 })),
+        Err(ContentError::NotPlain | ContentError::TooLong(_)) => Ok(None),
+        Err(ContentError::Io(error)) => Err(error),
+    }
 }
 
 fn read_bounded(from: &mut impl Read, bounds: Bounds) -> Result<Content, ContentError> {

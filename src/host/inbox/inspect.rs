@@ -159,13 +159,18 @@ impl Folder {
         if self.plain.is_empty() {
             return Some(Fault::new(ReasonCode::EmptyStudy, "no file in the folder"));
         }
+        let found = self.plain.len();
+        if self.marker == Marker::Aborted {
+            let detail = format!("the transfer was cut off, with {found} files; send it again");
+            return Some(Fault::new(ReasonCode::Incomplete, detail));
+        }
         claim.overdue().then(|| {
-            let found = self.plain.len();
             let detail = match &self.marker {
                 Marker::Present(Promise { files: Some(files), .. }) => {
                     format!("{found} files at the deadline, the .done marker promises {files}")
                 }
-                Marker::Present(_) | Marker::Absent | Marker::Malformed => {
+                Marker::Open => format!("still being sent at the deadline, with {found} files"),
+                Marker::Present(_) | Marker::Absent | Marker::Aborted | Marker::Malformed => {
                     format!("not complete at the deadline, with {found} files")
                 }
             };
@@ -301,7 +306,8 @@ impl Read {
 fn broken_promise(marker: &Marker, files: &[ReadFile]) -> Option<Fault> {
     let mismatch = |detail: String| Some(Fault::new(ReasonCode::MarkerMismatch, detail));
     let promise = match marker {
-        Marker::Absent => return None,
+        // `Folder::incomplete` refuses both of the latter, which promise nothing.
+        Marker::Absent | Marker::Open | Marker::Aborted => return None,
         Marker::Malformed => return mismatch("the .done marker cannot be read".into()),
         Marker::Present(promise) => promise,
     };

@@ -14,6 +14,10 @@ use crate::study::marker::{MARKER, Marker};
 /// Entries that are read beyond `max_files`: room for the marker, dotfiles and sub-folders.
 pub const SPARE_ENTRIES: usize = 256;
 
+/// Bytes of a marker beyond `clinical_bytes` for each file of `max_files`: it may list them all, each
+/// with its digest of 64 digits and a name of up to 58 characters.
+pub const MARKER_BYTES_PER_FILE: u64 = 128;
+
 /// A listing, perhaps not of everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -65,7 +69,9 @@ fn described(name: std::ffi::OsString, metadata: &Metadata) -> Entry {
 }
 
 fn read_marker(path: &Path, limits: &Limits) -> Marker {
-    let bounds = Bounds { longest: limits.clinical.0, keep: limits.clinical.0 };
+    let for_names = (limits.max_files as u64).saturating_mul(MARKER_BYTES_PER_FILE);
+    let longest = limits.clinical.0.saturating_add(for_names);
+    let bounds = Bounds { longest, keep: longest };
     match content::read(path, bounds) {
         Ok(content) => content.kept.map_or(Marker::Malformed, |bytes| Marker::parse(&bytes)),
         Err(ContentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Marker::Absent,

@@ -9,7 +9,9 @@
 //! neither the log nor an error nor a message names it or its files; `claim.json` does.
 
 mod content;
+pub use content::{hash, read_whole};
 mod listing;
+pub use listing::MARKER_BYTES_PER_FILE;
 mod watch;
 
 mod scan;

@@ -19,9 +19,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::messages::COSE_TYPE;
-use super::tls::{self, TlsError};
+use super::tls;
 use super::topic::Topic;
 use crate::config::{BrokerUrl, TlsFiles};
+use crate::host::certificates::TlsError;
 
 /// Highest packet id in use. Well above what is ever on the way, so that a broker that answers out
 /// of order does not run into an id that is still taken (`rumqttc` stops sending then); its own

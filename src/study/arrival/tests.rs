@@ -97,6 +97,16 @@ fn a_marker_completes_at_once_when_its_promise_is_kept() {
 }
 
 #[test]
+fn an_open_marker_holds_the_folder_and_an_aborted_one_ends_the_wait() {
+    let files = [file("a.dcm", 10)];
+    let open = marked(&files, r#"{"open": true}"#);
+    assert_eq!(last_verdict(&open, &[0, 30_000, 59_999]), Verdict::Waiting);
+    assert_eq!(last_verdict(&open, &[0, 60_000]), Verdict::Overdue);
+    let aborted = marked(&files, r#"{"aborted": true}"#);
+    assert_eq!(last_verdict(&aborted, &[0]), Verdict::Complete(Rule::DoneMarker));
+}
+
+#[test]
 fn a_marker_that_cannot_be_read_waits_for_quiet() {
     let listing = marked(&[file("portal.nii", 10)], r#"{"files": "#);
     assert_eq!(last_verdict(&listing, &[0, 9_999]), Verdict::Waiting);
@@ -111,6 +121,7 @@ fn a_folder_without_files_is_never_complete() {
         folder_with(&[file(".DS_Store", 6), file("a.tmp", 1)]),
         folder_with(&[sub_folder]),
         marked(&[], ""),
+        marked(&[], r#"{"aborted": true}"#),
     ];
     for listing in empty {
         assert_eq!(last_verdict(&listing, &[0, 59_999]), Verdict::Waiting, "{listing:?}");
@@ -157,6 +168,8 @@ fn reference(history: &[(u64, Listing)]) -> Verdict {
     let by_rule = match &listing.marker {
         _ if files == 0 => None,
         Marker::Present(p) => (p.files.unwrap_or(0) <= files as u64).then_some(Rule::DoneMarker),
+        Marker::Open => None,
+        Marker::Aborted => Some(Rule::DoneMarker),
         Marker::Malformed => quiet.then_some(Rule::DoneMarker),
         Marker::Absent => quiet.then_some(Rule::Quiescence),
     };
@@ -169,8 +182,16 @@ fn reference(history: &[(u64, Listing)]) -> Verdict {
 
 fn any_listing() -> impl Strategy<Value = Listing> {
     let names = prop::sample::subsequence(vec!["a.nii", "b.nii", "c.part", ".x"], 0..=4);
-    let markers =
-        prop::sample::select(vec![None, None, None, Some(""), Some(r#"{"files":2}"#), Some("{")]);
+    let markers = prop::sample::select(vec![
+        None,
+        None,
+        None,
+        Some(""),
+        Some(r#"{"files":2}"#),
+        Some("{"),
+        Some(r#"{"open":true}"#),
+        Some(r#"{"aborted":true}"#),
+    ]);
     (names.prop_shuffle(), 0..2u64, markers).prop_map(|(names, length, marker)| {
         let entries: Vec<Entry> = names.iter().map(|name| file(name, length)).collect();
         marker.map_or_else(|| folder_with(&entries), |text| marked(&entries, text))

@@ -44,6 +44,8 @@ mod words;
 
 pub mod phase;
 
+pub mod transfer;
+
 #[cfg(test)]
 pub(in crate::analysis) mod fixture;
 

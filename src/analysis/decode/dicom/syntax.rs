@@ -51,6 +51,12 @@ pub(super) fn find(uid: &str) -> Option<&'static TransferSyntax> {
     KNOWN.iter().find(|syntax| syntax.uid == uid)
 }
 
+/// UIDs of the syntaxes that are read losslessly, in the order of the list.
+pub(super) fn lossless_uids() -> impl Iterator<Item = &'static str> {
+    let lossless = |syntax: &&TransferSyntax| matches!(syntax.reading, Reading::Lossless(_));
+    KNOWN.iter().filter(lossless).map(|syntax| syntax.uid)
+}
+
 const fn native(uid: &'static str, name: &'static str, order: Order) -> TransferSyntax {
     let reading = Reading::Lossless(Codec::Native);
     TransferSyntax { uid, name, order, deflated: false, reading }

@@ -128,7 +128,10 @@ fn limits_hold_on_both_sides() {
     assert_eq!(refused(&[image, ("clinical.json", &long)]), expected);
     let expected = fault(ReasonCode::StudyInvalid, "study.json has more than 200 bytes");
     assert_eq!(refused(&[image, ("study.json", &long)]), expected);
-    let (reason, _) = refused(&[image, (".done", &long)]);
+    let marker = LIMITS.clinical.0 + LIMITS.max_files as u64 * listing::MARKER_BYTES_PER_FILE;
+    let blank = " ".repeat(marker as usize);
+    assert_eq!(accepted(&[image, (".done", &blank)]).files.len(), 1, "an empty marker");
+    let (reason, _) = refused(&[image, (".done", &(blank + " "))]);
     assert_eq!(reason, ReasonCode::MarkerMismatch);
 }
 
@@ -238,6 +241,19 @@ fn an_overdue_study_is_incomplete_or_empty() {
     let detail = "not complete at the deadline, with 3 files";
     assert_eq!(overdue(&WHOLE), fault(ReasonCode::Incomplete, detail));
     assert_eq!(overdue(&[(".done", "")]).0, ReasonCode::EmptyStudy);
+    let open = [("pv.nii", "x"), (".done", r#"{"open": true}"#)];
+    let detail = "still being sent at the deadline, with 1 files";
+    assert_eq!(overdue(&open), fault(ReasonCode::Incomplete, detail));
+}
+
+#[test]
+fn a_study_that_was_cut_off_is_incomplete_whatever_is_there() {
+    let aborted = (".done", r#"{"aborted": true}"#);
+    let detail = "the transfer was cut off, with 3 files; send it again";
+    let refusal = Study::whole_and(&[aborted]).refusal();
+    assert_eq!((refusal.reason, &*refusal.detail), (ReasonCode::Incomplete, detail));
+    assert_eq!(refusal.inputs.series.len(), 3, "its files are in the result");
+    assert_eq!(refused(&[aborted]).0, ReasonCode::EmptyStudy);
 }
 
 #[test]

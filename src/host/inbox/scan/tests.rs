@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 use crate::host::inbox::fixtures::{LIMITS, SETTINGS, drop_study, make_fifo, state};
+use crate::host::inbox::listing::MARKER_BYTES_PER_FILE;
 
 const ROOM: usize = 10_000;
 
@@ -80,7 +81,8 @@ fn an_empty_folder_and_a_broken_promise_are_overdue() {
 #[test]
 fn a_long_or_linked_marker_is_no_marker() {
     let (_root, state) = state();
-    let fits = " ".repeat(LIMITS.clinical.0 as usize);
+    let longest = LIMITS.clinical.0 + LIMITS.max_files as u64 * MARKER_BYTES_PER_FILE;
+    let fits = " ".repeat(longest as usize);
     let files = |marker| [("portal.nii", "x"), (".done", marker)];
     drop_study(&state, "fits", &files(&fits));
     drop_study(&state, "long", &files(&format!("{fits} ")));

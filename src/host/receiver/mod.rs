@@ -1,0 +1,59 @@
+//! Receives studies over DICOM: a C-STORE provider that writes what a scanner pushes into the inbox,
+//! one folder per study, so that nothing is lost, mixed, or analysed before it is whole.
+//!
+//! ```text
+//! connection ─▶ [tls] ─▶ wire: PDUs ─▶ negotiation ─▶ association: messages ─▶ object ─▶ shelf
+//!                                                          │                              │
+//!                                   study::reception ◀─────┴── which study, when closed ──┘
+//! ```
+//!
+//! * An object is spooled to a hidden folder of the inbox, synced, renamed into its study's folder,
+//!   and the folder synced, before its sender hears "success".
+//! * The study's folder has a `.done` marker that says "open" before the daemon can see it
+//!   ([`crate::study::marker`]); closing it replaces that marker by one that lists every file with
+//!   its digest, or by one that says "aborted".
+//! * No UID, title, name or id of a patient or study is in a folder's name, a log line or an error: a
+//!   study goes by a digest.
+//!
+//! `dicom-ul` encodes and decodes PDUs, and nothing else of it is used: its `ServerAssociation` takes
+//! the first transfer syntax that is offered, cannot refuse for congestion, bounds the time of each
+//! read and not of a PDU, and answers under dicom-rs's name. A PDU's length is checked here before a
+//! byte of it is kept. Every wait has an end, and a connection costs one thread, two copies of a PDU
+//! (`MAX_PDU` in `wire`) and the beginning of one object (`MAX_BEGINNING` in `object`).
+//!
+//! Only C-ECHO and C-STORE are answered with success. Storage commitment, MPPS and queries are not
+//! offered.
+
+mod names;
+
+mod part10;
+
+mod dimse;
+
+mod negotiation;
+
+mod wire;
+
+mod tls;
+
+mod staging;
+
+mod shelf;
+
+mod object;
+
+mod association;
+
+mod server;
+
+pub use server::{Receiver, ReceiverError, Settings};
+pub use shelf::ShelfError;
+pub use tls::{ServerTlsError, server_config};
+
+/// Implementation Class UID of this program (PS3.7 annex D.3.3.2), from a UUID (PS3.5 annex B.2).
+pub const IMPLEMENTATION_UID: &str = "2.25.124313820982172979246415211611532014927";
+
+/// Implementation Version Name, 1 to 16 characters.
+pub const IMPLEMENTATION_NAME: &str = concat!("HCCEDGE_", env!("CARGO_PKG_VERSION"));
+
+const _: () = assert!(IMPLEMENTATION_NAME.len() <= 16, "PS3.7 annex D.3.3.2.3");
