@@ -66,7 +66,12 @@ impl Object {
 
     /// With text that was encoded elsewhere, byte for byte.
     pub fn encoded(self, tag: Tag, bytes: &[u8]) -> Self {
-        self.put(tag, vr(tag), PrimitiveValue::U8(bytes.into()))
+        let vr = vr(tag);
+        let mut bytes = bytes.to_vec();
+        if bytes.len() % 2 == 1 {
+            bytes.push(if vr == VR::UI { 0 } else { b' ' });
+        }
+        self.put(tag, vr, PrimitiveValue::U8(bytes.into()))
     }
 
     /// With a sequence.

@@ -99,7 +99,7 @@ fn pictures<W: Write>(
     };
     let picture = render::overview(&images, findings, &labels)?;
     drop(images);
-    watch.outlet().artefact(Artefact::Overview, &picture)?;
+    watch.outlet().artefact(Artefact::Overview, &picture.png()?)?;
     watch.stage(Stage::Render, 90);
     Ok((Some(scan), Millis(watch.now().0.saturating_sub(start.0))))
 }
