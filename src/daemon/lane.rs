@@ -336,6 +336,7 @@ impl Case<'_> {
             started_ms: clock::now_ms(),
             max_file_bytes: device.config.limits.max_image.0,
             max_voxels: device.config.limits.max_voxels,
+            dicom_objects: device.config.dicom.objects,
         };
         let images = self.files.iter().filter_map(image).collect();
         order::inputs(&order, packages.into_inner(), images, self.clinical.clone())

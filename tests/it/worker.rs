@@ -77,6 +77,7 @@ fn order() -> WorkOrder {
         started_ms: 1_767_225_600_000,
         max_file_bytes: 1 << 30,
         max_voxels: 512 * 512 * 640,
+        dicom_objects: false,
     }
 }
 

@@ -48,6 +48,8 @@ pub struct WorkOrder {
     pub max_file_bytes: u64,
     /// Most voxels in one image.
     pub max_voxels: u64,
+    /// Whether to make DICOM objects of the result, which carry the patient's identity.
+    pub dicom_objects: bool,
 }
 
 /// An image file of the claimed study.

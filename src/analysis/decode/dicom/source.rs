@@ -82,6 +82,24 @@ pub struct SourceSlice {
     pub position: [f64; 3],
 }
 
+impl Source {
+    /// How far the times of the study are ahead of UTC, when that is stated.
+    pub fn utc_offset_minutes(&self) -> Option<i64> {
+        let stated = self.copied.iter().find(|(tag, _)| *tag == tags::TIMEZONE_OFFSET_FROM_UTC);
+        let text = std::str::from_utf8(&stated?.1).ok()?.trim();
+        let (sign, digits) = match text.split_at_checked(1)? {
+            ("+", digits) => (1, digits),
+            ("-", digits) => (-1, digits),
+            _ => return None,
+        };
+        let plain = digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number: i64 = digits.parse().ok().filter(|_| plain)?;
+        let (hours, minutes) = (number / 100, number % 100);
+        // PS3.3 C.12.1.1.8: from -1200 to +1400.
+        (minutes < 60 && hours <= 14).then_some(sign * (hours * 60 + minutes))
+    }
+}
+
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Source of {} slices, {} attributes", self.slices.len(), self.copied.len())
@@ -264,6 +282,22 @@ mod tests {
         assert_eq!(source.frame_of_reference.as_deref(), Some("1.2.9"));
         let name = source.copied.iter().find(|(tag, _)| *tag == tags::PATIENT_NAME);
         assert_eq!(name.unwrap().1, b"Nobody^At All");
+    }
+
+    #[test]
+    fn the_studys_time_zone_is_read_where_it_is_one() {
+        let with = |text: &str| {
+            let tag = tags::TIMEZONE_OFFSET_FROM_UTC;
+            source_of(|_, spec| spec.text(tag, VR::SH, text)).unwrap().utc_offset_minutes()
+        };
+        assert_eq!(
+            (with("+0530"), with("-0100"), with("+1400")),
+            (Some(330), Some(-60), Some(840))
+        );
+        for text in ["0100", "+100", "+1500", "+0160", "+ab00", "+-100", "é100"] {
+            assert_eq!(with(text), None, "{text}");
+        }
+        assert_eq!(source_of(|_, spec| spec).unwrap().utc_offset_minutes(), None);
     }
 
     #[test]
