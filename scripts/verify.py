@@ -175,13 +175,13 @@ MAPS = {
         clinical: null|clinical
         nomograms: 0..2 nomogram
         recommendation: recommendation
-        gate: 0..32 gate-value
+        gate: 0..40 gate-value
         timings_ms: 0..10 timing
         history: bool
         supersedes: null|bytes16""",
     "inputs": """
         rule: completion-rule
-        series: 0..4 input-series""",
+        series: 0..6 input-series""",
     "input-series": """
         role: input-role
         files: uint
@@ -333,7 +333,7 @@ CODES = {
     "clock-quality": "0=unknown 1=rtc 2=ntp",
     "task": "0=localisation 1=segmentation 2=classification 3=nomogram",
     "precision": "0=int8 1=float32 2=mixed",
-    "input-role": "0=portal 1=arterial 2=clinical 3=other",
+    "input-role": "0=portal 1=arterial 2=clinical 3=other 4=dicom 5=phases",
     "completion-rule": "0=done_marker 1=quiescence 2=deadline",
     "sex": "0=female 1=male 2=other",
     "ascites": "0=none 1=mild 2=severe",
@@ -363,13 +363,16 @@ CODES = {
         15=low_hu_arterial 16=high_hu_arterial 17=air_fraction 18=phase_overlap 19=phase_similarity
         20=phase_shift_mm 21=liver_coverage 22=liver_fraction 23=obliquity_deg 24=voxels_million
         25=spacing_arterial_z_mm 26=implausible_fraction 27=largest_diameter_mm 28=liver_components
-        29=vessel_hu_arterial 30=vessel_hu_portal 31=soft_tissue_fraction""",
+        29=vessel_hu_arterial 30=vessel_hu_portal 31=soft_tissue_fraction
+        32=aorta_hu_arterial 33=aorta_hu_portal 34=series_usable 35=series_refused
+        36=objects_left_out""",
     "reason-code": """
         0=empty_study 1=incomplete 2=marker_mismatch 3=symlink_refused 4=ambiguous_role
         5=clinical_invalid 6=arterial_missing 7=portal_missing 8=too_many_files 9=study_invalid
         20=not_nifti 21=truncated 22=corrupt 23=wrong_datatype 24=not_three_dimensional 25=colour
         26=not_finite 27=implausible_hu 28=bad_header 29=no_orientation 30=bad_spacing 31=too_large
         32=spacing_not_supported 33=too_few_slices 34=not_dicom 35=slices_missing
+        36=transfer_syntax_not_read 37=lossy_compression 38=duplicate_slices 39=gantry_tilt
         50=phases_do_not_match 51=no_liver 52=no_tumour 53=liver_cut_off 54=not_contrast_enhanced
         55=phases_swapped 56=phase_unclear 70=poison 71=worker_crashed 72=worker_timeout 73=worker_memory 74=internal
         75=model_refused 100=out_of_range:age 101=out_of_range:ecog 102=out_of_range:child_pugh

@@ -4,11 +4,13 @@
 //! What ends without a score keeps everything that was found up to there: a missing arterial phase
 //! still gives a mask, lesions and pictures.
 
+use super::decode::dicom::{DicomError, Source};
 use super::decode::limits::Limits;
-use super::decode::{DecodeError, Decoded, ImageName, decode};
+use super::decode::{Decoded, ImageName};
 use super::findings::{Findings, Images, Outcome, Reason, Stage, StageTiming};
-use super::gate::{GateReason, GateReport};
+use super::gate::GateReport;
 use super::lesions::{LesionError, Lesions, keep_largest_liver, measure};
+use super::phases::{self, PhaseProblem, Phases, SeriesReport, StudyInput, Unread};
 use super::pmn::{HeatMap, Risk};
 use super::volume::resample::{OntoGrid, onto_grid};
 use super::volume::{BACKGROUND, HuVolume, Mask, VoxelBox};
@@ -18,16 +20,6 @@ use crate::units::Millis;
 use ndarray::Array3;
 use thiserror::Error;
 
-/// The two image files of one study, as stored. They are taken by value, so that each is freed as
-/// soon as it is decoded.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct StudyInput {
-    /// The late arterial phase.
-    pub arterial: Option<Vec<u8>>,
-    /// The portal venous phase.
-    pub portal: Option<Vec<u8>>,
-}
-
 /// What the site sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
@@ -35,6 +27,9 @@ pub struct Settings {
     pub limits: Limits,
     /// Threads for resampling, at least 1.
     pub threads: usize,
+    /// Whether to keep what DICOM objects of the result repeat of their source, the patient's
+    /// identity included.
+    pub keep_source: bool,
 }
 
 /// The networks in use.
@@ -85,6 +80,9 @@ pub struct Analysis {
     pub findings: Findings,
     /// The volumes behind it; `None` when no portal image was read.
     pub images: Option<Images>,
+    /// What the portal venous series repeats of its source, or why that cannot be read; `None` unless
+    /// it is asked for, and for NIfTI.
+    pub source: Option<Result<Source, DicomError>>,
 }
 
 /// The analysis itself failed: no fault of the study's that has a name.
@@ -114,12 +112,17 @@ pub fn analyse<N: Networks>(
     let mut course = Course { observer, timings: Vec::new() };
     let mut draft = Draft::default();
 
-    let (arterial, portal) =
-        match course.time(Stage::Decode, |_| decode_both(study, &settings.limits)) {
-            Ok(images) => images,
-            Err(reasons) => return Ok(unreadable(reasons, clinic, course.timings)),
-        };
-    draft.missing(arterial.is_some(), portal.is_some());
+    let read = course.time(Stage::Decode, |_| phases::read(study, networks, settings));
+    let Phases { arterial, portal, problems, series, source } = match read {
+        Ok(phases) => phases,
+        Err(Unread::Files(reasons)) => return Ok(unreadable(reasons, clinic, course.timings)),
+        Err(Unread::Network(source)) => {
+            return Err(AnalysisError::Network { stage: Stage::Decode, source });
+        }
+    };
+    draft.problems = problems;
+    draft.series = series;
+    draft.source = source;
     let Some(portal) = portal else {
         return Ok(draft.conclude(None, clinic, course));
     };
@@ -145,23 +148,6 @@ pub fn analyse<N: Networks>(
     }
 
     Ok(draft.conclude(Some(Images { portal, arterial, mask, heat_map }), clinic, course))
-}
-
-/// Decodes what there is; every file that cannot be read is named.
-fn decode_both(
-    study: StudyInput,
-    limits: &Limits,
-) -> Result<(Option<Decoded>, Option<Decoded>), Vec<DecodeError>> {
-    let read = |image, bytes: Option<Vec<u8>>| {
-        // The file's bytes are dropped here, before the next file is unpacked.
-        bytes.map(|bytes| decode(image, &bytes, limits)).transpose()
-    };
-    let arterial = read(ImageName::Arterial, study.arterial);
-    let portal = read(ImageName::Portal, study.portal);
-    match (arterial, portal) {
-        (Ok(arterial), Ok(portal)) => Ok((arterial, portal)),
-        (arterial, portal) => Err(arterial.err().into_iter().chain(portal.err()).collect()),
-    }
 }
 
 /// Measures each image and the pair, and brings the arterial phase onto the portal grid.
@@ -209,23 +195,20 @@ fn empty_mask(portal: &HuVolume) -> Mask {
     Mask { labels: Array3::from_elem(portal.geometry.shape, BACKGROUND) }
 }
 
-fn unreadable(
-    errors: Vec<DecodeError>,
-    clinic: &dyn Clinic,
-    timings: Vec<StageTiming>,
-) -> Analysis {
+fn unreadable(reasons: Vec<Reason>, clinic: &dyn Clinic, timings: Vec<StageTiming>) -> Analysis {
     let (clinical, _) =
         clinic.assess(&Measured { largest_diameter: None, lesion_count: None, risk: None });
     let findings = Findings {
         outcome: Outcome::Unreadable,
-        reasons: errors.into_iter().map(Reason::Image).collect(),
+        reasons,
+        series: None,
         gate: None,
         lesions: None,
         risk: None,
         clinical,
         timings,
     };
-    Analysis { findings, images: None }
+    Analysis { findings, images: None, source: None }
 }
 
 /// The observer and the time each stage took.
@@ -250,19 +233,15 @@ impl Course<'_> {
 /// Findings in the making.
 #[derive(Default)]
 struct Draft {
-    missing: Vec<GateReason>,
+    problems: Vec<PhaseProblem>,
+    series: Option<SeriesReport>,
+    source: Option<Result<Source, DicomError>>,
     gate: GateReport,
     lesions: Option<Lesions>,
     risk: Option<Risk>,
 }
 
 impl Draft {
-    fn missing(&mut self, arterial: bool, portal: bool) {
-        let missing =
-            [(portal, GateReason::PortalMissing), (arterial, GateReason::ArterialMissing)];
-        self.missing.extend(missing.iter().filter(|(there, _)| !there).map(|(_, reason)| reason));
-    }
-
     fn measured(
         &mut self,
         lesions: Lesions,
@@ -274,16 +253,18 @@ impl Draft {
         if let Some(arterial) = arterial {
             self.gate.add_arterial_liver(arterial, mask);
         }
+        self.gate.add_enhancement(arterial.map(|phase| &phase.volume), portal, mask);
         self.lesions = Some(lesions);
     }
 
     /// True when neither the images nor the patient's data speak against a score.
     fn allows_score(&self, clinic: &dyn Clinic) -> bool {
-        self.gate_reasons().is_empty() && clinic.assess(&self.for_clinic()).1.is_empty()
+        self.image_reasons().is_empty() && clinic.assess(&self.for_clinic()).1.is_empty()
     }
 
-    fn gate_reasons(&self) -> Vec<GateReason> {
-        self.missing.iter().copied().chain(self.gate.reasons()).collect()
+    fn image_reasons(&self) -> Vec<Reason> {
+        let problems = self.problems.iter().cloned().map(Reason::Phases);
+        problems.chain(self.gate.reasons().into_iter().map(Reason::Gate)).collect()
     }
 
     fn for_clinic(&self) -> Measured {
@@ -303,19 +284,19 @@ impl Draft {
     ) -> Analysis {
         let measured = self.for_clinic();
         let (clinical, against) = course.time(Stage::Clinical, |_| clinic.assess(&measured));
-        let gate = self.gate_reasons().into_iter().map(Reason::Gate);
-        let reasons: Vec<Reason> = gate.chain(against).collect();
+        let reasons: Vec<Reason> = self.image_reasons().into_iter().chain(against).collect();
         let outcome = if reasons.is_empty() { Outcome::Ok } else { Outcome::Abstained };
         let findings = Findings {
             outcome,
             reasons,
+            series: self.series,
             gate: images.is_some().then_some(self.gate),
             lesions: self.lesions,
             risk: self.risk,
             clinical,
             timings: course.timings,
         };
-        Analysis { findings, images }
+        Analysis { findings, images, source: self.source }
     }
 }
 

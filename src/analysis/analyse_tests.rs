@@ -4,8 +4,9 @@
 use std::cell::Cell;
 
 use super::*;
+use crate::analysis::decode::DecodeError;
 use crate::analysis::decode::fixture::{FileSpec, gzip};
-use crate::analysis::gate::Quantity;
+use crate::analysis::gate::{GateReason, Quantity};
 use crate::analysis::volume::{LIVER, TUMOUR};
 use crate::units::Probability;
 
@@ -14,15 +15,18 @@ const LIVER_HU: [i16; 2] = [110, 70];
 const TUMOUR_HU: [i16; 2] = [85, 120];
 const SPINE_HU: i16 = 400;
 const BODY_HU: [i16; 2] = [40, 35];
+const AORTA_HU: [i16; 2] = [155, 310];
 
 /// Where things are, in RAS+ millimetres; the fixture's grid starts at (-30, -20, -10).
 #[derive(Clone, Copy)]
 struct Phantom {
     liver: Option<[f64; 3]>,
     tumour_radius: f64,
+    aorta_hu: [i16; 2],
 }
 
-const PHANTOM: Phantom = Phantom { liver: Some([110.0, 90.0, 90.0]), tumour_radius: 30.0 };
+const PHANTOM: Phantom =
+    Phantom { liver: Some([110.0, 90.0, 90.0]), tumour_radius: 30.0, aorta_hu: AORTA_HU };
 
 impl Phantom {
     /// HU in a phase: 0 portal, 1 arterial.
@@ -35,6 +39,9 @@ impl Phantom {
         }
         if distance([82.0, 12.0, 0.0], [15.0, 15.0, 1e6]) <= 1.0 {
             return SPINE_HU;
+        }
+        if distance([58.0, 45.0, 0.0], [11.0, 11.0, 1e6]) <= 1.0 {
+            return self.aorta_hu[phase];
         }
         match self.liver {
             Some(liver) if distance(liver, [self.tumour_radius.max(0.1); 3]) <= 1.0 => {
@@ -55,8 +62,17 @@ fn grid() -> FileSpec {
 }
 
 fn study(phantom: Phantom) -> StudyInput {
-    let portal = Some(phantom.file(0, &grid()));
-    StudyInput { arterial: Some(phantom.file(1, &grid())), portal }
+    let [portal, arterial] = [0, 1].map(|phase| phantom.file(phase, &grid()));
+    both(arterial, portal)
+}
+
+fn both(arterial: Vec<u8>, portal: Vec<u8>) -> StudyInput {
+    StudyInput::Nifti { arterial: Some(arterial), portal: Some(portal) }
+}
+
+/// The reason for a phase that is not there.
+fn missing(image: ImageName) -> Reason {
+    Reason::Phases(PhaseProblem::Missing { image, seen: String::new() })
 }
 
 #[derive(Debug, PartialEq, Error)]
@@ -152,7 +168,7 @@ impl Observer for Watch {
     }
 }
 
-const SETTINGS: Settings = Settings { limits: Limits::STANDARD, threads: 2 };
+const SETTINGS: Settings = Settings { limits: Limits::STANDARD, threads: 2, keep_source: false };
 
 fn run(study: StudyInput) -> Analysis {
     let networks = Densities::default();
@@ -167,9 +183,13 @@ fn run(study: StudyInput) -> Analysis {
 
 #[track_caller]
 fn abstains(study: StudyInput, expected: &[GateReason]) -> Analysis {
+    abstains_because(study, expected.iter().map(|&reason| Reason::Gate(reason)).collect())
+}
+
+#[track_caller]
+fn abstains_because(study: StudyInput, expected: Vec<Reason>) -> Analysis {
     let analysis = run(study);
     assert_eq!(analysis.findings.outcome, Outcome::Abstained);
-    let expected: Vec<Reason> = expected.iter().map(|&reason| Reason::Gate(reason)).collect();
     assert_eq!(analysis.findings.reasons, expected, "{:?}", analysis.findings.gate);
     analysis
 }
@@ -218,27 +238,26 @@ fn two_phases_give_a_score() {
 
 #[test]
 fn without_an_arterial_phase_there_are_lesions_and_no_score() {
-    let study = StudyInput { arterial: None, ..study(PHANTOM) };
-    let analysis = abstains(study, &[GateReason::ArterialMissing]);
+    let study = StudyInput::Nifti { arterial: None, portal: Some(PHANTOM.file(0, &grid())) };
+    let analysis = abstains_because(study, vec![missing(ImageName::Arterial)]);
     assert_tumour_found(&analysis);
     assert_eq!(analysis.images.unwrap().arterial, None);
 }
 
 #[test]
 fn without_a_portal_phase_there_is_nothing_to_segment() {
-    let study = StudyInput { portal: None, ..study(PHANTOM) };
-    let analysis = abstains(study, &[GateReason::PortalMissing]);
+    let study = StudyInput::Nifti { arterial: Some(PHANTOM.file(1, &grid())), portal: None };
+    let analysis = abstains_because(study, vec![missing(ImageName::Portal)]);
     assert!(analysis.images.is_none() && analysis.findings.lesions.is_none());
-    abstains(StudyInput::default(), &[GateReason::PortalMissing, GateReason::ArterialMissing]);
+    let nothing = StudyInput::Nifti { arterial: None, portal: None };
+    abstains_because(nothing, [ImageName::Portal, ImageName::Arterial].map(missing).into());
 }
 
 #[test]
 fn every_unreadable_file_is_named() {
-    let mut damaged = study(PHANTOM);
-    let length = damaged.arterial.as_ref().map_or(0, Vec::len);
-    damaged.arterial.as_mut().unwrap().truncate(length / 2);
-    damaged.portal = Some(b"hello".to_vec());
-    let analysis = run(damaged);
+    let mut arterial = PHANTOM.file(1, &grid());
+    arterial.truncate(arterial.len() / 2);
+    let analysis = run(both(arterial, b"hello".to_vec()));
     assert_eq!(analysis.findings.outcome, Outcome::Unreadable);
     let [Reason::Image(first), Reason::Image(second)] = &analysis.findings.reasons[..] else {
         panic!("{:?}", analysis.findings.reasons);
@@ -260,7 +279,7 @@ fn no_liver_and_no_tumour_are_told_apart() {
 #[test]
 fn a_liver_that_goes_on_beyond_the_scan_is_cut_off() {
     for z in [0.0, 180.0] {
-        let cut = Phantom { liver: Some([110.0, 90.0, z]), tumour_radius: 25.0 };
+        let cut = Phantom { liver: Some([110.0, 90.0, z]), tumour_radius: 25.0, ..PHANTOM };
         abstains(study(cut), &[GateReason::LiverCutOff]);
     }
 }
@@ -269,21 +288,29 @@ fn a_liver_that_goes_on_beyond_the_scan_is_cut_off() {
 fn phases_must_show_the_same_body_twice() {
     let mut elsewhere = grid();
     elsewhere.affine[2][3] += 300.0;
-    let mut far = study(PHANTOM);
-    far.arterial = Some(PHANTOM.file(1, &elsewhere));
+    let portal = PHANTOM.file(0, &grid());
+    let far = both(PHANTOM.file(1, &elsewhere), portal.clone());
     abstains(far, &[GateReason::PhasesDoNotMatch]);
     // Enough overlap, but the liver's lower part is missing.
     elsewhere.affine[2][3] = -10.0 + 90.0;
-    let mut partly = study(PHANTOM);
-    partly.arterial = Some(PHANTOM.file(1, &elsewhere));
+    let partly = both(PHANTOM.file(1, &elsewhere), portal.clone());
     let analysis = abstains(partly, &[GateReason::PhasesDoNotMatch]);
     let gate = analysis.findings.gate.as_ref().unwrap();
     assert!(gate.get(Quantity::PhaseOverlap).unwrap() > 50.0);
     assert!(gate.get(Quantity::LiverCovered).unwrap() < 80.0);
     assert_tumour_found(&analysis);
-    let twice = study(PHANTOM);
-    let twice = StudyInput { arterial: twice.portal.clone(), ..twice };
-    abstains(twice, &[GateReason::PhaseUnclear]);
+    abstains(both(portal.clone(), portal), &[GateReason::PhaseUnclear]);
+}
+
+#[test]
+fn contrast_must_be_that_of_the_two_phases() {
+    let with = |aorta_hu| study(Phantom { aorta_hu, ..PHANTOM });
+    // Another moment of the same phase, no contrast medium in the arterial image, none in the portal.
+    abstains(with([155, 165]), &[GateReason::PhaseUnclear]);
+    abstains(with([155, 40]), &[GateReason::NotContrastEnhanced]);
+    abstains(with([40, 310]), &[GateReason::NotContrastEnhanced]);
+    // Nothing like an aorta in either.
+    abstains(with([40, 40]), &[GateReason::PhaseUnclear]);
 }
 
 #[test]
@@ -291,9 +318,8 @@ fn an_arterial_phase_on_another_grid_is_brought_over() {
     // Coarser, sagittal, mirrored, and a little larger than the portal grid.
     let mut spec = FileSpec::ras([46, 50, 62], [5.0, 4.0, 4.0]);
     spec.affine = [[0.0, 0.0, -4.0, 206.0], [4.0, 0.0, 0.0, -22.0], [0.0, 5.0, 0.0, -22.0]];
-    let mut mixed = study(PHANTOM);
-    mixed.arterial = Some(PHANTOM.file(1, &FileSpec { shape: [50, 46, 62], ..spec }));
-    let analysis = run(mixed);
+    let arterial = PHANTOM.file(1, &FileSpec { shape: [50, 46, 62], ..spec });
+    let analysis = run(both(arterial, PHANTOM.file(0, &grid())));
     assert_eq!(analysis.findings.outcome, Outcome::Ok, "{:?}", analysis.findings.reasons);
     let gate = analysis.findings.gate.unwrap();
     let liver_hu = gate.get(Quantity::LiverHu(ImageName::Arterial)).unwrap();
@@ -304,7 +330,7 @@ fn an_arterial_phase_on_another_grid_is_brought_over() {
 #[test]
 fn voxels_too_long_for_the_networks_stop_before_them() {
     let coarse = FileSpec::ras([50, 44, 40], [4.2, 4.2, 5.0]);
-    let study = StudyInput { arterial: None, portal: Some(PHANTOM.file(0, &coarse)) };
+    let study = StudyInput::Nifti { arterial: None, portal: Some(PHANTOM.file(0, &coarse)) };
     let networks = Densities { broken: true, ..Densities::default() };
     let analysis = analyse(study, &networks, &ELIGIBLE, &SETTINGS, &mut Watch::default()).unwrap();
     let reasons = &analysis.findings.reasons;

@@ -22,6 +22,10 @@ pub enum Outcome {
 pub enum Reason {
     /// A file could not be decoded or is not a usable CT.
     Image(super::decode::DecodeError),
+    /// No series of the DICOM files is a usable CT: why one of them is not.
+    Series(super::decode::dicom::DicomError),
+    /// A phase is missing, or which series it is is not clear.
+    Phases(super::phases::PhaseProblem),
     /// The image was read, and the gate refuses it.
     Gate(super::gate::GateReason),
     /// The clinical layer refuses: outside the validity box, or a criterion is unknown.
@@ -37,6 +41,8 @@ pub struct Findings {
     pub outcome: Outcome,
     /// Empty exactly when `outcome` is `Ok`.
     pub reasons: Vec<Reason>,
+    /// What the DICOM files were; `None` for NIfTI and when nothing was read.
+    pub series: Option<super::phases::SeriesReport>,
     /// What the gate measured; `None` when no image was read.
     pub gate: Option<GateReport>,
     /// `None` when nothing was segmented.

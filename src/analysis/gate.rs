@@ -5,21 +5,22 @@
 use ndarray::{Axis, Zip, s};
 
 use super::decode::{ImageName, Intake};
+use super::enhancement::{self, Aorta, Enhancement};
 use super::lesions::Lesions;
 use super::volume::resample::{OntoGrid, coverage, inside};
-use super::volume::{BACKGROUND, Geometry, HuVolume, LIVER, Mask};
+use super::volume::{BACKGROUND, Geometry, HuVolume, Mask};
 
 /// Why the gate refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GateReason {
-    /// There is no portal venous image.
-    PortalMissing,
-    /// There is no arterial image: masks and lesions, but no score.
-    ArterialMissing,
     /// The phases lie on different parts of the body, or the arterial one misses liver.
     PhasesDoNotMatch,
-    /// Both phases are the same image.
+    /// Both phases are the same image, or their contrast does not tell them apart.
     PhaseUnclear,
+    /// A phase, or both, shows no contrast medium.
+    NotContrastEnhanced,
+    /// The aorta is brighter in the portal venous image than in the arterial one.
+    PhasesSwapped,
     /// Too little of the image has the density of soft tissue.
     ImplausibleHu,
     /// No liver of a usable size.
@@ -62,6 +63,9 @@ pub enum Quantity {
     /// 99.9th percentile of HU within the middle third, below 700 HU: contrast in the great
     /// vessels, for a reader to judge the timing by; reported only.
     VesselHu(ImageName),
+    /// Mean HU of the aorta at the height of the liver; reported, and judged together with the liver
+    /// by [`enhancement`].
+    AortaHu(ImageName),
     /// Lesions of at least the listed size.
     LesionCount,
 }
@@ -82,6 +86,8 @@ pub struct Measurement {
 pub struct GateReport {
     /// Each quantity at most once.
     pub measurements: Vec<Measurement>,
+    /// What the contrast in aorta and liver together says against the phases.
+    pub against_phases: Option<GateReason>,
 }
 
 /// Slice distance up to which the networks are used, millimetres: thick abdominal series have 8 mm.
@@ -125,6 +131,7 @@ impl Quantity {
             Self::LiverCovered => "liver within the arterial image",
             Self::LiverHu(_) => "mean liver density",
             Self::VesselHu(_) => "brightest vessels",
+            Self::AortaHu(_) => "mean aortic density",
             Self::LesionCount => "lesions",
         }
     }
@@ -138,7 +145,8 @@ impl Quantity {
             | Self::Clipped(image)
             | Self::SoftTissue(image)
             | Self::LiverHu(image)
-            | Self::VesselHu(image) => Some(image),
+            | Self::VesselHu(image)
+            | Self::AortaHu(image) => Some(image),
             Self::PhaseOverlap
             | Self::PhaseDifference
             | Self::LiverVolume
@@ -155,7 +163,7 @@ impl Quantity {
             Self::SliceSpacing(_) | Self::InPlaneSpacing(_) => "mm",
             Self::Obliquity(_) => "degrees",
             Self::Clipped(_) | Self::SoftTissue(_) | Self::PhaseOverlap | Self::LiverCovered => "%",
-            Self::PhaseDifference | Self::LiverHu(_) | Self::VesselHu(_) => "HU",
+            Self::PhaseDifference | Self::LiverHu(_) | Self::VesselHu(_) | Self::AortaHu(_) => "HU",
             Self::LiverVolume => "ml",
             Self::LiverInFirstSlice | Self::LiverInLastSlice => "cm2",
             Self::LesionCount => "",
@@ -176,7 +184,11 @@ impl Quantity {
             Self::LiverInFirstSlice | Self::LiverInLastSlice => at_most(MOST_LIVER_CUT_CM2),
             Self::LiverCovered => at_least(LEAST_LIVER_COVERED_PERCENT),
             Self::LesionCount => at_least(1.0),
-            Self::Obliquity(_) | Self::Clipped(_) | Self::LiverHu(_) | Self::VesselHu(_) => None,
+            Self::Obliquity(_)
+            | Self::Clipped(_)
+            | Self::LiverHu(_)
+            | Self::VesselHu(_)
+            | Self::AortaHu(_) => None,
         }
     }
 
@@ -192,7 +204,11 @@ impl Quantity {
             Self::LiverVolume => Some(GateReason::NoLiver),
             Self::LiverInFirstSlice | Self::LiverInLastSlice => Some(GateReason::LiverCutOff),
             Self::LesionCount => Some(GateReason::NoTumour),
-            Self::Obliquity(_) | Self::Clipped(_) | Self::LiverHu(_) | Self::VesselHu(_) => None,
+            Self::Obliquity(_)
+            | Self::Clipped(_)
+            | Self::LiverHu(_)
+            | Self::VesselHu(_)
+            | Self::AortaHu(_) => None,
         }
     }
 }
@@ -211,7 +227,7 @@ impl GateReport {
     }
 
     /// Why the gate refuses, in the order measured, each reason once. A missing phase is no
-    /// measurement: the analysis adds it.
+    /// measurement: [`phases`](super::phases) names it.
     pub fn reasons(&self) -> Vec<GateReason> {
         let mut reasons = Vec::new();
         for measurement in self.measurements.iter().filter(|m| !m.passed()) {
@@ -221,6 +237,7 @@ impl GateReport {
                 reasons.push(reason);
             }
         }
+        reasons.extend(self.against_phases.filter(|reason| !reasons.contains(reason)));
         reasons
     }
 
@@ -286,16 +303,47 @@ impl GateReport {
         self.add_liver_hu(ImageName::Arterial, &arterial.volume, mask);
     }
 
+    /// Measures the contrast in aorta and liver, and judges the phases by it. All lie on one grid.
+    pub fn add_enhancement(&mut self, arterial: Option<&HuVolume>, portal: &HuVolume, mask: &Mask) {
+        let Some((liver, portal_liver)) =
+            enhancement::liver_box(mask).zip(self.get(Quantity::LiverHu(ImageName::Portal)))
+        else {
+            return;
+        };
+        let Some(arterial) = arterial else {
+            let aorta_hu = Aorta::find(portal, liver).map(|aorta| aorta.hu);
+            self.add_aorta(ImageName::Portal, aorta_hu);
+            let portal = Enhancement { aorta_hu, liver_hu: portal_liver };
+            self.against_phases = enhancement::against_portal(&portal);
+            return;
+        };
+        // Two images of different places, or one image twice: their contrast has nothing to add.
+        if self
+            .reasons()
+            .iter()
+            .any(|reason| matches!(reason, GateReason::PhasesDoNotMatch | GateReason::PhaseUnclear))
+        {
+            return;
+        }
+        let Some(arterial_liver) = self.get(Quantity::LiverHu(ImageName::Arterial)) else { return };
+        let found = enhancement::aorta_in_both(arterial, portal, liver);
+        let [early, late] = [0, 1].map(|phase| found.map(|hu| hu[phase]));
+        self.add_aorta(ImageName::Arterial, early);
+        self.add_aorta(ImageName::Portal, late);
+        let arterial = Enhancement { aorta_hu: early, liver_hu: arterial_liver };
+        let portal = Enhancement { aorta_hu: late, liver_hu: portal_liver };
+        self.against_phases = enhancement::against_phases(&arterial, &portal);
+    }
+
+    fn add_aorta(&mut self, image: ImageName, hu: Option<f64>) {
+        if let Some(hu) = hu {
+            self.add(Quantity::AortaHu(image), hu);
+        }
+    }
+
     fn add_liver_hu(&mut self, image: ImageName, volume: &HuVolume, mask: &Mask) {
-        let (mut voxels, mut sum) = (0u64, 0i64);
-        Zip::from(&volume.hu).and(&mask.labels).for_each(|&hu, &label| {
-            if label == LIVER {
-                voxels += 1;
-                sum += i64::from(hu);
-            }
-        });
-        if voxels > 0 {
-            self.add(Quantity::LiverHu(image), sum as f64 / voxels as f64);
+        if let Some(hu) = enhancement::liver_mean_hu(volume, mask) {
+            self.add(Quantity::LiverHu(image), hu);
         }
     }
 
@@ -353,8 +401,8 @@ mod tests {
     use super::*;
     use crate::analysis::decode::fixture::FileSpec;
     use crate::analysis::lesions::measure;
-    use crate::analysis::volume::TUMOUR;
     use crate::analysis::volume::resample::onto_grid;
+    use crate::analysis::volume::{LIVER, TUMOUR};
 
     const PORTAL: ImageName = ImageName::Portal;
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::device::{Device, SOFTWARE};
-use super::inside::order::{self, ImageFile, Phase, WorkOrder};
+use super::inside::order::{self, ImageFile, ImageKind, WorkOrder};
 use super::notice::{Notice, Tell, ThreadError, job};
 use super::packages::PackageSet;
 use super::release::{self, Run};
@@ -33,6 +33,7 @@ use crate::seal::wire::{
     CompletionRule, Digest, Draft, InputRole, ModelUse, Reason, ReasonCode, ResultMessage,
     StageCode, Status,
 };
+use crate::study::files::NamedSeries;
 use crate::study::life::{Command, Event, Failure, Study, Verdict};
 use crate::units::Millis;
 
@@ -130,6 +131,7 @@ struct Case<'a> {
     claim: Claim,
     folder: PathBuf,
     files: Vec<StudyFile>,
+    series: NamedSeries,
     clinical: Option<Vec<u8>>,
     identity: Identity,
     refusal: Option<Reason>,
@@ -154,6 +156,7 @@ impl<'a> Case<'a> {
             run: Run { study: claim.study.clone(), ..Run::default() },
             claim,
             files: Vec::new(),
+            series: NamedSeries::default(),
             clinical: None,
             identity: Identity::unknown(arrived_ms),
             refusal: None,
@@ -222,6 +225,7 @@ impl<'a> Case<'a> {
             Err(refusal) => refusal,
             Ok(found) => {
                 self.files = found.files;
+                self.series = found.series;
                 self.clinical = found.clinical;
                 return Ok(self
                     .known(&result_id.0)
@@ -337,6 +341,8 @@ impl Case<'_> {
             max_file_bytes: device.config.limits.max_image.0,
             max_voxels: device.config.limits.max_voxels,
             dicom_objects: device.config.dicom.objects,
+            arterial_series: self.series.arterial.clone().map(Into::into),
+            portal_series: self.series.portal.clone().map(Into::into),
         };
         let images = self.files.iter().filter_map(image).collect();
         order::inputs(&order, packages.into_inner(), images, self.clinical.clone())
@@ -425,13 +431,14 @@ fn failure(error: &WorkerError) -> Failure {
 
 /// The files the worker reads as images.
 fn image(file: &StudyFile) -> Option<ImageFile> {
-    let phase = match file.role {
-        InputRole::Portal => Phase::Portal,
-        InputRole::Arterial => Phase::Arterial,
-        InputRole::Clinical | InputRole::Other => return None,
+    let kind = match file.role {
+        InputRole::Portal => ImageKind::Portal,
+        InputRole::Arterial => ImageKind::Arterial,
+        InputRole::Dicom => ImageKind::Dicom,
+        InputRole::Clinical | InputRole::Phases | InputRole::Other => return None,
     };
     let (path, sha256, length) = (file.path.clone(), file.sha256.0, file.length);
-    Some(ImageFile { phase, path, sha256, length })
+    Some(ImageFile { kind, path, sha256, length })
 }
 
 fn running(stage: u8, percent: u8) -> JobPhase {

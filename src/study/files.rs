@@ -1,5 +1,7 @@
-//! Which file of a study is which: by its name, or as `study.json` says. Guesses nothing: an image
-//! whose name says no phase is no phase. Knows names only; it never sees a content.
+//! Which file of a study is which. NIfTI images: by name, or as `study.json` says; an image whose name
+//! says no phase is no phase. DICOM files: all of them are the images of the study, and which series
+//! is which phase is found out later, in the worker, unless `study.json` says. A study is of one kind
+//! or the other. Knows names, and whether a content looks like DICOM; it never sees a content.
 
 use std::ffi::OsStr;
 
@@ -29,6 +31,10 @@ pub enum Role {
     Arterial,
     /// `clinical.json`.
     Clinical,
+    /// A DICOM file, whatever is in it.
+    Dicom,
+    /// `study.json` of a DICOM study: it names series, so another one makes another study.
+    Phases,
     /// Anything else: counted and hashed, but not analysed.
     Other,
 }
@@ -56,6 +62,8 @@ impl Role {
             Self::Portal => "portal venous phase",
             Self::Arterial => "arterial phase",
             Self::Clinical => "clinical data",
+            Self::Dicom => "DICOM files",
+            Self::Phases => "names of the phases",
             Self::Other => "other files",
         }
     }
@@ -79,13 +87,41 @@ pub fn is_plain_name(name: &str) -> bool {
 }
 
 /// `study.json`: `{"schema": 1, "arterial": "a.nii.gz", "portal": "b.nii.gz"}`. A phase it names is
-/// that file whatever its name; a phase it leaves out goes by file name.
+/// that file whatever its name; a phase it leaves out goes by file name. In a DICOM study a name is
+/// that of any file of the series, or the series' UID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedPhases {
-    /// File of the arterial phase.
+    /// The arterial phase.
     pub arterial: Option<String>,
-    /// File of the portal venous phase.
+    /// The portal venous phase.
     pub portal: Option<String>,
+}
+
+/// One file of a study as its folder shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// Its name; one that is not UTF-8 has replacement characters and so matches no `study.json`.
+    pub name: &'a str,
+    /// Whether its first bytes are those of a DICOM file.
+    pub dicom: bool,
+}
+
+/// How `study.json` names a series of a DICOM study.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SeriesName {
+    /// By one of its files: the place of the name among the files that count.
+    File(usize),
+    /// By its UID.
+    Uid(String),
+}
+
+/// The series that `study.json` names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NamedSeries {
+    /// The arterial phase.
+    pub arterial: Option<SeriesName>,
+    /// The portal venous phase.
+    pub portal: Option<SeriesName>,
 }
 
 /// Why `study.json` cannot be used. The messages name fields and limits, never a file: they travel
@@ -104,8 +140,8 @@ pub enum StudyFileError {
     /// Named, but not in the folder.
     #[error("study.json: the file of the {} is not in the study", .0.words())]
     NotThere(Role),
-    /// Named, but no `.nii` or `.nii.gz`.
-    #[error("study.json: the file of the {} is not a .nii or .nii.gz", .0.words())]
+    /// Named, but neither NIfTI nor DICOM.
+    #[error("study.json: the file of the {} is neither a .nii or .nii.gz nor DICOM", .0.words())]
     NotAnImage(Role),
     /// One file for both phases.
     #[error("study.json names one file for both phases")]
@@ -133,9 +169,6 @@ impl NamedPhases {
             if !is_plain_name(name) || is_ignored(OsStr::new(name)) {
                 return Err(StudyFileError::NotAFileName(role));
             }
-            if !is_image(&name.to_ascii_lowercase()) {
-                return Err(StudyFileError::NotAnImage(role));
-            }
         }
         if named.arterial.is_some() && named.arterial == named.portal {
             return Err(StudyFileError::SameFile);
@@ -160,8 +193,20 @@ pub enum RoleProblem {
         /// How many files have it.
         count: usize,
     },
+    /// The phases are there twice, and nothing says which are meant.
+    #[error(
+        "{nifti} NIfTI images of a phase beside {dicom} DICOM files, expected one or the other"
+    )]
+    TwoKinds {
+        /// NIfTI images with a phase.
+        nifti: usize,
+        /// DICOM files.
+        dicom: usize,
+    },
     /// No file is an image of a phase.
-    #[error("no image of the arterial or the portal venous phase among {files} files")]
+    #[error(
+        "neither DICOM nor an image of the arterial or portal venous phase among {files} files"
+    )]
     NoImage {
         /// How many files there are.
         files: usize,
@@ -174,42 +219,110 @@ pub enum RoleProblem {
 /// The role of each file, and whether the study can be used with them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
-    /// In the order of the names.
+    /// In the order of the files.
     pub roles: Vec<Role>,
+    /// The series that `study.json` names; of a NIfTI study none.
+    pub series: NamedSeries,
     /// The first fault found.
     pub problem: Option<RoleProblem>,
 }
 
-/// Gives every file its role. `names` are the files that count, in any order; a name that is not
-/// UTF-8 is given with replacement characters and so matches no `study.json`.
-pub fn assign(names: &[&str], named: Option<&NamedPhases>) -> Assignment {
-    let mut roles: Vec<Role> = names.iter().map(|name| Role::by_name(name)).collect();
-    let mut problem = None;
+/// Gives every file its role. `files` are those that count, in any order.
+pub fn assign(files: &[Named<'_>], named: Option<&NamedPhases>) -> Assignment {
+    let by_itself = |file: &Named<'_>| match Role::by_name(file.name) {
+        Role::Other if file.dicom => Role::Dicom,
+        role => role,
+    };
+    let mut roles: Vec<Role> = files.iter().map(by_itself).collect();
+    let mut series = NamedSeries::default();
     let phases: Vec<_> = named.into_iter().flat_map(NamedPhases::iter).collect();
-    for (role, wanted) in &phases {
+    let dicom = is_dicom(files, &roles, &phases);
+    let problem = if dicom {
+        for (file, role) in files.iter().zip(&mut roles) {
+            if file.name.eq_ignore_ascii_case(STUDY_FILE) {
+                *role = Role::Phases;
+            }
+        }
+        name_series(files, &phases, &mut series)
+    } else {
+        name_files(files, &phases, &mut roles)
+    };
+    let problem = problem.map(RoleProblem::from).or_else(|| first_problem(&roles));
+    Assignment { roles, series, problem }
+}
+
+/// True when the images are DICOM: there are such files, and no image is named as NIfTI.
+fn is_dicom(files: &[Named<'_>], roles: &[Role], phases: &[(Role, &str)]) -> bool {
+    let is_nifti = |name: &&str| is_image(&name.to_ascii_lowercase());
+    let by_name = roles.iter().any(|role| matches!(role, Role::Portal | Role::Arterial));
+    let names_nifti = phases.iter().any(|(_, name)| is_nifti(name));
+    files.iter().any(|file| file.dicom) && !by_name && !names_nifti
+}
+
+/// A phase that `study.json` names is that file and no other.
+fn name_files(
+    files: &[Named<'_>],
+    phases: &[(Role, &str)],
+    roles: &mut [Role],
+) -> Option<StudyFileError> {
+    let mut problem = None;
+    for (role, wanted) in phases {
         roles.iter_mut().filter(|has| *has == role).for_each(|has| *has = Role::Other);
-        if !names.contains(wanted) {
-            problem = problem.or(Some(StudyFileError::NotThere(*role).into()));
+        if !is_image(&wanted.to_ascii_lowercase()) {
+            problem = problem.or(Some(StudyFileError::NotAnImage(*role)));
+        } else if !files.iter().any(|file| file.name == *wanted) {
+            problem = problem.or(Some(StudyFileError::NotThere(*role)));
         }
     }
     for (role, wanted) in phases {
-        for at in (0..names.len()).filter(|at| names[*at] == wanted) {
-            roles[at] = role;
+        for at in (0..files.len()).filter(|at| files[*at].name == *wanted) {
+            roles[at] = *role;
         }
     }
-    let problem = problem.or_else(|| first_problem(&roles));
-    Assignment { roles, problem }
+    problem
+}
+
+/// A name is that of a file, or else a UID.
+fn name_series(
+    files: &[Named<'_>],
+    phases: &[(Role, &str)],
+    series: &mut NamedSeries,
+) -> Option<StudyFileError> {
+    let mut problem = None;
+    for (role, wanted) in phases {
+        let named = match files.iter().position(|file| file.name == *wanted) {
+            Some(at) if files[at].dicom => Ok(SeriesName::File(at)),
+            Some(_) => Err(StudyFileError::NotAnImage(*role)),
+            None if is_uid(wanted) => Ok(SeriesName::Uid((*wanted).to_owned())),
+            None => Err(StudyFileError::NotThere(*role)),
+        };
+        let place = if *role == Role::Portal { &mut series.portal } else { &mut series.arterial };
+        match named {
+            Ok(name) => *place = Some(name),
+            Err(error) => problem = problem.or(Some(error)),
+        }
+    }
+    problem
+}
+
+/// PS3.5 9.1: digits and dots, at most 64.
+fn is_uid(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    text.len() <= 64 && text.contains('.') && text.bytes().all(allowed)
 }
 
 fn first_problem(roles: &[Role]) -> Option<RoleProblem> {
     let count = |role| roles.iter().filter(|has| **has == role).count();
-    for role in [Role::Portal, Role::Arterial, Role::Clinical] {
+    for role in [Role::Portal, Role::Arterial, Role::Clinical, Role::Phases] {
         if count(role) > 1 {
             return Some(RoleProblem::Ambiguous { role, count: count(role) });
         }
     }
-    let images = count(Role::Portal) + count(Role::Arterial);
-    (images == 0).then_some(RoleProblem::NoImage { files: roles.len() })
+    let (nifti, dicom) = (count(Role::Portal) + count(Role::Arterial), count(Role::Dicom));
+    if nifti > 0 && dicom > 0 {
+        return Some(RoleProblem::TwoKinds { nifti, dicom });
+    }
+    (nifti + dicom == 0).then_some(RoleProblem::NoImage { files: roles.len() })
 }
 
 fn is_image(lower_case_name: &str) -> bool {

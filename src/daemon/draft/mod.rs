@@ -42,7 +42,7 @@ pub fn draft(findings: &Findings, facts: RunFacts) -> Result<Draft, BoundError> 
         clinical: Some(clinical::clinical(&findings.clinical, &facts.supplied)?),
         nomograms: List::new(nomograms)?,
         recommendation: recommendation.map_or(wire::Recommendation::NONE, clinical::recommendation),
-        gate: List::new(findings.gate.as_ref().map(reasons::gate_values).unwrap_or_default())?,
+        gate: List::new(reasons::gate_values(findings))?,
         timings_ms: timings(&findings.timings, facts.total)?,
     })
 }

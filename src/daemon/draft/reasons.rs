@@ -2,11 +2,14 @@
 //! new reason cannot be forgotten here.
 
 use super::scaled;
+use crate::analysis::decode::dicom::{DicomError, Finding};
 use crate::analysis::decode::{DecodeError, ImageName};
-use crate::analysis::findings::Reason;
-use crate::analysis::gate::{GateReason, GateReport, Measurement, Quantity};
+use crate::analysis::findings::{Findings, Reason};
+use crate::analysis::gate::{GateReason, Measurement, Quantity};
+use crate::analysis::phases::{PhaseProblem, SeriesReport};
 use crate::clinical::Reason as ClinicalReason;
 use crate::clinical::eligibility::CriterionKind;
+use crate::host::errors::one_line;
 use crate::seal::wire::{self, GateCode, ReasonCode};
 
 /// The most reasons a message holds.
@@ -20,6 +23,8 @@ pub(super) fn reasons(reasons: &[Reason]) -> Vec<wire::Reason> {
 fn reason(reason: &Reason) -> wire::Reason {
     match reason {
         Reason::Image(error) => wire::Reason::with_detail(image(error), &error.to_string()),
+        Reason::Series(error) => wire::Reason::with_detail(series(error), &one_line(error)),
+        Reason::Phases(problem) => phases(problem),
         Reason::Gate(reason) => wire::Reason::bare(gate(*reason)),
         Reason::Clinical(reason) => {
             wire::Reason::with_detail(clinical(reason), &reason.to_string())
@@ -47,12 +52,54 @@ fn image(error: &DecodeError) -> ReasonCode {
     }
 }
 
+fn series(error: &DicomError) -> ReasonCode {
+    match error {
+        DicomError::NotDicom
+        | DicomError::NoSeries
+        | DicomError::NoFileMeta
+        | DicomError::NoTransferSyntax => ReasonCode::NotDicom,
+        DicomError::SyntaxNotRead { .. } => ReasonCode::SyntaxNotRead,
+        DicomError::LossySyntax { .. } | DicomError::LossyHistory => ReasonCode::LossyCompression,
+        DicomError::Truncated { .. } => ReasonCode::Truncated,
+        DicomError::Corrupt { .. } | DicomError::BadPixels { .. } => ReasonCode::Corrupt,
+        DicomError::Missing { .. } | DicomError::BadValue { .. } => ReasonCode::BadHeader,
+        DicomError::TooLarge { .. } => ReasonCode::TooLarge,
+        DicomError::TooFew { .. } => ReasonCode::TooFewSlices,
+        DicomError::Slice { source, .. } | DicomError::BrokenFiles { source, .. } => series(source),
+        DicomError::Gap { .. }
+        | DicomError::UnevenSpacing { .. }
+        | DicomError::Displaced { .. }
+        | DicomError::Unfinished { .. } => ReasonCode::SlicesMissing,
+        DicomError::Duplicate { .. } => ReasonCode::DuplicateSlices,
+        DicomError::Tilted { .. } => ReasonCode::GantryTilt,
+        DicomError::Grid(_) => ReasonCode::BadSpacing,
+        DicomError::ImplausibleHu { .. } => ReasonCode::ImplausibleHu,
+    }
+}
+
+fn phases(problem: &PhaseProblem) -> wire::Reason {
+    let code = match problem {
+        PhaseProblem::Missing { image: ImageName::Arterial, .. } => ReasonCode::ArterialMissing,
+        PhaseProblem::Missing { image: ImageName::Portal, .. } => ReasonCode::PortalMissing,
+        PhaseProblem::Unclear { .. } => ReasonCode::PhaseUnclear,
+        PhaseProblem::FramesOfReference => ReasonCode::PhasesDoNotMatch,
+        PhaseProblem::NotThere { .. } => ReasonCode::StudyInvalid,
+        PhaseProblem::Refused { error, .. } => series(error),
+    };
+    let detail = one_line(problem);
+    if detail.is_empty() {
+        wire::Reason::bare(code)
+    } else {
+        wire::Reason::with_detail(code, &detail)
+    }
+}
+
 fn gate(reason: GateReason) -> ReasonCode {
     match reason {
-        GateReason::PortalMissing => ReasonCode::PortalMissing,
-        GateReason::ArterialMissing => ReasonCode::ArterialMissing,
         GateReason::PhasesDoNotMatch => ReasonCode::PhasesDoNotMatch,
         GateReason::PhaseUnclear => ReasonCode::PhaseUnclear,
+        GateReason::NotContrastEnhanced => ReasonCode::NotContrastEnhanced,
+        GateReason::PhasesSwapped => ReasonCode::PhasesSwapped,
         GateReason::ImplausibleHu => ReasonCode::ImplausibleHu,
         GateReason::NoLiver => ReasonCode::NoLiver,
         GateReason::LiverCutOff => ReasonCode::LiverCutOff,
@@ -84,9 +131,30 @@ fn clinical(reason: &ClinicalReason) -> ReasonCode {
     }
 }
 
-/// The gate's measurements that have a place on the wire.
-pub(super) fn gate_values(report: &GateReport) -> Vec<wire::GateValue> {
-    report.measurements.iter().filter_map(gate_value).collect()
+/// What the gate measured and what the DICOM files were, as far as it has a place on the wire.
+pub(super) fn gate_values(findings: &Findings) -> Vec<wire::GateValue> {
+    let counted = findings.series.iter().flat_map(counts);
+    let measured = findings.gate.iter().flat_map(|gate| &gate.measurements).filter_map(gate_value);
+    counted.chain(measured).collect()
+}
+
+fn counts(report: &SeriesReport) -> [wire::GateValue; 3] {
+    let (mut refused, mut left_out) = (0, 0);
+    for finding in &report.findings {
+        match finding {
+            Finding::Refused { .. } => refused += 1,
+            Finding::LeftOut { count, .. }
+            | Finding::Copies { count }
+            | Finding::Lost { count, .. } => left_out += count,
+            Finding::Split { .. } => {}
+        }
+    }
+    [
+        (GateCode::SeriesUsable, report.series.len()),
+        (GateCode::SeriesRefused, refused),
+        (GateCode::ObjectsLeftOut, left_out),
+    ]
+    .map(|(code, count)| wire::GateValue { code, value_e3: scaled(count as f64, 1e3) })
 }
 
 fn gate_value(measured: &Measurement) -> Option<wire::GateValue> {
@@ -105,6 +173,8 @@ fn gate_value(measured: &Measurement) -> Option<wire::GateValue> {
         Quantity::LiverHu(Arterial) => (GateCode::LiverHuArterial, 1e3),
         Quantity::VesselHu(Portal) => (GateCode::VesselHuPortal, 1e3),
         Quantity::VesselHu(Arterial) => (GateCode::VesselHuArterial, 1e3),
+        Quantity::AortaHu(Portal) => (GateCode::AortaHuPortal, 1e3),
+        Quantity::AortaHu(Arterial) => (GateCode::AortaHuArterial, 1e3),
         Quantity::InPlaneSpacing(Arterial)
         | Quantity::Obliquity(Arterial)
         | Quantity::Clipped(Arterial)

@@ -8,8 +8,9 @@ use thiserror::Error;
 use crate::host::worker::frame::{FrameError, Kind, parse_begin, read_frame};
 use crate::units::Bytes;
 
-/// The most contents of one worker: six packages of 65 files, two images, the order and the rest.
-pub(super) const MAX_CONTENTS: usize = 400;
+/// The most contents of one worker: six packages of 65 files, the order, and the most files of a
+/// study that the configuration allows (`limits.max_files`).
+pub(super) const MAX_CONTENTS: usize = 400 + 10_000;
 /// The longest name of a content, in bytes.
 const MAX_NAME: usize = 192;
 

@@ -10,6 +10,7 @@ use crate::host::packages::{MANIFEST, VerifiedPackage};
 use crate::host::worker::Input;
 use crate::seal::wire::codes;
 use crate::seal::wire::{BoundError, Digest, IntendedUse, ModelUse, Slug, Text};
+use crate::study::files;
 
 /// Name of the order.
 pub const ORDER: &str = "order";
@@ -19,6 +20,8 @@ pub const ARTERIAL: &str = "arterial";
 pub const PORTAL: &str = "portal";
 /// Name of `clinical.json`.
 pub const CLINICAL: &str = "clinical";
+/// What the names of the DICOM files start with; their numbers follow.
+pub const DICOM_FOLDER: &str = "dicom/";
 
 /// The version of the order's form.
 const SCHEMA: u32 = 1;
@@ -50,13 +53,36 @@ pub struct WorkOrder {
     pub max_voxels: u64,
     /// Whether to make DICOM objects of the result, which carry the patient's identity.
     pub dicom_objects: bool,
+    /// The DICOM series of the arterial phase, when `study.json` names it.
+    pub arterial_series: Option<SeriesName>,
+    /// The DICOM series of the portal venous phase, when `study.json` names it.
+    pub portal_series: Option<SeriesName>,
+}
+
+/// How a DICOM series is named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeriesName {
+    /// By one of its files, in the order sent.
+    File(usize),
+    /// By its UID.
+    Uid(String),
+}
+
+impl From<files::SeriesName> for SeriesName {
+    fn from(name: files::SeriesName) -> Self {
+        match name {
+            files::SeriesName::File(at) => Self::File(at),
+            files::SeriesName::Uid(uid) => Self::Uid(uid),
+        }
+    }
 }
 
 /// An image file of the claimed study.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFile {
-    /// Which phase it is.
-    pub phase: Phase,
+    /// What it is.
+    pub kind: ImageKind,
     /// Where it is.
     pub path: PathBuf,
     /// SHA-256 at the time of the claim.
@@ -65,13 +91,15 @@ pub struct ImageFile {
     pub length: u64,
 }
 
-/// Which phase an image shows.
+/// What an image file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Late arterial.
+pub enum ImageKind {
+    /// The late arterial phase, NIfTI.
     Arterial,
-    /// Portal venous.
+    /// The portal venous phase, NIfTI.
     Portal,
+    /// A DICOM file.
+    Dicom,
 }
 
 /// The contents of a study's worker, in the order sent. `packages` are in the order of use.
@@ -83,15 +111,22 @@ pub fn inputs(
 ) -> Vec<Input> {
     let mut inputs = envelope(Task::Analyse(order.clone()), packages);
     inputs.extend(clinical.map(|bytes| Input::Bytes { name: CLINICAL.to_owned(), bytes }));
+    let mut dicom_files = 0..;
     inputs.extend(images.into_iter().map(|image| {
-        let name = match image.phase {
-            Phase::Arterial => ARTERIAL,
-            Phase::Portal => PORTAL,
+        let name = match image.kind {
+            ImageKind::Arterial => ARTERIAL.to_owned(),
+            ImageKind::Portal => PORTAL.to_owned(),
+            ImageKind::Dicom => dicom_name(dicom_files.next().unwrap_or_default()),
         };
         let (path, sha256, length) = (image.path, image.sha256, image.length);
-        Input::File { name: name.to_owned(), path, sha256, length }
+        Input::File { name, path, sha256, length }
     }));
     inputs
+}
+
+/// Names sort as the numbers do.
+fn dicom_name(number: u32) -> String {
+    format!("{DICOM_FOLDER}{number:08}")
 }
 
 /// The contents of a worker that tests the packages.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::order::{WorkOrder, inputs, self_test_inputs};
+use super::order::{ImageFile, ImageKind, WorkOrder, inputs, self_test_inputs};
 use super::*;
 use crate::host::packages::VerifiedPackage;
 use crate::host::worker::Input;
@@ -57,6 +57,8 @@ fn order() -> WorkOrder {
         max_file_bytes: 1 << 20,
         max_voxels: 1 << 20,
         dicom_objects: false,
+        arterial_series: None,
+        portal_series: None,
     }
 }
 
@@ -85,6 +87,28 @@ fn both_sides_share_the_order_and_the_names() {
     assert_eq!(contents.take(order::CLINICAL).as_deref(), Some(&b"{}"[..]));
     let files = contents.take_below(&order::package_folder("one"));
     assert_eq!(files.keys().collect::<Vec<_>>(), ["golden/a", "manifest.toml"]);
+}
+
+#[test]
+fn dicom_files_arrive_in_the_order_sent() {
+    let image = |name: &str| ImageFile {
+        kind: ImageKind::Dicom,
+        path: name.into(),
+        sha256: [0; 32],
+        length: 0,
+    };
+    let names = ["b", "a", "c"];
+    let sent = inputs(&order(), Vec::new(), names.map(image).into(), None);
+    let sent: Vec<(&str, &str)> = sent
+        .iter()
+        .filter_map(|input| match input {
+            Input::File { name, path, .. } => Some((name.as_str(), path.to_str().unwrap())),
+            Input::Bytes { .. } => None,
+        })
+        .collect();
+    assert!(sent.is_sorted(), "the worker sorts by name: {sent:?}");
+    assert_eq!(sent.iter().map(|(_, path)| *path).collect::<Vec<_>>(), names);
+    assert!(sent.iter().all(|(name, _)| name.starts_with(order::DICOM_FOLDER)));
 }
 
 #[test]

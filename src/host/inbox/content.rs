@@ -10,6 +10,8 @@ use thiserror::Error;
 
 use crate::seal::wire::Digest;
 
+/// So many bytes tell what kind of file it is.
+pub const HEAD: usize = 256;
 /// Bytes read at a time.
 const CHUNK: usize = 256 * 1024;
 
@@ -20,6 +22,8 @@ pub struct Content {
     pub sha256: Digest,
     /// Number of bytes.
     pub length: u64,
+    /// The first bytes, at most [`HEAD`].
+    pub head: Vec<u8>,
     /// The bytes themselves, when there are at most as many as asked for.
     pub kept: Option<Vec<u8>>,
 }
@@ -71,6 +75,7 @@ pub fn read(path: &Path, bounds: Bounds) -> Result<Content, ContentError> {
 fn read_bounded(from: &mut impl Read, bounds: Bounds) -> Result<Content, ContentError> {
     let mut context = Context::new(&SHA256);
     let mut kept = Some(Vec::new());
+    let mut head = Vec::new();
     let mut length = 0;
     let mut chunk = vec![0; bounds.longest.saturating_add(1).min(CHUNK as u64) as usize];
     loop {
@@ -85,6 +90,7 @@ fn read_bounded(from: &mut impl Read, bounds: Bounds) -> Result<Content, Content
             return Err(ContentError::TooLong(bounds.longest));
         }
         context.update(&chunk[..n]);
+        head.extend_from_slice(&chunk[..n.min(HEAD - head.len())]);
         kept = kept.filter(|_| length <= bounds.keep);
         if let Some(kept) = &mut kept {
             kept.extend_from_slice(&chunk[..n]);
@@ -92,7 +98,7 @@ fn read_bounded(from: &mut impl Read, bounds: Bounds) -> Result<Content, Content
     }
     let mut sha256 = [0; 32];
     sha256.copy_from_slice(context.finish().as_ref());
-    Ok(Content { sha256: Digest::from(sha256), length, kept })
+    Ok(Content { sha256: Digest::from(sha256), length, head, kept })
 }
 
 #[cfg(test)]
@@ -108,6 +114,7 @@ mod tests {
         let whole = read(length, length).unwrap();
         assert_eq!((whole.sha256, whole.length), (sha256(&bytes), length));
         assert_eq!(whole.kept.as_deref(), Some(&bytes[..]));
+        assert_eq!(whole.head, &bytes[..HEAD]);
         assert_eq!(read(length, length - 1).unwrap().kept, None);
         assert!(matches!(read(length - 1, 0), Err(ContentError::TooLong(_))));
         let empty = read_bounded(&mut &[][..], Bounds { longest: 0, keep: 0 }).unwrap();

@@ -15,13 +15,16 @@ use thiserror::Error;
 use super::claim::Claim;
 use super::content::{self, Bounds, Content, ContentError};
 use super::listing::{self, Listed};
+use crate::analysis::decode::dicom::is_dicom;
 use crate::config::Limits;
 use crate::host::journal::JobId;
 use crate::seal::cose::sha256;
 use crate::seal::digest::{series_digest, study_digest};
 use crate::seal::wire::{Digest, InputRole, InputSeries, Inputs, List, ReasonCode};
 use crate::study::arrival::{Entry, Kind};
-use crate::study::files::{self, CLINICAL_FILE, NamedPhases, Role, STUDY_FILE};
+use crate::study::files::{
+    self, CLINICAL_FILE, Named, NamedPhases, NamedSeries, Role, STUDY_FILE, SeriesName,
+};
 use crate::study::marker::{Marker, Promise};
 use crate::units::Bytes;
 
@@ -30,6 +33,8 @@ use crate::units::Bytes;
 pub struct Inspection {
     /// Every file of the study, sorted by role, then name.
     pub files: Vec<StudyFile>,
+    /// The series that `study.json` of a DICOM study names, by place among its DICOM files.
+    pub series: NamedSeries,
     /// The bytes of `clinical.json`, the very ones that were hashed.
     pub clinical: Option<Vec<u8>>,
     /// What the result says about the input.
@@ -97,8 +102,7 @@ pub fn inspect(input: &Path, claim: &Claim, limits: &Limits) -> Result<Inspectio
         .or(assigned)
         .or_else(|| read.clinical_too_large(limits));
     let clinical = read.clinical();
-    let mut files: Vec<StudyFile> = read.files.into_iter().map(|file| file.study_file).collect();
-    files.sort_unstable();
+    let (files, named) = read.sorted();
     if let Some(fault) = fault {
         return Err(Refusal::new(fault, claim, &files));
     }
@@ -106,7 +110,7 @@ pub fn inspect(input: &Path, claim: &Claim, limits: &Limits) -> Result<Inspectio
     let counts = |series: &&InputSeries| series.role != InputRole::Other;
     let study_digest = digest_of(series.iter().filter(counts), None);
     let inputs = Inputs { rule: claim.rule, series };
-    Ok(Inspection { files, clinical, inputs, study_digest })
+    Ok(Inspection { files, series: named, clinical, inputs, study_digest })
 }
 
 /// The claimed folder before anything in it is read.
@@ -174,11 +178,15 @@ impl Folder {
 #[derive(Default)]
 struct Read {
     files: Vec<ReadFile>,
+    /// By place in `files`.
+    series: NamedSeries,
     fault: Option<Fault>,
 }
 
 struct ReadFile {
     study_file: StudyFile,
+    /// Whether it looks like DICOM.
+    dicom: bool,
     kept: Option<Vec<u8>>,
 }
 
@@ -198,10 +206,10 @@ impl Read {
         let bounds = Bounds { longest: entry.length, keep };
         match content::read(&path, bounds) {
             Ok(Content { length, .. }) if length != entry.length => self.changed(),
-            Ok(Content { sha256, length, kept }) => {
+            Ok(Content { sha256, length, head, kept }) => {
                 let (role, name) = (InputRole::Other, entry.name.clone());
                 let study_file = StudyFile { role, name, path, length, sha256 };
-                self.files.push(ReadFile { study_file, kept });
+                self.files.push(ReadFile { study_file, dicom: is_dicom(&head), kept });
             }
             Err(ContentError::TooLong(_) | ContentError::NotPlain) => self.changed(),
             Err(ContentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
@@ -232,11 +240,14 @@ impl Read {
         };
         let lossy = |file: &ReadFile| file.study_file.name.to_string_lossy().into_owned();
         let names: Vec<String> = self.files.iter().map(lossy).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let assignment = files::assign(&names, named.as_ref());
+        let named_files = names.iter().zip(&self.files);
+        let named_files: Vec<Named<'_>> =
+            named_files.map(|(name, file)| Named { name, dicom: file.dicom }).collect();
+        let assignment = files::assign(&named_files, named.as_ref());
         for (file, role) in self.files.iter_mut().zip(&assignment.roles) {
             file.study_file.role = wire_role(*role);
         }
+        self.series = assignment.series;
         fault.or_else(|| assignment.problem.map(Fault::from))
     }
 
@@ -250,6 +261,25 @@ impl Read {
         }
         let bytes = file.kept.as_deref().ok_or_else(|| invalid(too_long(STUDY_FILE, limits)))?;
         NamedPhases::parse(bytes).map(Some).map_err(|error| invalid(error.to_string()))
+    }
+
+    /// The files by role and name, and the named series by place among those of DICOM.
+    fn sorted(self) -> (Vec<StudyFile>, NamedSeries) {
+        let before: Vec<StudyFile> = self.files.into_iter().map(|file| file.study_file).collect();
+        let mut files = before.clone();
+        files.sort_unstable();
+        let place = |name: SeriesName| match name {
+            SeriesName::File(at) => {
+                let dicom = files.iter().filter(|file| file.role == InputRole::Dicom);
+                SeriesName::File(dicom.take_while(|file| **file != before[at]).count())
+            }
+            SeriesName::Uid(uid) => SeriesName::Uid(uid),
+        };
+        let series = NamedSeries {
+            arterial: self.series.arterial.map(place),
+            portal: self.series.portal.map(place),
+        };
+        (files, series)
     }
 
     fn clinical_file(&self) -> Option<&ReadFile> {
@@ -315,7 +345,9 @@ impl Fault {
 impl From<files::RoleProblem> for Fault {
     fn from(problem: files::RoleProblem) -> Self {
         let reason = match problem {
-            files::RoleProblem::Ambiguous { .. } => ReasonCode::AmbiguousRole,
+            files::RoleProblem::Ambiguous { .. } | files::RoleProblem::TwoKinds { .. } => {
+                ReasonCode::AmbiguousRole
+            }
             files::RoleProblem::NoImage { .. } => ReasonCode::EmptyStudy,
             files::RoleProblem::StudyFile(_) => ReasonCode::StudyInvalid,
         };
@@ -324,7 +356,7 @@ impl From<files::RoleProblem> for Fault {
 }
 
 /// One entry per role that has files, in the order of the roles' numbers.
-fn series(files: &[StudyFile]) -> List<InputSeries, 4> {
+fn series(files: &[StudyFile]) -> List<InputSeries, 6> {
     let of_role = |role: &InputRole| {
         let files: Vec<&StudyFile> = files.iter().filter(|file| file.role == *role).collect();
         let digests: Vec<Digest> = files.iter().map(|file| file.sha256).collect();
@@ -337,13 +369,13 @@ fn series(files: &[StudyFile]) -> List<InputSeries, 4> {
             digest,
         })
     };
-    List::new(InputRole::ALL.iter().filter_map(of_role).collect()).expect("there are four roles")
+    List::new(InputRole::ALL.iter().filter_map(of_role).collect()).expect("there are six roles")
 }
 
 fn digest_of<'a>(series: impl Iterator<Item = &'a InputSeries>, refused: Option<Digest>) -> Digest {
     let mut parts: Vec<_> = series.map(|series| (series.role, series.digest)).collect();
     parts.extend(refused.map(|digest| (InputRole::Other, digest)));
-    study_digest(&parts).expect("five digests stay below its limit")
+    study_digest(&parts).expect("seven digests stay below its limit")
 }
 
 fn wire_role(role: Role) -> InputRole {
@@ -351,6 +383,8 @@ fn wire_role(role: Role) -> InputRole {
         Role::Portal => InputRole::Portal,
         Role::Arterial => InputRole::Arterial,
         Role::Clinical => InputRole::Clinical,
+        Role::Dicom => InputRole::Dicom,
+        Role::Phases => InputRole::Phases,
         Role::Other => InputRole::Other,
     }
 }

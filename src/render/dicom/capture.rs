@@ -14,6 +14,8 @@ pub(super) fn write(about: &About<'_>, picture: &Picture) -> Result<Vec<u8>, Obj
         .texts(&[
             (tags::IMAGE_TYPE, "DERIVED\\SECONDARY"),
             (tags::CONVERSION_TYPE, "WSD"),
+            // No paired organ: a side need not be named.
+            (tags::BODY_PART_EXAMINED, "LIVER"),
             (tags::PATIENT_ORIENTATION, ""),
             (tags::BURNED_IN_ANNOTATION, "YES"),
             (tags::LOSSY_IMAGE_COMPRESSION, "00"),

@@ -65,6 +65,7 @@ fn findings(lesions: Vec<Lesion>) -> Findings {
     let p = |v: f64| Probability::new(v).unwrap();
     let count = lesions.len();
     Findings {
+        series: None,
         outcome: Outcome::Ok,
         reasons: Vec::new(),
         gate: None,

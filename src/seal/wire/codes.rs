@@ -118,6 +118,8 @@ codes! {
         Arterial = 1, "arterial", "The arterial phase.";
         Clinical = 2, "clinical", "clinical.json.";
         Other = 3, "other", "Any other file of the study.";
+        Dicom = 4, "dicom", "The DICOM files.";
+        Phases = 5, "phases", "study.json of a DICOM study, which names series.";
     }
 }
 

@@ -38,5 +38,10 @@ codes! {
         VesselHuArterial = 29, "vessel_hu_arterial", "Enhancement of the brightest vessels, arterial phase, HU.";
         VesselHuPortal = 30, "vessel_hu_portal", "Enhancement of the brightest vessels, portal venous phase, HU.";
         SoftTissueFraction = 31, "soft_tissue_fraction", "Fraction of voxels between -100 and 300 HU, portal venous phase.";
+        AortaHuArterial = 32, "aorta_hu_arterial", "Mean of the aorta at the height of the liver, arterial phase, HU.";
+        AortaHuPortal = 33, "aorta_hu_portal", "Mean of the aorta at the height of the liver, portal venous phase, HU.";
+        SeriesUsable = 34, "series_usable", "Usable CT series among the DICOM files.";
+        SeriesRefused = 35, "series_refused", "CT series among the DICOM files that cannot be used.";
+        ObjectsLeftOut = 36, "objects_left_out", "Files that are no slice of a CT series, and copies of slices.";
     }
 }

@@ -23,7 +23,7 @@ pub struct Inputs {
     /// The completion rule that fired.
     pub rule: CompletionRule,
     /// One entry per role, in the order of the roles' numbers.
-    pub series: List<InputSeries, 4>,
+    pub series: List<InputSeries, 6>,
 }
 
 /// The files of one role. Of one file the digest is its SHA-256; of several the SHA-256 over

@@ -36,7 +36,7 @@ codes! {
         Incomplete = 1, "incomplete", "The study was not complete before the deadline: check the transfer and send it again.";
         MarkerMismatch = 2, "marker_mismatch", "The files are not the ones the .done marker lists: send the study again and write the marker last.";
         SymlinkRefused = 3, "symlink_refused", "The study holds a link, a pipe or a device instead of a plain file: copy the files themselves.";
-        AmbiguousRole = 4, "ambiguous_role", "Two files could be the same phase: keep one per phase or name them in study.json.";
+        AmbiguousRole = 4, "ambiguous_role", "Two files could be the same phase: keep one per phase, NIfTI or DICOM, or name them in study.json.";
         ClinicalInvalid = 5, "clinical_invalid", "clinical.json cannot be used: correct the field that is named here and send the study again.";
         ArterialMissing = 6, "arterial_missing", "There is no arterial phase: send the arterial series together with the portal venous one.";
         PortalMissing = 7, "portal_missing", "There is no portal venous phase: send the portal venous series together with the arterial one.";
@@ -59,6 +59,11 @@ codes! {
         TooFewSlices = 33, "too_few_slices", "The series has too few slices: send the whole liver, not a scout or a sample.";
         NotDicom = 34, "not_dicom", "A file is not a DICOM image that can be read: export the series again, uncompressed.";
         SlicesMissing = 35, "slices_missing", "Slices are missing or unevenly spaced: send the whole series again.";
+
+        SyntaxNotRead = 36, "transfer_syntax_not_read", "The images are compressed in a way that is not read: export the series uncompressed or losslessly compressed.";
+        LossyCompression = 37, "lossy_compression", "The images were compressed with loss, which changes what is measured: send the original series.";
+        DuplicateSlices = 38, "duplicate_slices", "Different images lie at the same place: export each acquisition as its own series.";
+        GantryTilt = 39, "gantry_tilt", "The slices are tilted against the table: send a series without tilt or a reformatted one.";
 
         PhasesDoNotMatch = 50, "phases_do_not_match", "The two phases do not show the same region: send both phases of the same examination.";
         NoLiver = 51, "no_liver", "No liver was found: check that this is an abdominal CT.";

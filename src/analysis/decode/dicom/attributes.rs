@@ -19,7 +19,7 @@ pub(super) const MOST_FRAMES: usize = 4096;
 const MOST_FRAGMENTS: usize = 65_536;
 
 /// What is read of a whole file, sorted by tag.
-const WANTED: [Tag; 43] = [
+const WANTED: [Tag; 44] = [
     tags::SPECIFIC_CHARACTER_SET,
     tags::IMAGE_TYPE,
     tags::SOP_CLASS_UID,
@@ -43,6 +43,7 @@ const WANTED: [Tag; 43] = [
     tags::IMAGE_ORIENTATION_PATIENT,
     tags::FRAME_OF_REFERENCE_UID,
     tags::TEMPORAL_POSITION_IDENTIFIER,
+    tags::IMAGES_IN_ACQUISITION,
     tags::TEMPORAL_POSITION_INDEX,
     tags::FRAME_ACQUISITION_NUMBER,
     tags::SAMPLES_PER_PIXEL,

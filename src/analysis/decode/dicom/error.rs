@@ -12,6 +12,9 @@ pub enum DicomError {
     /// Neither a preamble nor anything that looks like a data set.
     #[error("found something else than DICOM, expected DICOM files; leave other files out")]
     NotDicom,
+    /// Files of DICOM, and no CT series among them.
+    #[error("found no CT series, expected the arterial and the portal venous one; send the series")]
+    NoSeries,
     /// A data set without the header that says how it is encoded.
     #[error(
         "found a data set without file meta information, expected a DICOM file (PS3.10); export \
@@ -141,6 +144,17 @@ pub enum DicomError {
         spacing_mm: f64,
         /// Slices that fit into the gap.
         missing: usize,
+    },
+    /// Fewer slices than the scanner says the acquisition has.
+    #[error(
+        "{found} slices of an acquisition that ImagesInAcquisition says has {expected}; send the \
+         whole series"
+    )]
+    Unfinished {
+        /// Slices of the acquisition among the files.
+        found: usize,
+        /// What the attribute says.
+        expected: usize,
     },
     /// A distance that is neither the usual one nor a multiple of it.
     #[error(

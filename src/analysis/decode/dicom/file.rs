@@ -28,14 +28,11 @@ pub(super) fn open<'a>(file: &'a [u8], limits: &Limits) -> Result<DataSet<'a>, D
     if found > limit {
         return Err(DicomError::TooLarge { quantity: "file size in bytes", found, limit });
     }
-    let meta = if file.get(128..132) == Some(b"DICM") {
-        &file[132..]
-    } else if file.starts_with(&[2, 0, 0, 0]) {
-        file
-    } else if looks_like_data_set(file) {
-        return Err(DicomError::NoFileMeta);
-    } else {
-        return Err(DicomError::NotDicom);
+    let meta = match Start::of(file) {
+        Start::Preamble => &file[PREAMBLE_BYTES..],
+        Start::Meta => file,
+        Start::DataSet => return Err(DicomError::NoFileMeta),
+        Start::Unknown => return Err(DicomError::NotDicom),
     };
     let (uid, length) = read_meta(meta)?;
     let uid = uid.ok_or(DicomError::NoTransferSyntax)?;
@@ -45,9 +42,37 @@ pub(super) fn open<'a>(file: &'a [u8], limits: &Limits) -> Result<DataSet<'a>, D
     Ok(DataSet { bytes, syntax })
 }
 
-/// A data set usually begins with group 8, in one byte order or the other.
-fn looks_like_data_set(file: &[u8]) -> bool {
-    matches!(file.get(..4), Some([8, 0, _, 0] | [0, 8, 0, _])) && file.len() > 8
+/// The preamble and its four letters (PS3.10 7.1).
+const PREAMBLE_BYTES: usize = 132;
+
+/// How a file begins.
+enum Start {
+    /// As the standard wants it.
+    Preamble,
+    /// At once with file meta information.
+    Meta,
+    /// At once with a data set, which usually begins with group 8, in one byte order or the other.
+    DataSet,
+    /// Like nothing of DICOM's.
+    Unknown,
+}
+
+impl Start {
+    fn of(file: &[u8]) -> Self {
+        if file.get(128..PREAMBLE_BYTES) == Some(b"DICM") {
+            return Self::Preamble;
+        }
+        match file.get(..8) {
+            Some([2, 0, 0, 0, ..]) => Self::Meta,
+            Some([8, 0, _, 0, ..] | [0, 8, 0, _, ..]) => Self::DataSet,
+            Some(_) | None => Self::Unknown,
+        }
+    }
+}
+
+/// Whether a file that begins like this is DICOM, or means to be. 132 bytes are enough.
+pub fn is_dicom(head: &[u8]) -> bool {
+    !matches!(Start::of(head), Start::Unknown)
 }
 
 /// The transfer syntax in the file meta information (group 2, always explicit little-endian), and the

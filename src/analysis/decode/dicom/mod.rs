@@ -47,14 +47,15 @@ pub mod phase;
 pub mod source;
 
 #[cfg(test)]
-mod fixture;
+pub(in crate::analysis) mod fixture;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::DicomError;
+pub use file::is_dicom;
 pub use grid::PLACE_TOLERANCE_MM;
 pub use kind::Kind;
-pub use series::{Assembled, Finding, Series, Survey, assemble, survey};
+pub use series::{Assembled, Finding, Series, SeriesName, Survey, assemble, survey};
 pub use source::Source;
 pub use volume::SeriesVolume;

@@ -2,8 +2,10 @@
 //! are the arterial and the portal venous one.
 //!
 //! Words of the description come first, then the delay after the bolus, then the order of the
-//! acquisitions. What the image itself shows (aorta, portal vein and liver in HU) is a later check: it
-//! reads the same [`Named`] list, changes what it can settle, and calls [`choose`] again.
+//! acquisitions. What the image itself shows comes later, in [`phases`](crate::analysis::phases): it
+//! settles what it can of the [`Named`] list and calls [`choose`] again.
+
+use std::fmt;
 
 use super::grid;
 use super::slice::{Key, Slice};
@@ -36,6 +38,44 @@ pub enum Evidence {
     NoAgent,
     /// The series' place in the order of acquisitions with contrast medium, from 1.
     Order(Phase, usize),
+    /// What the image shows: density of the aorta (when one was found) and of the liver, HU.
+    Image(Phase, Option<f64>, f64),
+    /// `study.json` says so.
+    StudyFile(Phase),
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NonContrast => "non-contrast",
+            Self::Arterial => "arterial",
+            Self::Portal => "portal venous",
+            Self::Delayed => "delayed",
+        })
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Word(phase, word) => write!(f, "{phase} by the word \"{word}\""),
+            Self::StatedDelay(phase, seconds) => {
+                write!(f, "{phase} by a stated delay of {seconds:.0} s")
+            }
+            Self::BolusDelay(phase, seconds) => {
+                write!(f, "{phase} by {seconds:.0} s after the bolus")
+            }
+            Self::NoAgent => write!(f, "{} by its contrast attributes", Phase::NonContrast),
+            Self::Order(phase, place) => write!(f, "{phase} as acquisition number {place}"),
+            Self::Image(phase, Some(aorta), liver) => {
+                write!(f, "{phase} by its aorta of {aorta:.0} HU and liver of {liver:.0} HU")
+            }
+            Self::Image(phase, None, liver) => {
+                write!(f, "{phase} by its liver of {liver:.0} HU without a bright aorta")
+            }
+            Self::StudyFile(phase) => write!(f, "{phase} by study.json"),
+        }
+    }
 }
 
 impl Evidence {
@@ -45,7 +85,9 @@ impl Evidence {
             Self::Word(phase, _)
             | Self::StatedDelay(phase, _)
             | Self::BolusDelay(phase, _)
-            | Self::Order(phase, _) => phase,
+            | Self::Order(phase, _)
+            | Self::Image(phase, _, _)
+            | Self::StudyFile(phase) => phase,
             Self::NoAgent => Phase::NonContrast,
         }
     }
@@ -71,6 +113,16 @@ pub enum Pick {
     Ambiguous(Vec<usize>),
 }
 
+impl Pick {
+    /// The one series, when there is one.
+    pub fn series(&self) -> Option<usize> {
+        match self {
+            Self::One(n) => Some(*n),
+            Self::Missing | Self::Ambiguous(_) => None,
+        }
+    }
+}
+
 /// The two series that the analysis needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
@@ -78,9 +130,6 @@ pub struct Choice {
     pub arterial: Pick,
     /// The portal venous series.
     pub portal: Pick,
-    /// False when both were found and state different frames of reference: where they lie to each
-    /// other is then not known.
-    pub same_frame_of_reference: bool,
 }
 
 /// What a series says about its phase. The description is kept to be searched, never to be shown.
@@ -127,6 +176,11 @@ impl Clues {
             axial: cosine.abs() >= MOST_AXIAL_DEGREES.to_radians().cos(),
             spacing_mm: geometry.spacing.zyx()[0],
         }
+    }
+
+    /// True for slices across the body.
+    pub fn is_axial(&self) -> bool {
+        self.axial
     }
 
     /// Seconds from the start of the bolus to the scan, within half a day.
@@ -243,15 +297,17 @@ fn name_by_order(clues: &[&Clues], named: &mut [Named]) {
 
 /// Picks the arterial and the portal venous series.
 pub fn choose(clues: &[&Clues], named: &[Named]) -> Choice {
-    let arterial = pick(Phase::Arterial, clues, named);
-    let portal = pick(Phase::Portal, clues, named);
-    let frame = |pick: &Pick| match pick {
-        Pick::One(n) => clues[*n].frame_of_reference.as_ref(),
-        Pick::Missing | Pick::Ambiguous(_) => None,
-    };
-    let frames = frame(&arterial).zip(frame(&portal));
-    let same_frame_of_reference = frames.is_none_or(|(a, b)| a == b);
-    Choice { arterial, portal, same_frame_of_reference }
+    Choice {
+        arterial: pick(Phase::Arterial, clues, named),
+        portal: pick(Phase::Portal, clues, named),
+    }
+}
+
+/// False when both state a frame of reference and they differ: where the two lie to each other is
+/// then not known.
+pub fn same_frame_of_reference(a: &Clues, b: &Clues) -> bool {
+    let stated = a.frame_of_reference.as_ref().zip(b.frame_of_reference.as_ref());
+    stated.is_none_or(|(a, b)| a == b)
 }
 
 /// Among the reconstructions of the one acquisition of a phase: axial, soft, with the thinnest
@@ -311,3 +367,6 @@ fn is_sharp(kernel: &str) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

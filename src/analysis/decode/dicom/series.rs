@@ -1,6 +1,8 @@
 //! A folder's files → its series, each a checked grid of slices, and what was left out.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
 
 use super::error::DicomError;
 use super::file;
@@ -33,6 +35,24 @@ impl Series {
         &self.clues
     }
 
+    /// How many slices it has.
+    pub fn slice_count(&self) -> usize {
+        self.slices.len()
+    }
+
+    /// True when the file is part of it.
+    pub fn has_file(&self, file: usize) -> bool {
+        self.slices.iter().any(|slice| slice.pixels.file == file)
+    }
+
+    /// True when the name is that of this series.
+    pub fn is(&self, name: &SeriesName) -> bool {
+        match name {
+            SeriesName::File(file) => self.has_file(*file),
+            SeriesName::Uid(uid) => self.slices[0].series.is(uid),
+        }
+    }
+
     /// Decodes the volume. `files` are those that were surveyed.
     pub fn decode<B: AsRef<[u8]> + Sync>(
         &self,
@@ -52,6 +72,15 @@ impl Series {
     ) -> Result<Source, DicomError> {
         source::read(files, &self.slices, limits)
     }
+}
+
+/// How a series is named from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SeriesName {
+    /// By one of its files, as the index of the file.
+    File(usize),
+    /// By its SeriesInstanceUID.
+    Uid(String),
 }
 
 /// What was left out, refused, or noticed. Series are counted, never named.
@@ -91,6 +120,35 @@ pub enum Finding {
     },
 }
 
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeftOut { kind, count } => write!(f, "Left out, {}: {count}", kind.name()),
+            Self::Copies { count } => write!(f, "Left out, copies of slices: {count}"),
+            Self::Split { acquisitions } => {
+                write!(f, "One series holds {acquisitions} acquisitions of the same places")
+            }
+            Self::Refused { slices, error } => {
+                write!(f, "A series of {slices} slices is refused: {}", in_full(error))
+            }
+            Self::Lost { count, error } => {
+                write!(f, "Files that cannot be read: {count}; {}", in_full(error))
+            }
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn in_full(error: &DicomError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
 /// The headers of a folder.
 #[derive(Clone, Default)]
 pub struct Survey {
@@ -107,8 +165,9 @@ pub fn survey<B: AsRef<[u8]>>(files: &[B], limits: &Limits) -> Survey {
         sorted.add(slice::read(number, bytes.as_ref(), limits));
     }
     let mut survey = Survey { series: Vec::new(), findings: sorted.findings() };
+    let acquisitions = sorted.acquisitions();
     for group in sorted.groups.into_values() {
-        survey.add_group(group, files, limits);
+        survey.add_group(group, &acquisitions, files, limits);
     }
     survey.series.sort_by(|a, b| b.slices.len().cmp(&a.slices.len()).then(order(a, b)));
     survey.findings.sort_by_key(|finding| format!("{finding:?}"));
@@ -126,6 +185,9 @@ fn order(a: &Series, b: &Series) -> std::cmp::Ordering {
     let first = a.iter().zip(&b).map(|(a, b)| a.total_cmp(b)).find(|order| order.is_ne());
     first.unwrap_or(std::cmp::Ordering::Equal)
 }
+
+/// Slices by the bits of their AcquisitionNumber.
+type Acquisitions = BTreeMap<Option<u64>, usize>;
 
 /// The files by what they are.
 #[derive(Default)]
@@ -158,6 +220,15 @@ impl Sorted {
         }
     }
 
+    /// How many slices there are of each acquisition, in whatever series.
+    fn acquisitions(&self) -> Acquisitions {
+        let mut counts = Acquisitions::new();
+        for slice in self.groups.values().flat_map(|group| &group.slices) {
+            *counts.entry(slice.acquisition.number.map(f64::to_bits)).or_default() += 1;
+        }
+        counts
+    }
+
     fn findings(&self) -> Vec<Finding> {
         let left_out = self.left_out.iter();
         let mut findings: Vec<_> =
@@ -175,7 +246,13 @@ fn first(errors: &[DicomError]) -> Option<DicomError> {
 }
 
 impl Survey {
-    fn add_group<B: AsRef<[u8]>>(&mut self, group: Group, files: &[B], limits: &Limits) {
+    fn add_group<B: AsRef<[u8]>>(
+        &mut self,
+        group: Group,
+        acquisitions: &Acquisitions,
+        files: &[B],
+        limits: &Limits,
+    ) {
         if let Some(source) = first(&group.broken) {
             let (count, of) = (group.broken.len(), group.broken.len() + group.slices.len());
             let error = DicomError::BrokenFiles { count, of, source: Box::new(source) };
@@ -192,12 +269,12 @@ impl Survey {
             if parts.len() > 1 {
                 self.findings.push(Finding::Split { acquisitions: parts.len() });
             }
-            parts.into_iter().for_each(|slices| self.add_stack(slices));
+            parts.into_iter().for_each(|slices| self.add_stack(slices, acquisitions));
         }
     }
 
-    fn add_stack(&mut self, slices: Vec<Slice>) {
-        match grid::build(&slices) {
+    fn add_stack(&mut self, slices: Vec<Slice>, acquisitions: &Acquisitions) {
+        match grid::build(&slices).and_then(|grid| finished(&slices, acquisitions).map(|()| grid)) {
             Ok(geometry) => {
                 let clues = Clues::of(&slices, &geometry);
                 self.series.push(Series { slices, geometry, clues });
@@ -205,6 +282,19 @@ impl Survey {
             Err(error) => self.findings.push(Finding::Refused { slices: slices.len(), error }),
         }
     }
+}
+
+/// Refuses slices of an acquisition of which some are not there: at either end of a series no gap
+/// would show.
+fn finished(slices: &[Slice], acquisitions: &Acquisitions) -> Result<(), DicomError> {
+    for slice in slices {
+        let found = acquisitions.get(&slice.acquisition.number.map(f64::to_bits));
+        let (found, stated) = (found.copied().unwrap_or(0), slice.acquisition.images);
+        if let Some(expected) = stated.filter(|expected| *expected > found) {
+            return Err(DicomError::Unfinished { found, expected });
+        }
+    }
+    Ok(())
 }
 
 /// True when both slices have the same stored bytes and are rescaled alike.

@@ -20,6 +20,13 @@ use crate::analysis::volume::geometry::MOST_OFFSET_MM;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key(Vec<u8>);
 
+impl Key {
+    /// True when this is the UID, its padding aside.
+    pub(super) fn is(&self, uid: &str) -> bool {
+        self.0.trim_ascii().strip_suffix(b"\0").unwrap_or(self.0.trim_ascii()) == uid.as_bytes()
+    }
+}
+
 /// One slice: a file of the classic CT object, or a frame of an enhanced one.
 #[derive(Clone)]
 pub(super) struct Slice {
@@ -67,6 +74,8 @@ pub(super) struct Pixels {
 pub(super) struct Acquisition {
     /// AcquisitionNumber, or the frame's.
     pub(super) number: Option<f64>,
+    /// ImagesInAcquisition of an original image; a derived one may have it from its source.
+    pub(super) images: Option<usize>,
     /// TemporalPositionIdentifier or index.
     pub(super) temporal_position: Option<f64>,
     /// Milliseconds after the trigger.
@@ -319,6 +328,10 @@ fn acquisition(view: &View<'_, '_>) -> Acquisition {
     let whole_time = view.ascii(tags::ACQUISITION_DATE_TIME).and_then(clock::date_time_s);
     let moment = |date, time| clock::moment_s(view.ascii(date), view.ascii(time));
     Acquisition {
+        images: view
+            .decimal(tags::IMAGES_IN_ACQUISITION)
+            .filter(|_| view.ascii(tags::IMAGE_TYPE).is_some_and(|t| t.starts_with("ORIGINAL")))
+            .map(|count| count as usize),
         number: either(tags::FRAME_ACQUISITION_NUMBER, tags::ACQUISITION_NUMBER),
         temporal_position: either(
             tags::TEMPORAL_POSITION_INDEX,

@@ -391,6 +391,39 @@ fn slabs_side_by_side_stay_one_volume() {
     assert_eq!(only_volume(&files).volume.geometry.shape[0], 20);
 }
 
+#[test]
+fn an_acquisition_says_how_many_slices_it_has() {
+    let stating = |count: usize| {
+        series(20, move |_, spec| {
+            spec.text(tags::ACQUISITION_NUMBER, VR::IS, "1").text(
+                tags::IMAGES_IN_ACQUISITION,
+                VR::IS,
+                &count.to_string(),
+            )
+        })
+    };
+    assert_eq!(only_volume(&stating(20)).volume.geometry.shape[0], 20);
+    assert_eq!(refusal(&stating(21)), DicomError::Unfinished { found: 20, expected: 21 });
+    // Two reconstructions of one acquisition, and a derived series that kept its source's number.
+    let mut twice = stating(40);
+    twice.extend(series(20, |_, spec| {
+        spec.text(tags::ACQUISITION_NUMBER, VR::IS, "1").text(
+            tags::SERIES_INSTANCE_UID,
+            VR::UI,
+            "1.2.4",
+        )
+    }));
+    assert_eq!(assembled(&twice).findings, []);
+    let derived = series(20, |_, spec| {
+        spec.text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\SECONDARY\\REFORMATTED").text(
+            tags::IMAGES_IN_ACQUISITION,
+            VR::IS,
+            "200",
+        )
+    });
+    assert_eq!(only_volume(&derived).volume.geometry.shape[0], 20);
+}
+
 /// An enhanced CT of `places`, in that order of frames.
 fn enhanced(places: &[usize], change: impl Fn(FileSpec) -> FileSpec) -> Vec<u8> {
     let frames = places.iter().map(|n| {

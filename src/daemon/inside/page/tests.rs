@@ -18,6 +18,8 @@ fn order() -> WorkOrder {
         max_file_bytes: 1,
         max_voxels: 1,
         dicom_objects: false,
+        arterial_series: None,
+        portal_series: None,
     }
 }
 

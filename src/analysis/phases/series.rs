@@ -1,0 +1,299 @@
+//! DICOM files → the two phases: survey, name, look, choose, decode.
+
+use std::fmt;
+
+use super::{NamedSeries, PhaseProblem, Phases, SeriesName, Unread};
+use crate::analysis::analyse::{Networks, Settings};
+use crate::analysis::decode::dicom::phase::{self, Choice, Clues, Evidence, Named, Phase, Pick};
+use crate::analysis::decode::dicom::{DicomError, Finding, Series, Survey, survey};
+use crate::analysis::decode::{Decoded, ImageName};
+use crate::analysis::enhancement::{Aorta, Enhancement, Shown, liver_mode_hu};
+use crate::analysis::findings::Reason;
+use crate::analysis::volume::HuVolume;
+
+/// Series that are looked at, at most: each costs a decoding and a run of the localiser.
+const MOST_LOOKED_AT: usize = 6;
+/// Refused series that are named, at most.
+const MOST_REFUSED_NAMED: usize = 3;
+
+/// What the DICOM files of a study were.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SeriesReport {
+    /// The series that can be used, those with the most slices first.
+    pub series: Vec<SeriesSeen>,
+    /// What was left out or refused.
+    pub findings: Vec<Finding>,
+}
+
+/// One usable series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesSeen {
+    /// Slices.
+    pub slices: usize,
+    /// Their distance, millimetres.
+    pub spacing_mm: f64,
+    /// Its phase and what says so.
+    pub named: Named,
+    /// As which phase it was used.
+    pub used: Option<ImageName>,
+}
+
+impl fmt::Display for SeriesSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Series of {} slices, {:.2} mm apart: ", self.slices, self.spacing_mm)?;
+        if self.named.evidence.is_empty() {
+            f.write_str("nothing names its phase")?;
+        }
+        for (n, evidence) in self.named.evidence.iter().enumerate() {
+            write!(f, "{}{evidence}", if n > 0 { ", " } else { "" })?;
+        }
+        match self.used {
+            Some(image) => write!(f, "; used as the {image}"),
+            None => f.write_str("; not used"),
+        }
+    }
+}
+
+impl SeriesReport {
+    fn of(survey: &Survey, named: Vec<Named>) -> Self {
+        let seen = |(series, named): (&Series, Named)| SeriesSeen {
+            slices: series.slice_count(),
+            spacing_mm: series.geometry().spacing.zyx()[0],
+            named,
+            used: None,
+        };
+        let series = survey.series.iter().zip(named).map(seen).collect();
+        Self { series, findings: survey.findings.clone() }
+    }
+
+    /// All usable series in a few words: `2 arterial, 1 unnamed, 1 refused`.
+    fn in_short(&self) -> String {
+        let with = |phase: Option<Phase>| {
+            self.series.iter().filter(|seen| seen.named.phase == phase).count()
+        };
+        let phases = [Phase::NonContrast, Phase::Arterial, Phase::Portal, Phase::Delayed];
+        let named = phases.map(|phase| (with(Some(phase)), phase.to_string()));
+        let others = [
+            (with(None), "of no clear phase".to_owned()),
+            (self.refused().count(), "refused".to_owned()),
+        ];
+        let counted: Vec<String> = named
+            .into_iter()
+            .chain(others)
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        if counted.is_empty() { "no CT series".to_owned() } else { counted.join(", ") }
+    }
+
+    fn refused(&self) -> impl Iterator<Item = (usize, &DicomError)> {
+        self.findings.iter().filter_map(|finding| match finding {
+            Finding::Refused { slices, error } => Some((*slices, error)),
+            Finding::Lost { .. }
+            | Finding::LeftOut { .. }
+            | Finding::Copies { .. }
+            | Finding::Split { .. } => None,
+        })
+    }
+
+    /// Why nothing can be used: refused series, the largest first, or files that are lost.
+    fn why_nothing(&self) -> Vec<Reason> {
+        let mut refused: Vec<_> = self.refused().collect();
+        refused.sort_by_key(|(slices, _)| std::cmp::Reverse(*slices));
+        let mut reasons: Vec<Reason> = refused
+            .into_iter()
+            .take(MOST_REFUSED_NAMED)
+            .map(|(_, error)| Reason::Series(error.clone()))
+            .collect();
+        if reasons.is_empty() {
+            reasons.extend(self.findings.iter().find_map(|finding| match finding {
+                Finding::Lost { error, .. } => Some(Reason::Series(error.clone())),
+                _ => None,
+            }));
+        }
+        if reasons.is_empty() {
+            reasons.push(Reason::Series(DicomError::NoSeries));
+        }
+        reasons
+    }
+}
+
+/// Reads the series of `files`.
+pub(super) fn read<N: Networks>(
+    files: Vec<Vec<u8>>,
+    wanted: &NamedSeries,
+    networks: &N,
+    settings: &Settings,
+) -> Result<Phases, Unread<N::Error>> {
+    let survey = survey(&files, &settings.limits);
+    let clues: Vec<&Clues> = survey.series.iter().map(Series::clues).collect();
+    let mut named = phase::name(&clues);
+    let overridden = by_study_file(&survey, wanted, &mut named);
+    let mut choice = overridden.apply(phase::choose(&clues, &named));
+    let unsettled = |pick: &Pick| !matches!(pick, Pick::One(_));
+    if unsettled(&choice.arterial) || unsettled(&choice.portal) {
+        look(&files, &survey, &mut named, networks, settings).map_err(Unread::Network)?;
+        choice = overridden.apply(phase::choose(&clues, &named));
+    }
+    let mut report = SeriesReport::of(&survey, named);
+    if report.series.is_empty() {
+        return Err(Unread::Files(report.why_nothing()));
+    }
+    let chosen = [&choice.arterial, &choice.portal].map(Pick::series);
+    let problems = problems(&choice, &overridden, &report);
+    for (image, n) in [ImageName::Arterial, ImageName::Portal].into_iter().zip(chosen) {
+        n.into_iter().for_each(|n| report.series[n].used = Some(image));
+    }
+    let same_space = chosen[0].zip(chosen[1]).is_none_or(|(a, b)| {
+        phase::same_frame_of_reference(survey.series[a].clues(), survey.series[b].clues())
+    });
+    let apart = (!same_space).then_some(PhaseProblem::FramesOfReference);
+    let portal_series = chosen[1].filter(|_| settings.keep_source);
+    let source = portal_series.map(|n| survey.series[n].source(&files, &settings.limits));
+    let decoded = decode_chosen(files, &survey, chosen, settings);
+    let [arterial, portal] = decoded.map_err(|error| Unread::Files(vec![Reason::Series(error)]))?;
+    let problems = problems.into_iter().chain(apart).collect();
+    Ok(Phases { arterial, portal, problems, series: Some(report), source })
+}
+
+/// What `study.json` settles: the index of a series, or that it is none of them.
+#[derive(Default)]
+struct Overridden {
+    arterial: Option<Option<usize>>,
+    portal: Option<Option<usize>>,
+}
+
+impl Overridden {
+    fn apply(&self, choice: Choice) -> Choice {
+        let settled = |own: Pick, named: Option<Option<usize>>| match named {
+            None => own,
+            Some(None) => Pick::Missing,
+            Some(Some(n)) => Pick::One(n),
+        };
+        Choice {
+            arterial: settled(choice.arterial, self.arterial),
+            portal: settled(choice.portal, self.portal),
+        }
+    }
+}
+
+/// A series that `study.json` names is of that phase, and no other series is.
+fn by_study_file(survey: &Survey, wanted: &NamedSeries, named: &mut [Named]) -> Overridden {
+    let mut find = |name: &Option<SeriesName>, phase: Phase| {
+        let name = name.as_ref()?;
+        let mut of_name = (0..survey.series.len()).filter(|n| survey.series[*n].is(name));
+        // A UID that several acquisitions share says which is meant no better than nothing.
+        let only = of_name.next().filter(|_| of_name.next().is_none());
+        if let Some(n) = only {
+            named[n] = Named { phase: Some(phase), evidence: vec![Evidence::StudyFile(phase)] };
+        }
+        Some(only)
+    };
+    let arterial = find(&wanted.arterial, Phase::Arterial);
+    let portal = find(&wanted.portal, Phase::Portal);
+    Overridden { arterial, portal }
+}
+
+/// Looks at the series that nothing names, or that two things name differently.
+fn look<N: Networks>(
+    files: &[Vec<u8>],
+    survey: &Survey,
+    named: &mut [Named],
+    networks: &N,
+    settings: &Settings,
+) -> Result<(), N::Error> {
+    let unnamed = (0..named.len()).filter(|n| named[*n].phase.is_none());
+    let axial: Vec<usize> = unnamed.filter(|n| survey.series[*n].clues().is_axial()).collect();
+    for n in axial.into_iter().take(MOST_LOOKED_AT) {
+        // A series that cannot be decoded says so when it is chosen.
+        let Ok(decoded) = survey.series[n].decode(files, &settings.limits, settings.threads) else {
+            continue;
+        };
+        let Some((shown, seen)) = phase_shown(&decoded.volume, networks)? else { continue };
+        let disputed = &named[n].evidence;
+        if disputed.is_empty() || disputed.iter().any(|evidence| evidence.phase() == shown) {
+            named[n].phase = Some(shown);
+        }
+        named[n].evidence.push(Evidence::Image(shown, seen.aorta_hu, seen.liver_hu));
+    }
+    Ok(())
+}
+
+/// The phase that an image shows; `None` when it shows none clearly, or no liver.
+fn phase_shown<N: Networks>(
+    volume: &HuVolume,
+    networks: &N,
+) -> Result<Option<(Phase, Enhancement)>, N::Error> {
+    let Some(liver) = networks.locate_liver(volume)? else { return Ok(None) };
+    let Some(liver_hu) = liver_mode_hu(volume, liver) else { return Ok(None) };
+    let seen = Enhancement { aorta_hu: Aorta::find(volume, liver).map(|aorta| aorta.hu), liver_hu };
+    let phase = seen.shows().map(|shown| match shown {
+        Shown::NonContrast => Phase::NonContrast,
+        Shown::Arterial => Phase::Arterial,
+        Shown::Portal => Phase::Portal,
+        Shown::Delayed => Phase::Delayed,
+    });
+    Ok(phase.map(|phase| (phase, seen)))
+}
+
+fn problems(choice: &Choice, overridden: &Overridden, report: &SeriesReport) -> Vec<PhaseProblem> {
+    let picks = [
+        (ImageName::Portal, &choice.portal, overridden.portal),
+        (ImageName::Arterial, &choice.arterial, overridden.arterial),
+    ];
+    let mut problems = Vec::new();
+    let mut missing = false;
+    for (image, pick, named) in picks {
+        let seen = report.in_short();
+        match pick {
+            Pick::One(_) => continue,
+            Pick::Missing if named.is_some() => {
+                problems.push(PhaseProblem::NotThere { image, seen })
+            }
+            Pick::Missing => problems.push(PhaseProblem::Missing { image, seen }),
+            Pick::Ambiguous(which) => {
+                problems.push(PhaseProblem::Unclear { image, count: which.len(), seen });
+            }
+        }
+        missing = true;
+    }
+    if missing {
+        // A handful of slices is a test bolus or a scout, never the phase that is missing.
+        let whole = report.refused().filter(|(_, e)| !matches!(e, DicomError::TooFew { .. }));
+        let refused = whole.take(MOST_REFUSED_NAMED);
+        problems.extend(
+            refused.map(|(slices, error)| PhaseProblem::Refused { slices, error: error.clone() }),
+        );
+    }
+    problems
+}
+
+/// Decodes the chosen series; a file is freed as soon as no series needs it any more.
+fn decode_chosen(
+    mut files: Vec<Vec<u8>>,
+    survey: &Survey,
+    [arterial, portal]: [Option<usize>; 2],
+    settings: &Settings,
+) -> Result<[Option<Decoded>; 2], DicomError> {
+    let mut decode = |n: Option<usize>, needed_later: Option<usize>| {
+        keep_only(&mut files, survey, &[n, needed_later]);
+        let series = n.map(|n| &survey.series[n]);
+        let volume = series
+            .map(|series| series.decode(&files, &settings.limits, settings.threads))
+            .transpose()?;
+        Ok::<_, DicomError>(volume.map(|v| Decoded { volume: v.volume, intake: v.intake }))
+    };
+    let first = decode(arterial, portal)?;
+    Ok([first, decode(portal, None)?])
+}
+
+fn keep_only(files: &mut [Vec<u8>], survey: &Survey, series: &[Option<usize>]) {
+    for (n, file) in files.iter_mut().enumerate() {
+        if !series.iter().flatten().any(|of| survey.series[*of].has_file(n)) {
+            *file = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
