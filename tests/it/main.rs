@@ -26,6 +26,8 @@ mod control;
 
 mod demo;
 
+mod dicom_output;
+
 mod real_ct;
 
 mod models;

@@ -60,6 +60,7 @@ fn series(header: Header, [aorta, liver]: [i16; 2]) -> Vec<Vec<u8>> {
                 .number(tags::COLUMNS, COLUMNS as u16)
                 .text(tags::PIXEL_SPACING, VR::DS, "3\\3")
                 .text(tags::SERIES_DESCRIPTION, VR::LO, header.description)
+                .text(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.1")
                 .text(tags::SERIES_INSTANCE_UID, VR::UI, header.uid)
                 .text(tags::FRAME_OF_REFERENCE_UID, VR::UI, header.frame)
                 .at([-150.0, -135.0, 5.0 * n as f64])
@@ -148,6 +149,21 @@ fn described_series_are_taken_by_their_words() {
     let mut used = used(&found);
     used.sort_by_key(|used| format!("{used:?}"));
     assert_eq!(used, [None, Some(ImageName::Arterial), Some(ImageName::Portal)]);
+}
+
+#[test]
+fn the_source_kept_is_the_portal_series_and_only_when_it_is_asked_for() {
+    let files = [portal(), arterial()];
+    assert_eq!(phases(&files).source, None);
+    let settings = Settings { keep_source: true, ..SETTINGS };
+    let source = |files: &[Vec<Vec<u8>>]| {
+        let named = NamedSeries::default();
+        let read = read(files.concat(), &named, &Localiser { liver: true }, &settings);
+        read.ok().unwrap().source
+    };
+    let kept = source(&files).unwrap().unwrap();
+    assert_eq!((&*kept.series, kept.slices.len()), ("1.2.4", SLICES));
+    assert_eq!(source(&[arterial()]), None);
 }
 
 #[test]
