@@ -67,7 +67,44 @@ fn moment(ms: u64, ahead_minutes: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array3;
+
     use super::*;
+    use crate::analysis::findings::Outcome;
+    use crate::analysis::volume::{Geometry, Mask};
+
+    #[test]
+    fn a_source_that_cannot_be_read_is_a_note_and_no_object() {
+        let affine = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
+        let geometry = Geometry::from_affine([16; 3], &affine, vec![0; 348]).unwrap();
+        let mask = Mask { labels: Array3::zeros([16; 3]) };
+        let found = Found { outcome: Outcome::Ok, lesions: None, mask: &mask, geometry: &geometry };
+        let picture = Picture { width: 1, height: 1, rgb: vec![0; 3] };
+        let error = DicomError::Missing { attribute: "SOPInstanceUID" };
+        let mut outlet = Outlet::new(Vec::new());
+        let order = order();
+        let note = send((&order, &[]), Err(&error), found, &picture, &mut outlet).unwrap();
+        let note = note.unwrap();
+        assert!(note.starts_with("No DICOM objects were made: SOPInstanceUID"), "{note}");
+        assert!(outlet.into_inner().is_empty());
+    }
+
+    fn order() -> WorkOrder {
+        WorkOrder {
+            job: "0".to_owned(),
+            study: "study".to_owned(),
+            site: "ward".to_owned(),
+            device: "box-1".to_owned(),
+            result_id: "0".to_owned(),
+            software: "hcc-edge".to_owned(),
+            started_ms: 0,
+            max_file_bytes: 0,
+            max_voxels: 0,
+            dicom_objects: true,
+            arterial_series: None,
+            portal_series: None,
+        }
+    }
 
     #[test]
     fn moments_are_in_the_time_of_the_scan() {

@@ -52,16 +52,16 @@ struct Frame {
 
 /// Segment by segment, each in the series' order of slices.
 fn frames(grid: &StoredGrid, segments: &[Segment]) -> Vec<Frame> {
-    let of_segment = |(n, segment): (usize, &Segment)| {
-        let slices: BTreeSet<usize> = segment
-            .runs
-            .iter()
-            .flat_map(|run| voxels(grid, run))
-            .map(|[.., slice]| slice)
-            .collect();
-        slices.into_iter().map(move |slice| Frame { slice, segment: n + 1 })
-    };
-    segments.iter().enumerate().flat_map(of_segment).collect()
+    let mut frames = Vec::new();
+    for (n, segment) in segments.iter().enumerate() {
+        let mut touched = vec![false; grid.shape[2]];
+        for [.., slice] in segment.runs.iter().flat_map(|run| voxels(grid, run)) {
+            touched[slice] = true;
+        }
+        let slices = (0..touched.len()).filter(|slice| touched[*slice]);
+        frames.extend(slices.map(|slice| Frame { slice, segment: n + 1 }));
+    }
+    frames
 }
 
 /// The voxels of a run as `[column, row, slice]` of the stored grid.
