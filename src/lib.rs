@@ -11,6 +11,8 @@ pub mod config;
 
 pub mod clinical;
 
+pub mod dicom;
+
 pub mod analysis;
 
 pub mod phantom;

@@ -3,7 +3,7 @@
 
 # The programs the tests start, each with the package that brings it.
 test_programs="mosquitto=mosquitto mosquitto_sub=mosquitto-clients strace=strace faketime=faketime
-    mkfs.ext4=e2fsprogs storescu=dcmtk openssl=openssl"
+    mkfs.ext4=e2fsprogs storescu=dcmtk dciodvfy=dicom3tools openssl=openssl"
 
 # have PROGRAM: also where Debian keeps programs that are not for ordinary users.
 have() (

@@ -4,6 +4,7 @@
 //! What ends without a score keeps everything that was found up to there: a missing arterial phase
 //! still gives a mask, lesions and pictures.
 
+use super::decode::dicom::{DicomError, Source};
 use super::decode::limits::Limits;
 use super::decode::{Decoded, ImageName};
 use super::findings::{Findings, Images, Outcome, Reason, Stage, StageTiming};
@@ -27,6 +28,9 @@ pub struct Settings {
     pub limits: Limits,
     /// Threads for resampling, at least 1.
     pub threads: usize,
+    /// Whether to keep what DICOM objects of the result repeat of their source, the patient's
+    /// identity included.
+    pub keep_source: bool,
 }
 
 /// The networks in use.
@@ -79,6 +83,9 @@ pub struct Analysis {
     pub images: Option<Images>,
     /// Whose images they are, as DICOM files say: for the pseudonym, and for nothing else.
     pub subject: Option<Subject>,
+    /// What the portal venous series repeats of its source, or why that cannot be read; `None` unless
+    /// it is asked for, and for NIfTI.
+    pub source: Option<Result<Source, DicomError>>,
 }
 
 /// The analysis itself failed: no fault of the study's that has a name.
@@ -108,14 +115,14 @@ pub fn analyse<N: Networks>(
     let mut course = Course { observer, timings: Vec::new() };
 
     let read = course.time(Stage::Decode, |_| phases::read(study, networks, settings));
-    let Phases { arterial, portal, problems, subject, series } = match read {
+    let Phases { arterial, portal, problems, subject, series, source } = match read {
         Ok(phases) => phases,
         Err(Unread::Files(reasons)) => return Ok(unreadable(reasons, clinic, course.timings)),
         Err(Unread::Network(source)) => {
             return Err(AnalysisError::Network { stage: Stage::Decode, source });
         }
     };
-    let mut draft = Draft { problems, series, subject, ..Draft::default() };
+    let mut draft = Draft { problems, series, subject, source, ..Draft::default() };
     let Some(portal) = portal else {
         return Ok(draft.conclude(None, clinic, course));
     };
@@ -201,7 +208,7 @@ fn unreadable(reasons: Vec<Reason>, clinic: &dyn Clinic, timings: Vec<StageTimin
         clinical,
         timings,
     };
-    Analysis { findings, images: None, subject: None }
+    Analysis { findings, images: None, subject: None, source: None }
 }
 
 /// The observer and the time each stage took.
@@ -229,6 +236,7 @@ struct Draft {
     problems: Vec<PhaseProblem>,
     series: Option<SeriesReport>,
     subject: Option<Subject>,
+    source: Option<Result<Source, DicomError>>,
     gate: GateReport,
     lesions: Option<Lesions>,
     risk: Option<Risk>,
@@ -289,7 +297,7 @@ impl Draft {
             clinical,
             timings: course.timings,
         };
-        Analysis { findings, images, subject: self.subject }
+        Analysis { findings, images, subject: self.subject, source: self.source }
     }
 }
 

@@ -168,7 +168,7 @@ impl Observer for Watch {
     }
 }
 
-const SETTINGS: Settings = Settings { limits: Limits::STANDARD, threads: 2 };
+const SETTINGS: Settings = Settings { limits: Limits::STANDARD, threads: 2, keep_source: false };
 
 fn run(study: StudyInput) -> Analysis {
     let networks = Densities::default();

@@ -7,7 +7,7 @@ mod series;
 use thiserror::Error;
 
 use super::analyse::{Networks, Settings};
-use super::decode::dicom::{DicomError, SeriesName};
+use super::decode::dicom::{DicomError, SeriesName, Source};
 use super::decode::{DecodeError, Decoded, ImageName, decode};
 use super::findings::Reason;
 use crate::clinical::data::Subject;
@@ -54,6 +54,8 @@ pub(super) struct Phases {
     pub(super) subject: Option<Subject>,
     /// What the DICOM files were; `None` for NIfTI.
     pub(super) series: Option<SeriesReport>,
+    /// What objects made from the portal venous series repeat of it, where they are asked for.
+    pub(super) source: Option<Result<Source, DicomError>>,
 }
 
 /// Why a phase is not there, or cannot be believed.
@@ -147,5 +149,5 @@ fn nifti(
     let problems =
         missing.map(|(image, _)| PhaseProblem::Missing { image: *image, seen: String::new() });
     let problems = problems.collect();
-    Ok(Phases { arterial, portal, problems, subject: None, series: None })
+    Ok(Phases { arterial, portal, problems, subject: None, series: None, source: None })
 }

@@ -9,8 +9,10 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::exit;
-use crate::phantom::study::phenotype_name;
-use crate::phantom::{Orientation, PhantomSpec, Preset, StudyFiles, study};
+use crate::phantom::study::{encode_study, phenotype_name};
+use crate::phantom::{
+    Orientation, Phantom, PhantomSpec, Preset, StudyFiles, dicom_files, generate,
+};
 
 /// What `hcc-edge phantom` takes.
 #[derive(Debug, Args)]
@@ -26,6 +28,9 @@ pub struct PhantomArgs {
     /// Leave the arterial phase out
     #[arg(long)]
     pub single_phase: bool,
+    /// Write the images as DICOM, one file per slice, instead of NIfTI
+    #[arg(long)]
+    pub dicom: bool,
     /// Directions of the files' axes, three letters such as LPS or ASR
     #[arg(long, value_parser = parse_orientation, default_value = "LPS")]
     pub orientation: Orientation,
@@ -67,8 +72,15 @@ fn make(args: &PhantomArgs, out: &mut impl Write) -> anyhow::Result<u8> {
         with_arterial: !args.single_phase,
         ..Preset::from(args.preset).spec(args.seed)
     };
-    let files = study(&spec).context("cannot draw the phantom")?;
-    let written = write_all(&folders, &files)?;
+    let phantom = generate(&spec).context("cannot draw the phantom")?;
+    let files = encode_study(&phantom).context("cannot draw the phantom")?;
+    folders.make()?;
+    let mut written = if args.dicom {
+        write_slices(&folders.study, &phantom)?
+    } else {
+        write_images(&folders.study, &files)?
+    };
+    written.extend(write_sheets(&folders, &files)?);
     if args.json {
         let report = JsonReport::new(&folders, &spec, &files, &written)?;
         serde_json::to_writer(&mut *out, &report).context("cannot print the report")?;
@@ -96,28 +108,47 @@ impl Folders {
         }
         Ok(folders)
     }
+
+    fn make(&self) -> anyhow::Result<()> {
+        for folder in [&self.study, &self.truth] {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        }
+        Ok(())
+    }
 }
 
-fn write_all(folders: &Folders, files: &StudyFiles) -> anyhow::Result<Vec<PathBuf>> {
-    for folder in [&folders.study, &folders.truth] {
-        fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-    }
-    let mut named = vec![
-        (folders.study.join("portal.nii.gz"), &files.portal_nii_gz),
-        (folders.study.join("clinical.json"), &files.clinical_json),
-        (folders.truth.join("labels.nii.gz"), &files.truth_labels_nii_gz),
-        (folders.truth.join("truth.json"), &files.truth_json),
-    ];
-    if let Some(arterial) = &files.arterial_nii_gz {
-        named.insert(0, (folders.study.join("arterial.nii.gz"), arterial));
-    }
-    for (path, bytes) in &named {
-        fs::File::create_new(path)
-            .and_then(|mut file| file.write_all(bytes))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(named.into_iter().map(|(path, _)| path).collect())
+/// The images as NIfTI.
+fn write_images(folder: &Path, files: &StudyFiles) -> anyhow::Result<Vec<PathBuf>> {
+    let arterial = files.arterial_nii_gz.as_ref().map(|bytes| ("arterial.nii.gz", bytes));
+    let images = arterial.into_iter().chain([("portal.nii.gz", &files.portal_nii_gz)]);
+    images.map(|(name, bytes)| write_new(folder, name, bytes)).collect()
+}
+
+/// The images as DICOM; the bytes of one slice are held at a time.
+fn write_slices(folder: &Path, phantom: &Phantom) -> anyhow::Result<Vec<PathBuf>> {
+    let slices = dicom_files(phantom).map(|slice| {
+        let slice = slice.context("cannot draw the phantom")?;
+        write_new(folder, &slice.name, &slice.bytes)
+    });
+    slices.collect()
+}
+
+/// The clinical data and the truth.
+fn write_sheets(folders: &Folders, files: &StudyFiles) -> anyhow::Result<[PathBuf; 3]> {
+    Ok([
+        write_new(&folders.study, "clinical.json", &files.clinical_json)?,
+        write_new(&folders.truth, "labels.nii.gz", &files.truth_labels_nii_gz)?,
+        write_new(&folders.truth, "truth.json", &files.truth_json)?,
+    ])
+}
+
+fn write_new(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<PathBuf> {
+    let path = folder.join(name);
+    fs::File::create_new(&path)
+        .and_then(|mut file| file.write_all(bytes))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
 }
 
 fn print_text(out: &mut impl Write, folders: &Folders, files: &StudyFiles) -> std::io::Result<()> {
@@ -183,6 +214,7 @@ mod tests {
             seed: 3,
             preset: PresetName::Small,
             single_phase: true,
+            dicom: false,
             orientation: Orientation::RAS,
             json: true,
         }
@@ -209,6 +241,30 @@ mod tests {
         let error = make(&args, &mut out).unwrap_err().to_string();
         assert!(error.contains("already exists"), "{error}");
         assert_eq!(fs::read(args.out_dir.join("truth/truth.json")).unwrap(), before);
+    }
+
+    #[test]
+    fn dicom_takes_the_place_of_the_images_and_of_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let nifti = args(&dir.path().join("nifti"));
+        let dicom = PhantomArgs { dicom: true, ..args(&dir.path().join("dicom")) };
+        for args in [&nifti, &dicom] {
+            assert_eq!(make(args, &mut Vec::new()).unwrap(), 0);
+        }
+        let names = |args: &PhantomArgs| -> Vec<String> {
+            let listed = fs::read_dir(args.out_dir.join("study")).unwrap();
+            let names = listed.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            names
+        };
+        let slices = (1..=48).map(|slice| format!("portal-{slice:04}.dcm"));
+        let expected: Vec<_> = ["clinical.json".to_owned()].into_iter().chain(slices).collect();
+        assert_eq!(names(&dicom), expected);
+        for file in ["study/clinical.json", "truth/truth.json", "truth/labels.nii.gz"] {
+            let read = |args: &PhantomArgs| fs::read(args.out_dir.join(file)).unwrap();
+            assert_eq!(read(&nifti), read(&dicom), "{file}");
+        }
     }
 
     #[test]

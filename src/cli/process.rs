@@ -47,6 +47,10 @@ pub struct ProcessArgs {
     /// Folder of model packages, searched first.
     #[arg(long, value_name = "FOLDER")]
     models: Option<PathBuf>,
+    /// Of a DICOM study, also write segmentation, overview and measurements as DICOM objects; they
+    /// carry the patient's identity.
+    #[arg(long)]
+    dicom_objects: bool,
 }
 
 /// Runs the command; the exit code follows the result's status.
@@ -58,10 +62,14 @@ pub fn run(args: &ProcessArgs, json: bool) -> anyhow::Result<u8> {
     if args.out.join(release::RESULT).exists() {
         bail!("{} holds a result already: name another folder", args.out.display());
     }
+    let mut config = args.config.clone();
+    if args.dicom_objects {
+        config.set.push(("dicom.objects".to_owned(), "true".to_owned()));
+    }
     let (effective, _scratch) = if args.device {
-        (args.config.load()?, None)
+        (config.load()?, None)
     } else {
-        let (effective, scratch) = throw_away(args.models.as_deref(), &args.config.set)?;
+        let (effective, scratch) = throw_away(args.models.as_deref(), &config.set)?;
         (effective, Some(scratch))
     };
     let verified = process(&effective, &args.study, &args.out)?;

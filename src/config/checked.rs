@@ -34,6 +34,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// When a result counts as delivered.
     pub delivery: Delivery,
+    /// Results in the form of DICOM.
+    pub dicom: DicomConfig,
     /// The compute engine.
     pub engine: EngineConfig,
     /// How strictly the worker's sandbox is demanded.
@@ -158,6 +160,13 @@ pub enum Confirm {
     Consumer,
 }
 
+/// Results in the form of DICOM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DicomConfig {
+    /// Whether objects that carry the patient's identity are written beside each result.
+    pub objects: bool,
+}
+
 /// The compute engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -220,6 +229,7 @@ pub(super) fn check(values: &Values, problems: &mut Vec<Problem>) -> Option<Conf
                 _ => Confirm::Broker,
             },
         },
+        dicom: DicomConfig { objects: v.flag("dicom.objects")? },
         engine: EngineConfig {
             threads: v.count("engine.threads").filter(|threads| *threads > 0),
             require: v.text("engine.require").map(|_| EngineKind::Cpu),

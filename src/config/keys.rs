@@ -137,6 +137,7 @@ pub const KEYS: &[Key] = &[
     Key::new("mqtt.reconnect_min_s", whole(1, 60), Default("1")).unit("s").says("1", "Shortest pause before a new connection."),
     Key::new("mqtt.reconnect_max_s", whole(1, 600), Default("60")).unit("s").says("60", "Longest pause before a new connection."),
     Key::new("delivery.confirm", Choice(&["broker", "consumer"]), Default("\"broker\"")).says("\"consumer\"", "A result counts as delivered when the broker, or a trusted consumer, says so."),
+    Key::new("dicom.objects", Flag, Default("false")).says("true", "Also write each result of a DICOM study as DICOM objects beside it: segmentation, overview, measurements. They carry the patient's identity; they are never published."),
     Key::new("engine.threads", whole(0, 256), Default("0")).unit("threads").says("2", "Compute threads; 0 means one per core."),
     Key::new("engine.require", Choice(&["cpu"]), Optional).says("\"cpu\"", "Refuse to start when this backend is not the one in use."),
     Key::new("sandbox.rule", Choice(&["required", "best_effort"]), Default("\"required\"")).says("\"required\"", "`best_effort` goes on where the kernel lacks a part of the sandbox, and says so in `status`."),

@@ -28,6 +28,7 @@ fn the_smallest_file_is_enough() {
     assert_eq!(config.mqtt.window, 8);
     assert!(config.mqtt.view && config.mqtt.tls.is_none() && config.mqtt.login.is_none());
     assert_eq!(config.delivery.confirm, Confirm::Broker);
+    assert!(!config.dicom.objects, "objects that carry an identity are asked for");
     assert_eq!(config.sandbox, SandboxRule::Required);
     assert_eq!(config.inbox.retention, crate::units::Millis(30 * 86_400_000));
 }

@@ -343,6 +343,7 @@ impl Case<'_> {
             started_ms: clock::now_ms(),
             max_file_bytes: device.config.limits.max_image.0,
             max_voxels: device.config.limits.max_voxels,
+            dicom_objects: device.config.dicom.objects,
             arterial_series: self.series.arterial.clone().map(Into::into),
             portal_series: self.series.portal.clone().map(Into::into),
         };

@@ -6,6 +6,7 @@
 //! | [`anatomy`] | seed | organs as signed distances, with HU in both phases |
 //! | [`generate`](mod@generate) | spec | [`Phantom`]: arterial, portal, labels, truth |
 //! | [`study`](mod@study) | spec | NIfTI and JSON bytes, in any axis order |
+//! | [`dicom`] | phantom | the images as DICOM files, in any axis order |
 //!
 //! Nothing here is fitted to a patient. Enhancement values are round numbers typical of a
 //! 120 kVp multiphasic liver CT; the shapes are ellipsoids, tubes and smooth deformations.
@@ -45,6 +46,9 @@ mod clinical;
 
 pub mod study;
 
+pub mod dicom;
+
+pub use dicom::{DicomFile, dicom_files};
 pub use generate::{Phantom, generate};
 pub use orientation::Orientation;
 pub use spec::{PhantomError, PhantomSpec, Phenotype, Preset, TumourSpec};

@@ -67,7 +67,11 @@ fn encode_error(error: std::io::Error) -> PhantomError {
 }
 
 /// File voxel `(i, j, k)` → array index `[z, y, x]`.
-fn array_index<T>(volume: &Array3<T>, axes: [(usize, bool); 3], file: [usize; 3]) -> [usize; 3] {
+pub(super) fn array_index<T>(
+    volume: &Array3<T>,
+    axes: [(usize, bool); 3],
+    file: [usize; 3],
+) -> [usize; 3] {
     let mut zyx = [0; 3];
     for (position, (axis, against)) in file.into_iter().zip(axes) {
         let array_axis = 2 - axis;

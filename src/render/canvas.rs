@@ -1,7 +1,7 @@
 //! A picture being drawn: blending, rectangles and smooth lines. Whatever lies outside is cut off.
 
 use super::colour::Rgb;
-use super::overview::RenderError;
+use super::picture::Picture;
 
 /// Eight-bit RGB, row by row from the top left.
 #[derive(Debug)]
@@ -82,16 +82,9 @@ impl Canvas {
         }
     }
 
-    /// The picture as a PNG file.
-    pub(super) fn png(&self) -> Result<Vec<u8>, RenderError> {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.set_depth(png::BitDepth::Eight);
-        let mut writer = encoder.write_header().map_err(RenderError::Png)?;
-        writer.write_image_data(&self.pixels).map_err(RenderError::Png)?;
-        writer.finish().map_err(RenderError::Png)?;
-        Ok(bytes)
+    /// The picture as it is now.
+    pub(super) fn finish(self) -> Picture {
+        Picture { width: self.width, height: self.height, rgb: self.pixels }
     }
 }
 

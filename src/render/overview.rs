@@ -11,6 +11,7 @@ use super::colour::{
 };
 use super::focus::{focus, shown_box};
 use super::layout;
+use super::picture::Picture;
 use super::section::{Plane, Section};
 use super::text::{Align, Style, Writer};
 use crate::analysis::findings::{Findings, Images};
@@ -55,12 +56,12 @@ pub const BANNER_WORDS: &str = "DEMONSTRATION - NOT FOR CLINICAL USE";
 /// Display window, HU: width 400, level 50 (soft tissue).
 const WINDOW: f32 = 400.0;
 const LEVEL: f32 = 50.0;
-/// Draws the page as a PNG file, 1500 × 1080. A phase or map that is missing is said in its place.
+/// Draws the page, 1500 × 1080. A phase or map that is missing is said in its place.
 pub fn overview(
     images: &Images,
     findings: &Findings,
     labels: &OverviewLabels,
-) -> Result<Vec<u8>, RenderError> {
+) -> Result<Picture, RenderError> {
     check_shapes(images)?;
     let canvas = Canvas::new(layout::WIDTH as usize, layout::HEIGHT as usize, PAGE);
     let mut page = Page { canvas, writer: Writer::new(), images, findings };
@@ -79,7 +80,7 @@ pub fn overview(
         }
     }
     page.legend();
-    page.canvas.png()
+    Ok(page.canvas.finish())
 }
 
 fn check_shapes(images: &Images) -> Result<(), RenderError> {

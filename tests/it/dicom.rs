@@ -12,7 +12,7 @@ use hcc_edge::analysis::decode::{ImageName, Limits, decode};
 use tempfile::TempDir;
 
 use crate::clones::series_of;
-use crate::python::repository;
+use crate::python::{interpreter, repository};
 use crate::real_ct::data;
 
 const LIMITS: Limits = Limits::STANDARD;
@@ -20,19 +20,6 @@ const THREADS: usize = 2;
 
 /// Slices of a series made of one: the fewest that make a volume.
 pub const CLONES: usize = 16;
-
-/// The interpreter that has the converter's requirements.
-pub fn interpreter() -> PathBuf {
-    let made_by_the_script = repository().join(".venv-convert/bin/python");
-    let python =
-        std::env::var_os("HCC_EDGE_CONVERT_PYTHON").map_or(made_by_the_script, PathBuf::from);
-    assert!(
-        python.is_file(),
-        "no Python at {}: run scripts/test, which makes it, or name one in HCC_EDGE_CONVERT_PYTHON",
-        python.display()
-    );
-    python
-}
 
 /// Runs one of the scripts that know DICOM.
 pub fn script(name: &str, arguments: &[&str]) {

@@ -33,6 +33,8 @@ mod dicom_pixels;
 
 mod dicom_study;
 
+mod dicom_output;
+
 mod real_ct;
 
 mod models;

@@ -166,9 +166,11 @@ pub(super) fn read<N: Networks>(
     problems.extend(against_pair(&clues, chosen));
     let patient = chosen[1].or(chosen[0]).map_or("", |n| clues[n].patient_id());
     let subject = Subject::new(patient);
+    let portal_series = chosen[1].filter(|_| settings.keep_source);
+    let source = portal_series.map(|n| survey.series[n].source(&files, &settings.limits));
     let decoded = decode_chosen(files, &survey, chosen, settings);
     let [arterial, portal] = decoded.map_err(|error| Unread::Files(vec![Reason::Series(error)]))?;
-    Ok(Phases { arterial, portal, problems, subject, series: Some(report) })
+    Ok(Phases { arterial, portal, problems, subject, series: Some(report), source })
 }
 
 /// Why the two chosen series do not belong together.

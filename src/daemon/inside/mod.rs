@@ -18,6 +18,8 @@ mod packages;
 
 mod study;
 
+mod objects;
+
 mod self_test;
 
 mod page;

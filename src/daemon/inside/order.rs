@@ -51,6 +51,8 @@ pub struct WorkOrder {
     pub max_file_bytes: u64,
     /// Most voxels in one image.
     pub max_voxels: u64,
+    /// Whether to make DICOM objects of the result, which carry the patient's identity.
+    pub dicom_objects: bool,
     /// The DICOM series of the arterial phase, when `study.json` names it.
     pub arterial_series: Option<SeriesName>,
     /// The DICOM series of the portal venous phase, when `study.json` names it.

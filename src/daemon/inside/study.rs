@@ -7,12 +7,13 @@ use std::time::Instant;
 use super::Bounds;
 use super::contents::Contents;
 use super::failure::Failure;
+use super::objects;
 use super::order::{self, ARTERIAL, CLINICAL, DICOM_FOLDER, PORTAL, WorkOrder};
 use super::outlet::{Outlet, Watch};
 use super::packages::Loaded;
 use super::page::{self, PageFacts, Scan};
 use crate::analysis::decode::Limits;
-use crate::analysis::decode::dicom::SeriesName;
+use crate::analysis::decode::dicom::{DicomError, SeriesName, Source};
 use crate::analysis::engine::network::EngineInfo;
 use crate::analysis::findings::{Findings, Images, Reason, Stage, StageTiming};
 use crate::analysis::models::{Packages, Patient};
@@ -22,6 +23,7 @@ use crate::analysis::{ANALYSIS_VERSION, Analysis, Observer, Settings, StudyInput
 use crate::clinical::ClinicalData;
 use crate::daemon::draft::{RunFacts, draft};
 use crate::host::worker::Artefact;
+use crate::render::dicom::Found;
 use crate::render::{self, OverviewLabels};
 use crate::seal::wire::result::intended_use;
 use crate::seal::wire::{Engine, IntendedUse, ModelUse, Precision, Status, Text};
@@ -44,22 +46,25 @@ pub(super) fn run<W: Write>(
     let study = study_input(order, &mut contents);
     drop(contents);
     let mut watch = Watch::new(outlet, started);
-    let settings = Settings { limits: limits(order), threads: bounds.threads };
-    let Analysis { mut findings, images, subject } =
+    let (limits, keep_source) = (limits(order), order.dicom_objects);
+    let settings = Settings { limits, threads: bounds.threads, keep_source };
+    let Analysis { mut findings, images, subject, source } =
         analyse(study, &networks, &patient, &settings, &mut watch)?;
     if let Some(subject) = subject {
         watch.outlet().subject(&subject)?;
     }
     let engine = engine_of(networks);
 
-    let (scan, elapsed) = pictures(order, &models, (&findings, images), &mut watch)?;
+    let drawn = pictures((order, &models), &findings, (images, source), &mut watch)?;
+    let Drawn { scan, elapsed, note } = drawn;
     findings.timings.push(StageTiming { stage: Stage::Render, elapsed });
 
     let total = watch.now();
     let facts = RunFacts { models, engine, supplied: patient.data, total };
     let draft = draft(&findings, facts)?;
     let encoded = draft.encode()?;
-    let facts = PageFacts { order, scan, notes: notes(&findings), slices: slices(&findings) };
+    let notes = notes(&findings).into_iter().chain(note).collect();
+    let facts = PageFacts { order, scan, notes, slices: slices(&findings) };
     let report = render::report(&page::view(&draft, &facts));
     watch.outlet().artefact(Artefact::Report, report.as_bytes())?;
     watch.stage(Stage::Render, 100);
@@ -101,16 +106,26 @@ fn limits(order: &WorkOrder) -> Limits {
     Limits { file: Bytes(order.max_file_bytes), voxels: order.max_voxels }
 }
 
-/// Masks and overview, one at a time; the volumes are freed on return.
+/// What is left to tell when everything is drawn.
+#[derive(Default)]
+struct Drawn {
+    /// What was drawn; `None` when no image was read.
+    scan: Option<Scan>,
+    elapsed: Millis,
+    /// Why there are no DICOM objects although they were asked for.
+    note: Option<String>,
+}
+
+/// Masks, overview and DICOM objects, one at a time; the volumes are freed on return.
 fn pictures<W: Write>(
-    order: &WorkOrder,
-    models: &[ModelUse],
-    (findings, images): (&Findings, Option<Images>),
+    (order, models): (&WorkOrder, &[ModelUse]),
+    findings: &Findings,
+    (images, source): (Option<Images>, Option<Result<Source, DicomError>>),
     watch: &mut Watch<'_, W>,
-) -> Result<(Option<Scan>, Millis), Failure> {
+) -> Result<Drawn, Failure> {
     let start = watch.now();
     watch.stage(Stage::Render, 0);
-    let Some(images) = images else { return Ok((None, Millis(0))) };
+    let Some(images) = images else { return Ok(Drawn::default()) };
     let geometry = &images.portal.geometry;
     let mask = to_nifti_gz(images.mask.labels.view(), geometry)?;
     watch.outlet().artefact(Artefact::Mask, &mask)?;
@@ -128,10 +143,18 @@ fn pictures<W: Write>(
         demonstration: intended_use(models) == IntendedUse::Demonstration,
     };
     let picture = render::overview(&images, findings, &labels)?;
-    drop(images);
-    watch.outlet().artefact(Artefact::Overview, &picture)?;
+    watch.outlet().artefact(Artefact::Overview, &picture.png()?)?;
     watch.stage(Stage::Render, 90);
-    Ok((Some(scan), Millis(watch.now().0.saturating_sub(start.0))))
+    let mut note = None;
+    if let Some(source) = &source {
+        let Findings { outcome, lesions, .. } = findings;
+        let (outcome, lesions, mask) = (*outcome, lesions.as_ref(), &images.mask);
+        let found = Found { outcome, lesions, mask, geometry };
+        let source = source.as_ref();
+        note = objects::send((order, models), source, found, &picture, watch.outlet())?;
+    }
+    let elapsed = Millis(watch.now().0.saturating_sub(start.0));
+    Ok(Drawn { scan: Some(scan), elapsed, note })
 }
 
 fn status(findings: &Findings) -> Status {

@@ -56,6 +56,7 @@ fn order() -> WorkOrder {
         started_ms: 0,
         max_file_bytes: 1 << 20,
         max_voxels: 1 << 20,
+        dicom_objects: false,
         arterial_series: None,
         portal_series: None,
     }

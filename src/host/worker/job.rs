@@ -83,11 +83,25 @@ pub enum Artefact {
     Overview,
     /// The report page.
     Report,
+    /// The labels as a DICOM segmentation; it names the patient.
+    Segmentation,
+    /// The overview picture as a DICOM secondary capture; it names the patient.
+    Capture,
+    /// The measurements as a DICOM structured report; it names the patient.
+    Measurements,
 }
 
 impl Artefact {
     /// Every artefact.
-    pub const ALL: [Self; 4] = [Self::Mask, Self::HeatMap, Self::Overview, Self::Report];
+    pub const ALL: [Self; 7] = [
+        Self::Mask,
+        Self::HeatMap,
+        Self::Overview,
+        Self::Report,
+        Self::Segmentation,
+        Self::Capture,
+        Self::Measurements,
+    ];
 
     /// The name of its file.
     pub fn file_name(self) -> &'static str {
@@ -96,6 +110,9 @@ impl Artefact {
             Self::HeatMap => "heatmap.nii.gz",
             Self::Overview => "overview.png",
             Self::Report => "report.html",
+            Self::Segmentation => "segmentation.dcm",
+            Self::Capture => "overview.dcm",
+            Self::Measurements => "measurements.dcm",
         }
     }
 

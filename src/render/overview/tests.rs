@@ -122,7 +122,7 @@ impl Picture {
 #[test]
 fn contours_lie_on_the_edge_of_the_mask() {
     let (images, findings) = blocks([32, 64, 64], [2.0, 2.0, 2.0]);
-    let picture = decode(&overview(&images, &findings, &labels()).unwrap());
+    let picture = decode(&overview(&images, &findings, &labels()).unwrap().png().unwrap());
     assert_eq!((picture.width, picture.height), (1500, 1080));
     let cell = layout::cell(1, 0);
     let shown = shown_box(&images, [16, 32, 32]);
@@ -151,9 +151,9 @@ fn contours_lie_on_the_edge_of_the_mask() {
 #[test]
 fn the_banner_is_there_exactly_when_asked_for() {
     let (images, findings) = blocks([16, 16, 16], [2.0; 3]);
-    let with = decode(&overview(&images, &findings, &labels()).unwrap());
+    let with = decode(&overview(&images, &findings, &labels()).unwrap().png().unwrap());
     let released = OverviewLabels { demonstration: false, ..labels() };
-    let without = decode(&overview(&images, &findings, &released).unwrap());
+    let without = decode(&overview(&images, &findings, &released).unwrap().png().unwrap());
     assert_eq!(with.at(5, 5), BANNER);
     assert_eq!(without.at(5, 5), PAGE);
 }
@@ -167,7 +167,7 @@ fn missing_phases_lesions_and_maps_are_said_and_do_not_panic() {
     let mut nothing = findings(Vec::new());
     nothing.lesions = None;
     nothing.risk = None;
-    let picture = decode(&overview(&images, &nothing, &labels()).unwrap());
+    let picture = decode(&overview(&images, &nothing, &labels()).unwrap().png().unwrap());
     for cell in [layout::cell(0, 0), layout::cell(2, 1)] {
         let text = picture.count_near(cell, QUIET);
         assert!((50..5000).contains(&text), "{text}");
@@ -239,7 +239,8 @@ fn a_phantom_shows_its_tumour() {
         mask: Mask { labels: phantom.labels },
         heat_map: Some(HeatMap { similarity }),
     };
-    let png = overview(&images, &findings(vec![lesion]), &labels()).unwrap();
+    let drawn = overview(&images, &findings(vec![lesion]), &labels()).unwrap();
+    let png = drawn.png().unwrap();
     let picture = decode(&png);
     for row in 0..3 {
         assert!(picture.count_near(layout::cell(1, row), LIVER_LINE) > 150, "row {row}");

@@ -1,5 +1,6 @@
 //! The attributes the reader needs, picked out of a data set in one pass and read as numbers or text
-//! under bounds. Everything else in a file, names and dates of birth above all, is passed over.
+//! under bounds. Everything else in a file, names and dates of birth above all, is passed over (what
+//! objects made from a series repeat of it is read in [`source`](super::source)).
 
 use std::ops::Range;
 

@@ -9,8 +9,8 @@
 //! lossless, JPEG-LS and RLE are decoded here too: the codecs there are need C++, trust what a stream
 //! claims, or decode restart intervals wrongly without a word.
 //!
-//! Patients' names and dates of birth are never read. UIDs and the patient's ID are compared and never
-//! shown.
+//! Patients' names and dates of birth are never read, but by [`source`], for objects that a site asks
+//! for. UIDs and the patient's ID are compared and never shown.
 
 mod error;
 
@@ -44,6 +44,8 @@ mod words;
 
 pub mod phase;
 
+pub mod source;
+
 pub mod transfer;
 
 #[cfg(test)]
@@ -57,4 +59,5 @@ pub use file::is_dicom;
 pub use grid::PLACE_TOLERANCE_MM;
 pub use kind::Kind;
 pub use series::{Assembled, Finding, Series, SeriesName, Survey, assemble, survey};
+pub use source::Source;
 pub use volume::SeriesVolume;

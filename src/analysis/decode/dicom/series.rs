@@ -12,6 +12,7 @@ use super::grid;
 use super::kind::Kind;
 use super::phase::Clues;
 use super::slice::{self, FileContent, Key, Slice};
+use super::source::{self, Source};
 use super::stacks;
 use super::volume::{self, SeriesVolume};
 use crate::analysis::decode::Limits;
@@ -62,6 +63,16 @@ impl Series {
         threads: usize,
     ) -> Result<SeriesVolume, DicomError> {
         volume::decode(files, &self.slices, self.geometry.clone(), limits, threads)
+    }
+
+    /// What objects made from this series repeat of it, the patient's identity included. `files` are
+    /// those that were surveyed.
+    pub fn source<B: AsRef<[u8]>>(
+        &self,
+        files: &[B],
+        limits: &Limits,
+    ) -> Result<Source, DicomError> {
+        source::read(files, &self.slices, limits)
     }
 }
 

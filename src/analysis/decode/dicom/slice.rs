@@ -55,6 +55,8 @@ pub(super) struct Slice {
     pub(super) stored: Stored,
     /// Where the pixels are.
     pub(super) pixels: Pixels,
+    /// Number of the frame, from 1, in an object of several.
+    pub(super) frame: Option<u32>,
     /// What tells acquisitions of one series apart.
     pub(super) acquisition: Acquisition,
     /// What names the phase.
@@ -186,6 +188,7 @@ fn slices(
             columns,
             stored: Stored::read(&view)?,
             pixels: Pixels { file, codec, big_endian, pieces },
+            frame: (count > 1).then_some(frame as u32 + 1),
             acquisition: acquisition(&view),
             clues: clues(&view),
         });

@@ -463,6 +463,19 @@ fn enhanced(places: &[usize], change: impl Fn(FileSpec) -> FileSpec) -> Vec<u8> 
 }
 
 #[test]
+fn the_source_of_an_enhanced_ct_names_its_frames() {
+    let places: Vec<usize> = (0..16).map(|n| n * 5 % 16).collect();
+    let file = enhanced(&places, |spec| spec.text(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.8"));
+    let files = [file];
+    let source = survey(&files, &LIMITS).series[0].source(&files, &LIMITS).unwrap();
+    for (n, slice) in source.slices.iter().enumerate() {
+        let frame = places.iter().position(|&place| place == n).unwrap() as u32 + 1;
+        assert_eq!((slice.frame, &*slice.class), (Some(frame), ENHANCED_CT));
+        assert_eq!(slice.position[2], -50.0 + 2.5 * n as f64);
+    }
+}
+
+#[test]
 fn an_enhanced_ct_equals_its_slices() {
     let places: Vec<usize> = (0..16).map(|n| n * 5 % 16).collect();
     let slices = only_volume(&series(16, |_, spec| spec));

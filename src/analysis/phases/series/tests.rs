@@ -14,8 +14,11 @@ use crate::units::Bytes;
 const SLICES: usize = 24;
 const ROWS: usize = 90;
 const COLUMNS: usize = 100;
-const SETTINGS: Settings =
-    Settings { limits: Limits { file: Bytes(1 << 20), voxels: 1 << 20 }, threads: 2 };
+const SETTINGS: Settings = Settings {
+    limits: Limits { file: Bytes(1 << 20), voxels: 1 << 20 },
+    threads: 2,
+    keep_source: false,
+};
 
 /// Aorta and liver, HU.
 const ARTERIAL: [i16; 2] = [300, 70];
@@ -62,6 +65,7 @@ fn series(header: Header, [aorta, liver]: [i16; 2]) -> Vec<Vec<u8>> {
                 .number(tags::COLUMNS, COLUMNS as u16)
                 .text(tags::PIXEL_SPACING, VR::DS, "3\\3")
                 .text(tags::SERIES_DESCRIPTION, VR::LO, header.description)
+                .text(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.1")
                 .text(tags::SERIES_INSTANCE_UID, VR::UI, header.uid)
                 .text(tags::PATIENT_ID, VR::LO, header.patient)
                 .text(tags::FRAME_OF_REFERENCE_UID, VR::UI, header.frame)
@@ -154,6 +158,21 @@ fn described_series_are_taken_by_their_words() {
     let mut used = used(&found);
     used.sort_by_key(|used| format!("{used:?}"));
     assert_eq!(used, [None, Some(ImageName::Arterial), Some(ImageName::Portal)]);
+}
+
+#[test]
+fn the_source_kept_is_the_portal_series_and_only_when_it_is_asked_for() {
+    let files = [portal(), arterial()];
+    assert_eq!(phases(&files).source, None);
+    let settings = Settings { keep_source: true, ..SETTINGS };
+    let source = |files: &[Vec<Vec<u8>>]| {
+        let named = NamedSeries::default();
+        let read = read(files.concat(), &named, &Localiser { liver: true }, &settings);
+        read.ok().unwrap().source
+    };
+    let kept = source(&files).unwrap().unwrap();
+    assert_eq!((&*kept.series, kept.slices.len()), ("1.2.4", SLICES));
+    assert_eq!(source(&[arterial()]), None);
 }
 
 #[test]

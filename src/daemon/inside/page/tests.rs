@@ -17,6 +17,7 @@ fn order() -> WorkOrder {
         started_ms: 1_767_225_600_000,
         max_file_bytes: 1,
         max_voxels: 1,
+        dicom_objects: false,
         arterial_series: None,
         portal_series: None,
     }

@@ -1,0 +1,342 @@
+//! What objects made from a series have to repeat of it (PS3.3 C.7.1 to C.7.4): patient, study, frame
+//! of reference, and which instance each slice is.
+//!
+//! The one place that reads an identity, and only for objects that a site has asked for. Values are
+//! copied byte for byte and cannot be printed: `Debug` counts them. Nothing else may use this file's
+//! types but the writer of those objects.
+
+use std::fmt;
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
+use super::attributes::MOST_VALUE_BYTES;
+use super::elements::Elements;
+use super::error::DicomError;
+use super::file;
+use super::slice::Slice;
+use crate::analysis::decode::Limits;
+
+/// What is copied, sorted by tag.
+const COPIED: [Tag; 14] = [
+    tags::SPECIFIC_CHARACTER_SET,
+    tags::STUDY_DATE,
+    tags::STUDY_TIME,
+    tags::ACCESSION_NUMBER,
+    tags::REFERRING_PHYSICIAN_NAME,
+    tags::TIMEZONE_OFFSET_FROM_UTC,
+    tags::STUDY_DESCRIPTION,
+    tags::PATIENT_NAME,
+    tags::PATIENT_ID,
+    tags::ISSUER_OF_PATIENT_ID,
+    tags::PATIENT_BIRTH_DATE,
+    tags::PATIENT_SEX,
+    tags::STUDY_INSTANCE_UID,
+    tags::STUDY_ID,
+];
+
+/// What refers to the series and its slices.
+const REFERENCES: [Tag; 4] = [
+    tags::SOP_CLASS_UID,
+    tags::SOP_INSTANCE_UID,
+    tags::SERIES_INSTANCE_UID,
+    tags::FRAME_OF_REFERENCE_UID,
+];
+
+/// Nothing that is read lies behind this group.
+const LAST_GROUP: u16 = 0x0020;
+
+/// A UID has at most this many characters (PS3.5 9.1).
+const MOST_UID_CHARACTERS: usize = 64;
+
+/// What objects made from one series repeat of it.
+#[derive(Clone, PartialEq)]
+pub struct Source {
+    /// Attributes of patient and study as the files encode them, without padding; absent where the
+    /// series has none.
+    pub copied: Vec<(Tag, Vec<u8>)>,
+    /// The study.
+    pub study: String,
+    /// The series.
+    pub series: String,
+    /// The coordinate system of the positions, when it is named.
+    pub frame_of_reference: Option<String>,
+    /// Direction of growing columns, then of growing rows, LPS unit vectors.
+    pub orientation: [f64; 6],
+    /// Millimetres between rows, then between columns.
+    pub pixel_spacing: [f64; 2],
+    /// The slices in order along their normal, as the volume stores them.
+    pub slices: Vec<SourceSlice>,
+}
+
+/// One slice of the series.
+#[derive(Clone, PartialEq)]
+pub struct SourceSlice {
+    /// Class of its object.
+    pub class: String,
+    /// The object.
+    pub instance: String,
+    /// Number of the frame, from 1, in an object of several.
+    pub frame: Option<u32>,
+    /// Centre of the first pixel, LPS+ millimetres.
+    pub position: [f64; 3],
+}
+
+impl Source {
+    /// How far the times of the study are ahead of UTC, when that is stated.
+    pub fn utc_offset_minutes(&self) -> Option<i64> {
+        let stated = self.copied.iter().find(|(tag, _)| *tag == tags::TIMEZONE_OFFSET_FROM_UTC);
+        let text = std::str::from_utf8(&stated?.1).ok()?.trim();
+        let (sign, digits) = match text.split_at_checked(1)? {
+            ("+", digits) => (1, digits),
+            ("-", digits) => (-1, digits),
+            _ => return None,
+        };
+        let plain = digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number: i64 = digits.parse().ok().filter(|_| plain)?;
+        let (hours, minutes) = (number / 100, number % 100);
+        // PS3.3 C.12.1.1.8: from -1200 to +1400.
+        (minutes < 60 && hours <= 14).then_some(sign * (hours * 60 + minutes))
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Source of {} slices, {} attributes", self.slices.len(), self.copied.len())
+    }
+}
+
+impl fmt::Debug for SourceSlice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SourceSlice at {:?}", self.position)
+    }
+}
+
+/// Reads what `slices`, in order along their normal, come from. A series whose files name several
+/// patients or studies is refused: its results would be filed under one of them.
+pub(super) fn read<B: AsRef<[u8]>>(
+    files: &[B],
+    slices: &[Slice],
+    limits: &Limits,
+) -> Result<Source, DicomError> {
+    let mut sources = Vec::with_capacity(slices.len());
+    let mut of_all: Option<FileSource> = None;
+    let mut opened: Option<(usize, FileSource)> = None;
+    for slice in slices {
+        // Frames of one file follow each other.
+        let file = match opened.take() {
+            Some((number, file)) if number == slice.pixels.file => file,
+            _ => FileSource::read(files, slice.pixels.file, limits)?,
+        };
+        sources.push(SourceSlice {
+            class: file.class.clone(),
+            instance: file.instance.clone(),
+            frame: slice.frame,
+            position: slice.position,
+        });
+        match &of_all {
+            None => of_all = Some(file.clone()),
+            Some(first) => first.check_same(&file)?,
+        }
+        opened = Some((slice.pixels.file, file));
+    }
+    let (Some(file), Some(first)) = (of_all, slices.first()) else {
+        return Err(DicomError::TooFew { what: "slices", found: 0, least: 1 });
+    };
+    let FileSource { copied, study, series, frame_of_reference, .. } = file;
+    let (orientation, pixel_spacing) = (first.orientation, first.pixel_spacing);
+    let slices = sources;
+    Ok(Source { copied, study, series, frame_of_reference, orientation, pixel_spacing, slices })
+}
+
+/// What one file says.
+#[derive(Clone, PartialEq)]
+struct FileSource {
+    copied: Vec<(Tag, Vec<u8>)>,
+    study: String,
+    series: String,
+    frame_of_reference: Option<String>,
+    class: String,
+    instance: String,
+}
+
+impl FileSource {
+    fn read<B: AsRef<[u8]>>(
+        files: &[B],
+        number: usize,
+        limits: &Limits,
+    ) -> Result<Self, DicomError> {
+        let bytes =
+            files.get(number).ok_or(DicomError::Corrupt { found: "a file that is gone" })?;
+        let data = file::open(bytes.as_ref(), limits)?;
+        let (mut copied, mut references) = (Vec::new(), Vec::new());
+        let mut elements = Elements::new(&data.bytes, data.syntax.order);
+        while let Some(element) = elements.next()? {
+            if element.tag.group() > LAST_GROUP {
+                break;
+            }
+            let value = trimmed(element.value);
+            if value.is_empty() || value.len() > MOST_VALUE_BYTES {
+                continue;
+            }
+            if COPIED.contains(&element.tag) {
+                copied.push((element.tag, value.to_vec()));
+            }
+            if REFERENCES.contains(&element.tag) || element.tag == tags::STUDY_INSTANCE_UID {
+                references.push((element.tag, value));
+            }
+        }
+        let uid = |tag, attribute| uid(&references, tag, attribute);
+        Ok(Self {
+            study: needed(uid, tags::STUDY_INSTANCE_UID, "StudyInstanceUID")?,
+            series: needed(uid, tags::SERIES_INSTANCE_UID, "SeriesInstanceUID")?,
+            frame_of_reference: uid(tags::FRAME_OF_REFERENCE_UID, "FrameOfReferenceUID")?,
+            class: needed(uid, tags::SOP_CLASS_UID, "SOPClassUID")?,
+            instance: needed(uid, tags::SOP_INSTANCE_UID, "SOPInstanceUID")?,
+            copied,
+        })
+    }
+
+    /// Refuses another patient, study or coordinate system in the same series. Descriptions and times
+    /// may differ.
+    fn check_same(&self, other: &Self) -> Result<(), DicomError> {
+        let of = |file: &Self, tag| {
+            file.copied.iter().find(|(t, _)| *t == tag).map(|(_, value)| value.clone())
+        };
+        let differs = |tag| of(self, tag) != of(other, tag);
+        let attribute = if differs(tags::PATIENT_ID) {
+            "PatientID"
+        } else if differs(tags::PATIENT_NAME) {
+            "PatientName"
+        } else if self.study != other.study {
+            "StudyInstanceUID"
+        } else if self.frame_of_reference != other.frame_of_reference {
+            "FrameOfReferenceUID"
+        } else {
+            return Ok(());
+        };
+        let found = "different in files of one series".to_owned();
+        Err(DicomError::BadValue { attribute, found, expected: "the same in all of them" })
+    }
+}
+
+fn trimmed(value: &[u8]) -> &[u8] {
+    let padding = |byte: &u8| matches!(byte, 0 | b' ');
+    let end = value.iter().rposition(|byte| !padding(byte)).map_or(0, |last| last + 1);
+    &value[..end]
+}
+
+fn needed(
+    uid: impl Fn(Tag, &'static str) -> Result<Option<String>, DicomError>,
+    tag: Tag,
+    attribute: &'static str,
+) -> Result<String, DicomError> {
+    uid(tag, attribute)?.ok_or(DicomError::Missing { attribute })
+}
+
+fn uid(
+    references: &[(Tag, &[u8])],
+    tag: Tag,
+    attribute: &'static str,
+) -> Result<Option<String>, DicomError> {
+    let Some((_, value)) = references.iter().find(|(t, _)| *t == tag) else { return Ok(None) };
+    let is_uid = value.len() <= MOST_UID_CHARACTERS
+        && value.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    if !is_uid {
+        let (found, expected) = ("no UID".to_owned(), "digits and dots, up to 64");
+        return Err(DicomError::BadValue { attribute, found, expected });
+    }
+    Ok(Some(String::from_utf8_lossy(value).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use dicom_core::VR;
+
+    use super::super::fixture::{FileSpec, series};
+    use super::super::survey;
+    use super::*;
+
+    const LIMITS: Limits = Limits::STANDARD;
+
+    fn source_of(change: impl Fn(usize, FileSpec) -> FileSpec) -> Result<Source, DicomError> {
+        let files = series(16, |n, spec| {
+            let spec = spec
+                .text(tags::SOP_INSTANCE_UID, VR::UI, &format!("1.2.3.{n}"))
+                .text(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.7")
+                .text(tags::PATIENT_ID, VR::LO, "0815")
+                .text(tags::STUDY_DATE, VR::DA, "20250102");
+            change(n, spec)
+        });
+        survey(&files, &LIMITS).series[0].source(&files, &LIMITS)
+    }
+
+    #[test]
+    fn slices_are_named_in_the_order_of_the_volume() {
+        let source = source_of(|_, spec| spec).unwrap();
+        for (n, slice) in source.slices.iter().enumerate() {
+            assert_eq!(slice.instance, format!("1.2.3.{n}"));
+            assert_eq!((slice.position[2], slice.frame), (-50.0 + 2.5 * n as f64, None));
+        }
+        assert_eq!((&*source.study, &*source.series), ("1.2.7", "1.2.3"));
+        assert_eq!(source.frame_of_reference.as_deref(), Some("1.2.9"));
+        let name = source.copied.iter().find(|(tag, _)| *tag == tags::PATIENT_NAME);
+        assert_eq!(name.unwrap().1, b"Nobody^At All");
+    }
+
+    #[test]
+    fn the_studys_time_zone_is_read_where_it_is_one() {
+        let with = |text: &str| {
+            let tag = tags::TIMEZONE_OFFSET_FROM_UTC;
+            source_of(|_, spec| spec.text(tag, VR::SH, text)).unwrap().utc_offset_minutes()
+        };
+        assert_eq!(
+            (with("+0530"), with("-0100"), with("+1400")),
+            (Some(330), Some(-60), Some(840))
+        );
+        for text in ["0100", "+100", "+1500", "+0160", "+ab00", "+-100", "é100"] {
+            assert_eq!(with(text), None, "{text}");
+        }
+        assert_eq!(source_of(|_, spec| spec).unwrap().utc_offset_minutes(), None);
+    }
+
+    #[test]
+    fn no_text_of_the_source_is_printed() {
+        let source = source_of(|_, spec| spec).unwrap();
+        let printed = format!("{source:?} {:?}", source.slices[0]);
+        for text in ["Nobody", "0815", "20250102", "1.2.3", "1.2.7", "1.2.9"] {
+            assert!(!printed.contains(text), "{printed}");
+        }
+    }
+
+    #[test]
+    fn a_series_of_two_patients_or_studies_has_no_source() {
+        for (tag, vr, attribute) in [
+            (tags::PATIENT_ID, VR::LO, "PatientID"),
+            (tags::PATIENT_NAME, VR::PN, "PatientName"),
+            (tags::STUDY_INSTANCE_UID, VR::UI, "StudyInstanceUID"),
+        ] {
+            let error = source_of(|n, spec| if n == 9 { spec.text(tag, vr, "7.7") } else { spec });
+            let error = error.unwrap_err();
+            assert!(
+                matches!(&error, DicomError::BadValue { attribute: a, .. } if *a == attribute),
+                "{error}"
+            );
+            assert!(!error.to_string().contains("7.7"));
+        }
+    }
+
+    #[test]
+    fn references_must_be_uids_of_at_most_64_characters() {
+        let long = |characters: usize| format!("1.{}", "2".repeat(characters - 2));
+        let with =
+            |uid: &str| source_of(|_, spec| spec.text(tags::STUDY_INSTANCE_UID, VR::UI, uid));
+        assert!(with(&long(64)).is_ok());
+        for uid in [&*long(65), "1.2.x", "Nobody"] {
+            let error = with(uid).unwrap_err().to_string();
+            assert!(error.starts_with("StudyInstanceUID is no UID"), "{error}");
+        }
+        let missing = source_of(|_, spec| spec.without(tags::STUDY_INSTANCE_UID)).unwrap_err();
+        assert_eq!(missing, DicomError::Missing { attribute: "StudyInstanceUID" });
+    }
+}
