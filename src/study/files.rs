@@ -22,6 +22,9 @@ const IMAGE_ENDINGS: [&str; 2] = [".nii", ".nii.gz"];
 /// Endings of a file that is still being written.
 const TEMPORARY_ENDINGS: [&str; 4] = [".part", ".tmp", ".partial", "~"];
 
+/// Longest name of a file below the study's folder, in bytes.
+const MOST_NAME_BYTES: usize = 1024;
+
 /// Which part of a study a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -70,20 +73,20 @@ impl Role {
 }
 
 /// Whether a name is left out of a study: dotfiles (also `.done`, which is no input) and files
-/// that are still being written.
+/// that are still being written, and whatever lies in folders of such names.
 pub fn is_ignored(name: &OsStr) -> bool {
-    let bytes = name.as_encoded_bytes().to_ascii_lowercase();
-    bytes.starts_with(b".") || TEMPORARY_ENDINGS.iter().any(|end| bytes.ends_with(end.as_bytes()))
+    let path = name.as_encoded_bytes().to_ascii_lowercase();
+    path.split(|byte| *byte == b'/').any(|part| {
+        part.starts_with(b".") || TEMPORARY_ENDINGS.iter().any(|end| part.ends_with(end.as_bytes()))
+    })
 }
 
-/// Whether a text can name a file inside the study's folder and nowhere else.
+/// Whether a text can name a file in or below the study's folder and nowhere else.
 pub fn is_plain_name(name: &str) -> bool {
-    let separates = |c: char| c == '/' || c == '\0';
-    !name.is_empty()
-        && name.len() <= 255
-        && name != "."
-        && name != ".."
-        && !name.contains(separates)
+    let plain = |part: &str| {
+        !part.is_empty() && part.len() <= 255 && part != "." && part != ".." && !part.contains('\0')
+    };
+    name.len() <= MOST_NAME_BYTES && name.split('/').all(plain)
 }
 
 /// `study.json`: `{"schema": 1, "arterial": "a.nii.gz", "portal": "b.nii.gz"}`. A phase it names is
@@ -134,7 +137,7 @@ pub enum StudyFileError {
     /// Another schema.
     #[error("study.json has schema {0}, expected 1")]
     Schema(u64),
-    /// Something with a path, or nothing at all.
+    /// Something that leads out of the folder, or nothing at all.
     #[error("study.json: {} is not a plain file name", .0.words())]
     NotAFileName(Role),
     /// Named, but not in the folder.

@@ -1,5 +1,6 @@
 //! Reads one dropped file: a plain file only, hashed while it is read, never beyond its bound.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -55,7 +56,7 @@ pub enum ContentError {
 impl From<io::Error> for ContentError {
     fn from(error: io::Error) -> Self {
         match error.raw_os_error() {
-            Some(libc::ELOOP | libc::ENXIO) => Self::NotPlain,
+            Some(libc::ELOOP | libc::ENXIO | libc::ENOTDIR) => Self::NotPlain,
             _ => Self::Io(error),
         }
     }
@@ -64,9 +65,28 @@ impl From<io::Error> for ContentError {
 /// Reads and hashes a file. Neither a link at the end of `path` nor a pipe without a writer can
 /// lead it elsewhere or hold it up.
 pub fn read(path: &Path, bounds: Bounds) -> Result<Content, ContentError> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?;
-    let mut file = File::from(opened);
+    let opened = rustix::fs::open(path, FLAGS, Mode::empty()).map_err(io::Error::from)?;
+    read_opened(File::from(opened), bounds)
+}
+
+/// As [`read`], of the file `name` in or below `folder`: no link on the way is followed either.
+pub fn read_below(folder: &Path, name: &OsStr, bounds: Bounds) -> Result<Content, ContentError> {
+    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(folder, step, Mode::empty()).map_err(io::Error::from)?;
+    let mut at = opened;
+    let mut parts = name.as_encoded_bytes().split(|byte| *byte == b'/').peekable();
+    while let Some(part) = parts.next() {
+        let flags = if parts.peek().is_some() { step } else { FLAGS };
+        at = rustix::fs::openat(&at, part, flags, Mode::empty()).map_err(io::Error::from)?;
+    }
+    read_opened(File::from(at), bounds)
+}
+
+/// How a file is opened.
+const FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
+fn read_opened(mut file: File, bounds: Bounds) -> Result<Content, ContentError> {
     if !file.metadata()?.is_file() {
         return Err(ContentError::NotPlain);
     }
@@ -120,6 +140,23 @@ fn read_bounded(from: &mut impl Read, bounds: Bounds) -> Result<Content, Content
 mod tests {
     use super::*;
     use crate::seal::cose::sha256;
+
+    #[test]
+    fn no_link_on_the_way_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(path("a/b")).unwrap();
+        std::fs::write(path("a/b/file"), b"x").unwrap();
+        std::os::unix::fs::symlink(path("a"), path("link")).unwrap();
+        std::os::unix::fs::symlink(path("a/b/file"), path("a/end")).unwrap();
+        let bounds = Bounds { longest: 1, keep: 1 };
+        let read = |name: &str| read_below(folder.path(), OsStr::new(name), bounds);
+        assert_eq!(read("a/b/file").unwrap().kept.as_deref(), Some(&b"x"[..]));
+        for name in ["link/b/file", "a/end", "a/b", "link"] {
+            assert!(matches!(read(name), Err(ContentError::NotPlain)), "{name}");
+        }
+        assert!(matches!(read("a/c/file"), Err(ContentError::Io(_))));
+    }
 
     #[test]
     fn both_bounds_hold_on_both_sides() {

@@ -14,16 +14,15 @@ use thiserror::Error;
 
 use super::claim::Claim;
 use super::content::{self, Bounds, Content, ContentError};
-use super::listing::{self, Listed};
+use super::listing::{self, Listed, MOST_LEVELS};
 use crate::analysis::decode::dicom::is_dicom;
 use crate::config::Limits;
-use crate::host::journal::JobId;
 use crate::seal::cose::sha256;
 use crate::seal::digest::{series_digest, study_digest};
 use crate::seal::wire::{Digest, InputRole, InputSeries, Inputs, List, ReasonCode};
 use crate::study::arrival::{Entry, Kind};
 use crate::study::files::{
-    self, CLINICAL_FILE, Named, NamedPhases, NamedSeries, Role, STUDY_FILE, SeriesName,
+    self, CLINICAL_FILE, Named, NamedPhases, NamedSeries, Role, STUDY_FILE, SeriesName, is_ignored,
 };
 use crate::study::marker::{Marker, Promise};
 use crate::units::Bytes;
@@ -88,8 +87,7 @@ struct Fault {
 /// The first reason found, in this order: folder, number and size of files, links, completeness,
 /// reading, marker, roles, clinical data.
 pub fn inspect(input: &Path, claim: &Claim, limits: &Limits) -> Result<Inspection, Refusal> {
-    let folder =
-        Folder::open(input, claim.job, limits).map_err(|fault| Refusal::new(fault, claim, &[]))?;
+    let folder = Folder::open(input, limits).map_err(|fault| Refusal::new(fault, claim, &[]))?;
     let mut read = Read::default();
     for entry in &folder.plain {
         read.take(input, entry, limits);
@@ -121,7 +119,7 @@ struct Folder {
 }
 
 impl Folder {
-    fn open(input: &Path, job: JobId, limits: &Limits) -> Result<Self, Fault> {
+    fn open(input: &Path, limits: &Limits) -> Result<Self, Fault> {
         let unreadable = |error: io::Error| {
             log::error!("{}: {error}", input.display());
             Fault::new(ReasonCode::Internal, format!("the folder: {}", error.kind()))
@@ -137,9 +135,13 @@ impl Folder {
             let detail = format!("more than {} files", limits.max_files);
             return Err(Fault::new(ReasonCode::TooManyFiles, detail));
         }
-        let sub_folders = listing.entries.iter().filter(|e| e.kind == Kind::Folder).count();
-        if sub_folders > 0 {
-            log::warn!("job {job}: {sub_folders} folders inside the study are not looked into");
+        let too_deep = |entry: &&Entry| {
+            let slashes = entry.name.as_encoded_bytes().iter().filter(|byte| **byte == b'/');
+            entry.kind == Kind::Folder && slashes.count() == MOST_LEVELS && !is_ignored(&entry.name)
+        };
+        if listing.entries.iter().any(|entry| too_deep(&entry)) {
+            let detail = format!("folders within folders, more than {MOST_LEVELS} levels deep");
+            return Err(Fault::new(ReasonCode::TooManyFiles, detail));
         }
         let (plain, others): (Vec<_>, Vec<_>) =
             counted.into_iter().partition(|entry| entry.kind == Kind::File);
@@ -209,7 +211,7 @@ impl Read {
             0
         };
         let bounds = Bounds { longest: entry.length, keep };
-        match content::read(&path, bounds) {
+        match content::read_below(input, &entry.name, bounds) {
             Ok(Content { length, .. }) if length != entry.length => self.changed(),
             Ok(Content { sha256, length, head, kept }) => {
                 let (role, name) = (InputRole::Other, entry.name.clone());

@@ -49,7 +49,18 @@ fn a_name_says_its_role_or_none() {
 
 #[test]
 fn dotfiles_and_unfinished_files_are_ignored() {
-    for name in [".done", ".DS_Store", "a.part", "a.TMP", "a.partial", "a.nii~", "."] {
+    for name in [
+        ".done",
+        ".DS_Store",
+        "a.part",
+        ".a/b",
+        "a/.b",
+        "a.part/b",
+        "a.TMP",
+        "a.partial",
+        "a.nii~",
+        ".",
+    ] {
         assert!(is_ignored(OsStr::new(name)), "{name}");
     }
     for name in ["a", "part", "a.part.nii", "tmp", "~a", "a.tmp2"] {
@@ -59,10 +70,12 @@ fn dotfiles_and_unfinished_files_are_ignored() {
 
 #[test]
 fn a_plain_name_stays_in_its_folder() {
-    for name in ["", ".", "..", "/etc/passwd", "../a", "a/b", "a\0b", &"x".repeat(256)] {
+    for name in
+        ["", ".", "..", "/etc/passwd", "../a", "a/../b", "a//b", "a/", "a\0b", &"x".repeat(256)]
+    {
         assert!(!is_plain_name(name), "{name:?}");
     }
-    for name in ["a", "...", "a b\n", &"x".repeat(255)] {
+    for name in ["a", "...", "a b\n", "a/b", &"x".repeat(255)] {
         assert!(is_plain_name(name), "{name:?}");
     }
 }

@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use super::*;
 use crate::host::files::StateDir;
 use crate::host::inbox::fixtures::{LIMITS, claimed, job, make_fifo, state};
+use crate::host::journal::JobId;
 use crate::seal::wire::CompletionRule;
 
 const RULE: CompletionRule = CompletionRule::Quiescence;
@@ -194,16 +195,57 @@ fn a_file_that_is_not_the_listed_one_any_more_is_incomplete() {
     assert_eq!(read(&entry(5)), (0, Some(ReasonCode::Incomplete)), "a link in its place");
 }
 
+/// What a DICOM file begins with.
+fn dicom(content: &str) -> String {
+    format!("{}DICM{content}", "\0".repeat(128))
+}
+
 #[test]
-fn sub_folders_are_not_looked_into() {
-    let study = Study::new(&WHOLE);
-    fs::create_dir(study.input.join("portal.nii")).unwrap();
-    fs::write(study.input.join("portal.nii/portal.nii"), "x").unwrap();
-    assert_eq!(study.inspect().unwrap().files.len(), 3);
-    for (name, _) in WHOLE {
-        fs::remove_file(study.input.join(name)).unwrap();
+fn dicom_files_lie_in_folders_of_any_name_and_phases_by_name_at_the_top() {
+    let study = Study::new(&[("clinical.json", "{}")]);
+    let path = |name: &str| study.input.join(name);
+    fs::create_dir_all(path("DICOM/PA0/ST0/SE0")).unwrap();
+    fs::create_dir_all(path("b.part")).unwrap();
+    for name in ["DICOM/PA0/ST0/SE0/IM0", "DICOM/x", "b.part/x"] {
+        fs::write(path(name), dicom(name)).unwrap();
     }
-    assert_eq!(study.refused(), fault(ReasonCode::EmptyStudy, "no file in the folder"));
+    fs::write(path("DICOM/clinical.json"), "not ours").unwrap();
+    fs::write(path("DICOM/portal.nii"), "no phase").unwrap();
+    let found = study.inspect().unwrap();
+    let roles: Vec<_> = found.files.iter().map(|f| (f.role, f.name.to_str().unwrap())).collect();
+    let expected = [
+        (InputRole::Clinical, "clinical.json"),
+        (InputRole::Other, "DICOM/clinical.json"),
+        (InputRole::Other, "DICOM/portal.nii"),
+        (InputRole::Dicom, "DICOM/PA0/ST0/SE0/IM0"),
+        (InputRole::Dicom, "DICOM/x"),
+    ];
+    assert_eq!(roles, expected);
+    assert_eq!(fs::read(&found.files[4].path).unwrap(), dicom("DICOM/x").as_bytes());
+}
+
+#[test]
+fn folders_too_deep_are_refused_and_not_passed_over() {
+    let study = Study::whole_and(&[]);
+    fs::create_dir_all(study.input.join("1/2/3/4/5")).unwrap();
+    assert!(study.inspect().is_ok());
+    fs::create_dir_all(study.input.join("1/2/3/4/5/6")).unwrap();
+    let detail = "folders within folders, more than 5 levels deep";
+    assert_eq!(study.refused(), fault(ReasonCode::TooManyFiles, detail));
+}
+
+#[test]
+fn study_json_of_a_dicom_study_is_part_of_it() {
+    let with = |study_json: &str| {
+        let (a, b) = (dicom("a"), dicom("b"));
+        accepted(&[("b", &b), ("a", &a), ("study.json", study_json)])
+    };
+    let first = with(r#"{"schema": 1, "portal": "b"}"#);
+    assert_eq!(first.series.portal, Some(SeriesName::File(1)), "by place among the sorted files");
+    assert_eq!(first.files.last().unwrap().role, InputRole::Phases);
+    let second = with(r#"{"schema": 1, "portal": "a"}"#);
+    assert_eq!(second.series.portal, Some(SeriesName::File(0)));
+    assert_ne!(first.study_digest, second.study_digest, "another series is another study");
 }
 
 #[test]
