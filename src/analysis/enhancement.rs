@@ -109,7 +109,12 @@ pub fn against_phases(arterial: &Enhancement, portal: &Enhancement) -> Option<Ga
     if drop <= -LEAST_AORTA_DROP_HU && liver_drop >= -MOST_LIVER_DROP_HU {
         return Some(GateReason::PhasesSwapped);
     }
-    let unclear = drop < LEAST_AORTA_DROP_HU || liver_drop > MOST_LIVER_DROP_HU;
+    // Each must also look like its phase by itself: a portal venous and a delayed image fade too.
+    let other_than = |image: &Enhancement, phase| image.shows().is_some_and(|shown| shown != phase);
+    let unclear = drop < LEAST_AORTA_DROP_HU
+        || liver_drop > MOST_LIVER_DROP_HU
+        || other_than(arterial, Shown::Arterial)
+        || other_than(portal, Shown::Portal);
     unclear.then_some(GateReason::PhaseUnclear)
 }
 

@@ -93,6 +93,17 @@ pub enum PhaseProblem {
         /// What there was.
         seen: String,
     },
+    /// The two series are of different examinations.
+    #[error("the two series state different studies, or times more than half an hour apart")]
+    Examinations,
+    /// Files that may be slices cannot be read.
+    #[error("{count} files cannot be read, which may be slices of either series: {error}")]
+    Lost {
+        /// How many.
+        count: usize,
+        /// Why the first of them.
+        error: DicomError,
+    },
     /// A series that may be the missing phase cannot be used.
     #[error("a series of {slices} slices: {error}")]
     Refused {

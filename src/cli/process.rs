@@ -169,15 +169,22 @@ fn study_name(study: &Path) -> String {
     absolute.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Copies the plain files of a folder, not what lies deeper.
+/// Copies the plain files of a folder and of those within it, as deep as a study may be, and one level
+/// more, so that what lies too deep is told.
 pub fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
+    copy_level(from, to, 0)
+}
+
+fn copy_level(from: &Path, to: &Path, level: usize) -> anyhow::Result<()> {
     fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
         let entry = entry?;
-        if entry.file_type()?.is_file() {
-            let target = to.join(entry.file_name());
+        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_file() {
             fs::copy(entry.path(), &target)
                 .with_context(|| format!("writing {}", target.display()))?;
+        } else if kind.is_dir() && level <= inbox::MOST_LEVELS {
+            copy_level(&entry.path(), &target, level + 1)?;
         }
     }
     Ok(())

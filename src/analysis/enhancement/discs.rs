@@ -1,6 +1,6 @@
 //! Round, even, bright things in one axial slice, in the window in which the aorta lies.
 
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayView2, s};
 
 use crate::analysis::volume::HuVolume;
 
@@ -96,21 +96,12 @@ impl Plane {
         let [_, y_mm, x_mm] = volume.geometry.spacing.zyx();
         let full = volume.hu.index_axis(ndarray::Axis(0), slice);
         let (rows, columns) = full.dim();
-        let body = |axis: usize| -> Vec<usize> {
-            full.axis_iter(ndarray::Axis(axis))
-                .map(|line| line.iter().filter(|hu| **hu > BODY_HU).count())
-                .collect()
-        };
-        let middle = weighted_median(&body(1))?;
-        // A table or a blanket behind the back is thinner than a tenth of the body's width.
-        let widths = body(0);
-        let widest = *widths.iter().max()?;
-        let back = widths.iter().position(|&width| width * 4 >= widest)?;
+        let [back_mm, middle_mm] = back_and_middle_mm(&full, [y_mm, x_mm])?;
         let clamp = |mm: f64, step: f64, size: usize| (mm / step).clamp(0.0, size as f64) as usize;
-        let [top, bottom] = [FROM_BACK_MM.start, FROM_BACK_MM.end]
-            .map(|mm| clamp(back as f64 * y_mm + mm, y_mm, rows));
-        let [left, right] = [-HALF_WIDTH_MM, HALF_WIDTH_MM]
-            .map(|mm| clamp(middle as f64 * x_mm + mm, x_mm, columns));
+        let [top, bottom] =
+            [FROM_BACK_MM.start, FROM_BACK_MM.end].map(|mm| clamp(back_mm + mm, y_mm, rows));
+        let [left, right] =
+            [-HALF_WIDTH_MM, HALF_WIDTH_MM].map(|mm| clamp(middle_mm + mm, x_mm, columns));
         let window = full.slice(s![top..bottom, left..right]);
         let block = [y_mm, x_mm].map(|mm| (PIXEL_MM / mm).round().max(1.0) as usize);
         let shape = [window.nrows() / block[0], window.ncols() / block[1]];
@@ -153,30 +144,9 @@ impl Plane {
         discs
     }
 
-    /// Connected pixels (through sides) at or above a threshold, thin branches cut off.
+    /// Connected pixels at or above a threshold, thin branches cut off.
     fn components(&self, threshold: f32) -> Vec<Vec<[usize; 2]>> {
-        let (rows, columns) = self.hu.dim();
-        let mut open = self.opened(self.hu.mapv(|hu| hu >= threshold));
-        let mut components = Vec::new();
-        for start in (0..rows * columns).map(|n| [n / columns, n % columns]) {
-            if !std::mem::replace(&mut open[start], false) {
-                continue;
-            }
-            let mut pixels = vec![start];
-            let mut next = 0;
-            while let Some(&[y, x]) = pixels.get(next) {
-                next += 1;
-                let around =
-                    [[y.wrapping_sub(1), x], [y + 1, x], [y, x.wrapping_sub(1)], [y, x + 1]];
-                for at in around {
-                    if open.get_mut(at).is_some_and(|open| std::mem::replace(open, false)) {
-                        pixels.push(at);
-                    }
-                }
-            }
-            components.push(pixels);
-        }
-        components
+        components(self.opened(self.hu.mapv(|hu| hu >= threshold)))
     }
 
     /// Morphological opening by a disc: what a disc of [`OPENED_BY_MM`] within the set can reach.
@@ -266,6 +236,51 @@ impl Plane {
         let mean = sum / count;
         (count > 0.0).then(|| (mean, (squares / count - mean * mean).max(0.0).sqrt()))
     }
+}
+
+/// Pixels connected through their sides, set by set.
+fn components(mut open: Array2<bool>) -> Vec<Vec<[usize; 2]>> {
+    let (rows, columns) = open.dim();
+    let mut components = Vec::new();
+    for start in (0..rows * columns).map(|n| [n / columns, n % columns]) {
+        if !std::mem::replace(&mut open[start], false) {
+            continue;
+        }
+        let mut pixels = vec![start];
+        let mut next = 0;
+        while let Some(&[y, x]) = pixels.get(next) {
+            next += 1;
+            let around = [[y.wrapping_sub(1), x], [y + 1, x], [y, x.wrapping_sub(1)], [y, x + 1]];
+            for at in around {
+                if open.get_mut(at).is_some_and(|open| std::mem::replace(open, false)) {
+                    pixels.push(at);
+                }
+            }
+        }
+        components.push(pixels);
+    }
+    components
+}
+
+/// Where the body's back and its middle are, from the first row and column. The body is the largest
+/// connected thing: a table behind it, or an arm beside it, is another one.
+fn back_and_middle_mm(slice: &ArrayView2<'_, i16>, pixel_mm: [f64; 2]) -> Option<[f64; 2]> {
+    /// Every pixel is more than is needed.
+    const COARSE_MM: f64 = 3.0;
+    let step = pixel_mm.map(|mm| (COARSE_MM / mm).round().max(1.0) as usize);
+    let coarse = slice.slice(s![..;step[0], ..;step[1]]).mapv(|hu| hu > BODY_HU);
+    let (rows, columns) = coarse.dim();
+    let body = components(coarse).into_iter().max_by_key(Vec::len)?;
+    let (mut by_row, mut by_column) = (vec![0; rows], vec![0; columns]);
+    for [y, x] in body {
+        by_row[y] += 1;
+        by_column[x] += 1;
+    }
+    let widest = *by_row.iter().max()?;
+    // A blanket, or a thin table that the back touches, is narrower than the back or a few pixels.
+    let back = by_row.iter().position(|&width| width * 4 >= widest)?;
+    let middle = weighted_median(&by_column)?;
+    Some([(back * step[0]) as f64 * pixel_mm[0], (middle * step[1]) as f64 * pixel_mm[1]])
 }
 
 /// The place that has half of the weight on either side; `None` without weight.

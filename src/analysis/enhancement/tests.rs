@@ -55,6 +55,18 @@ fn what_is_no_tube_before_the_spine_is_no_aorta() {
 }
 
 #[test]
+fn a_table_behind_the_patient_is_not_the_back() {
+    let mut volume = body_with(&[(AORTA.0 + 40.0, AORTA.1, AORTA.2, 300)]);
+    // The body begins 60 mm before the table's plates.
+    volume.hu.slice_mut(s![.., 20..60, ..]).fill(-1000);
+    let alone = Aorta::find(&volume, WHOLE).unwrap().hu;
+    volume.hu.slice_mut(s![.., 4..7, 20..220]).fill(100);
+    volume.hu.slice_mut(s![.., 14..17, 20..220]).fill(100);
+    assert_eq!(Aorta::find(&volume, WHOLE).unwrap().hu, alone);
+    assert!((alone - 300.0).abs() < 6.0);
+}
+
+#[test]
 fn branches_do_not_hide_the_aorta() {
     // The coeliac trunk and the renal arteries, in nearly every slice.
     let mut volume = with_aorta(300);
@@ -113,8 +125,12 @@ fn two_images_must_fade_as_a_bolus_does() {
     let dark = Some(GateReason::NotContrastEnhanced);
     for (early, late, against) in [
         ((Some(310.0), 70.0), (Some(155.0), 110.0), None),
-        ((Some(180.0), 100.0), (Some(150.0), 100.0), None),
-        ((Some(179.0), 100.0), (Some(150.0), 100.0), unclear),
+        ((Some(185.0), 80.0), (Some(155.0), 100.0), None),
+        ((Some(184.0), 80.0), (Some(155.0), 100.0), unclear),
+        // A portal venous and a delayed image; a late arterial and a delayed one; two arterial ones.
+        ((Some(153.0), 100.0), (Some(117.0), 92.0), unclear),
+        ((Some(310.0), 70.0), (Some(109.0), 95.0), unclear),
+        ((Some(350.0), 60.0), (Some(230.0), 90.0), unclear),
         ((Some(310.0), 120.0), (Some(155.0), 110.0), None),
         ((Some(310.0), 121.0), (Some(155.0), 110.0), unclear),
         ((Some(155.0), 110.0), (Some(310.0), 70.0), Some(GateReason::PhasesSwapped)),

@@ -113,6 +113,19 @@ impl SeriesReport {
         })
     }
 
+    /// Files that may be slices of a chosen series: at either end of it no gap would show.
+    fn lost(&self) -> Option<PhaseProblem> {
+        self.findings.iter().find_map(|finding| match finding {
+            Finding::Lost { count, error } => {
+                Some(PhaseProblem::Lost { count: *count, error: error.clone() })
+            }
+            Finding::Refused { .. }
+            | Finding::LeftOut { .. }
+            | Finding::Copies { .. }
+            | Finding::Split { .. } => None,
+        })
+    }
+
     /// Why nothing can be used: refused series, the largest first, or files that are lost.
     fn why_nothing(&self) -> Vec<Reason> {
         let mut refused: Vec<_> = self.refused().collect();
@@ -164,6 +177,7 @@ pub(super) fn read<N: Networks>(
         n.into_iter().for_each(|n| report.series[n].used = Some(image));
     }
     problems.extend(against_pair(&clues, chosen));
+    problems.extend(report.lost());
     let patient = chosen[1].or(chosen[0]).map_or("", |n| clues[n].patient_id());
     let subject = Subject::new(patient);
     let portal_series = chosen[1].filter(|_| settings.keep_source);
@@ -179,6 +193,8 @@ fn against_pair(clues: &[&Clues], chosen: [Option<usize>; 2]) -> Option<PhasePro
     let (arterial, portal) = (clues[arterial], clues[portal]);
     if !phase::same_patient(arterial, portal) {
         Some(PhaseProblem::Patients)
+    } else if !phase::same_examination(arterial, portal) {
+        Some(PhaseProblem::Examinations)
     } else {
         let same = phase::same_frame_of_reference(arterial, portal);
         (!same).then_some(PhaseProblem::FramesOfReference)

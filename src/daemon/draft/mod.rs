@@ -34,7 +34,7 @@ pub fn draft(findings: &Findings, facts: RunFacts) -> Result<Draft, BoundError> 
     let recommendation = findings.clinical.recommendation.as_ref().filter(|_| scored);
     Ok(Draft {
         status: status(findings.outcome),
-        reasons: List::new(reasons::reasons(&findings.reasons))?,
+        reasons: List::new(reasons::reasons(findings))?,
         models: List::new(facts.models)?,
         engine: facts.engine,
         pmn: findings.risk.as_ref().filter(|_| scored).map(pmn),

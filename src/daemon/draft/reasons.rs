@@ -5,7 +5,7 @@ use super::scaled;
 use crate::analysis::decode::dicom::{DicomError, Finding};
 use crate::analysis::decode::{DecodeError, ImageName};
 use crate::analysis::findings::{Findings, Reason};
-use crate::analysis::gate::{GateReason, Measurement, Quantity};
+use crate::analysis::gate::{GateReason, GateReport, Measurement, Quantity};
 use crate::analysis::phases::{PhaseProblem, SeriesReport};
 use crate::clinical::Reason as ClinicalReason;
 use crate::clinical::eligibility::CriterionKind;
@@ -16,16 +16,20 @@ use crate::seal::wire::{self, GateCode, ReasonCode};
 const MAX_REASONS: usize = 12;
 
 /// The reasons in the order found; the ones beyond the wire's limit are left out.
-pub(super) fn reasons(reasons: &[Reason]) -> Vec<wire::Reason> {
-    reasons.iter().take(MAX_REASONS).map(reason).collect()
+pub(super) fn reasons(findings: &Findings) -> Vec<wire::Reason> {
+    let gate = findings.gate.as_ref();
+    findings.reasons.iter().take(MAX_REASONS).map(|one| reason(one, gate)).collect()
 }
 
-fn reason(reason: &Reason) -> wire::Reason {
+fn reason(reason: &Reason, report: Option<&GateReport>) -> wire::Reason {
     match reason {
         Reason::Image(error) => wire::Reason::with_detail(image(error), &error.to_string()),
         Reason::Series(error) => wire::Reason::with_detail(series(error), &one_line(error)),
         Reason::Phases(problem) => phases(problem),
-        Reason::Gate(reason) => wire::Reason::bare(gate(*reason)),
+        Reason::Gate(reason) => match report.filter(|gate| gate.against_phases == Some(*reason)) {
+            Some(report) => wire::Reason::with_detail(gate(*reason), &contrast(report)),
+            None => wire::Reason::bare(gate(*reason)),
+        },
         Reason::Clinical(reason) => {
             wire::Reason::with_detail(clinical(reason), &reason.to_string())
         }
@@ -82,7 +86,10 @@ fn phases(problem: &PhaseProblem) -> wire::Reason {
         PhaseProblem::Missing { image: ImageName::Arterial, .. } => ReasonCode::ArterialMissing,
         PhaseProblem::Missing { image: ImageName::Portal, .. } => ReasonCode::PortalMissing,
         PhaseProblem::Unclear { .. } => ReasonCode::PhaseUnclear,
-        PhaseProblem::FramesOfReference | PhaseProblem::Patients => ReasonCode::PhasesDoNotMatch,
+        PhaseProblem::FramesOfReference | PhaseProblem::Patients | PhaseProblem::Examinations => {
+            ReasonCode::PhasesDoNotMatch
+        }
+        PhaseProblem::Lost { .. } => ReasonCode::SlicesMissing,
         PhaseProblem::NotThere { .. } => ReasonCode::StudyInvalid,
         PhaseProblem::Refused { error, .. } => series(error),
     };
@@ -129,6 +136,19 @@ fn clinical(reason: &ClinicalReason) -> ReasonCode {
             CriterionKind::DaysCtToTreatment => ReasonCode::UnknownDaysCtToTreatment,
         },
     }
+}
+
+/// What was seen of the contrast medium.
+fn contrast(report: &GateReport) -> String {
+    let seen = |image: ImageName, name: &str| {
+        let liver = report.get(Quantity::LiverHu(image))?;
+        Some(match report.get(Quantity::AortaHu(image)) {
+            Some(aorta) => format!("{name}: aorta {aorta:.0} HU, liver {liver:.0} HU"),
+            None => format!("{name}: no bright aorta found, liver {liver:.0} HU"),
+        })
+    };
+    let both = [seen(ImageName::Arterial, "arterial"), seen(ImageName::Portal, "portal venous")];
+    both.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// What the gate measured and what the DICOM files were, as far as it has a place on the wire.

@@ -106,7 +106,7 @@ pub fn inspect(input: &Path, claim: &Claim, limits: &Limits) -> Result<Inspectio
     }
     let series = series(&files);
     let counts = |series: &&InputSeries| series.role != InputRole::Other;
-    let study_digest = digest_of(series.iter().filter(counts), None);
+    let study_digest = digest_of(series.iter().filter(counts), named_files(&files, &named));
     let inputs = Inputs { rule: claim.rule, series };
     Ok(Inspection { files, series: named, clinical, inputs, study_digest })
 }
@@ -194,6 +194,8 @@ struct ReadFile {
     study_file: StudyFile,
     /// Whether it looks like DICOM.
     dicom: bool,
+    /// Whether it looks like what is left of DICOM when a copy was cut off.
+    hollow: bool,
     kept: Option<Vec<u8>>,
 }
 
@@ -215,8 +217,11 @@ impl Read {
             Ok(Content { length, .. }) if length != entry.length => self.changed(),
             Ok(Content { sha256, length, head, kept }) => {
                 let (role, name) = (InputRole::Other, entry.name.clone());
+                let dicom = is_dicom(&head);
+                let named_so = Path::new(&name).extension().is_some_and(|e| is_named(e, "dcm"));
+                let hollow = !dicom && (named_so || head.iter().all(|byte| *byte == 0));
                 let study_file = StudyFile { role, name, path, length, sha256 };
-                self.files.push(ReadFile { study_file, dicom: is_dicom(&head), kept });
+                self.files.push(ReadFile { study_file, dicom, hollow, kept });
             }
             Err(ContentError::TooLong(_) | ContentError::NotPlain) => self.changed(),
             Err(ContentError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
@@ -251,11 +256,37 @@ impl Read {
         let named_files: Vec<Named<'_>> =
             named_files.map(|(name, file)| Named { name, dicom: file.dicom }).collect();
         let assignment = files::assign(&named_files, named.as_ref());
+        let fault = fault.or_else(|| self.misplaced()).or_else(|| {
+            let hollow = self.files.iter().filter(|file| file.hollow).count();
+            let dicom = assignment.roles.contains(&Role::Dicom);
+            (dicom && hollow > 0).then(|| {
+                let detail = format!("{hollow} files beside DICOM are empty, zeros, or no DICOM");
+                Fault::new(ReasonCode::Incomplete, detail)
+            })
+        });
         for (file, role) in self.files.iter_mut().zip(&assignment.roles) {
             file.study_file.role = wire_role(*role);
         }
         self.series = assignment.series;
         fault.or_else(|| assignment.problem.map(Fault::from))
+    }
+
+    /// A file that would say something, and is not looked for where it lies.
+    fn misplaced(&self) -> Option<Fault> {
+        for (name, reason) in
+            [(STUDY_FILE, ReasonCode::StudyInvalid), (CLINICAL_FILE, ReasonCode::ClinicalInvalid)]
+        {
+            let below = |file: &ReadFile| {
+                let path = Path::new(&file.study_file.name);
+                path.components().count() > 1
+                    && path.file_name().is_some_and(|last| is_named(last, name))
+            };
+            if self.files.iter().any(below) {
+                let detail = format!("{name} lies in a folder within the study, not at its top");
+                return Some(Fault::new(reason, detail));
+            }
+        }
+        None
     }
 
     fn named_phases(&self, limits: &Limits) -> Result<Option<NamedPhases>, Fault> {
@@ -338,7 +369,8 @@ impl Refusal {
         if series.is_empty() {
             refused.push_str(&format!(":{}", claim.job));
         }
-        let study_digest = digest_of(series.iter(), Some(sha256(refused.as_bytes())));
+        let refused = (InputRole::Other, sha256(refused.as_bytes()));
+        let study_digest = digest_of(series.iter(), [refused]);
         let inputs = Inputs { rule: claim.rule, series };
         Self { reason, detail, inputs, study_digest }
     }
@@ -380,10 +412,23 @@ fn series(files: &[StudyFile]) -> List<InputSeries, 6> {
     List::new(InputRole::ALL.iter().filter_map(of_role).collect()).expect("there are six roles")
 }
 
-fn digest_of<'a>(series: impl Iterator<Item = &'a InputSeries>, refused: Option<Digest>) -> Digest {
-    let mut parts: Vec<_> = series.map(|series| (series.role, series.digest)).collect();
-    parts.extend(refused.map(|digest| (InputRole::Other, digest)));
-    study_digest(&parts).expect("seven digests stay below its limit")
+fn digest_of<'a>(
+    series: impl Iterator<Item = &'a InputSeries>,
+    more: impl IntoIterator<Item = (InputRole, Digest)>,
+) -> Digest {
+    let parts: Vec<_> = series.map(|series| (series.role, series.digest)).chain(more).collect();
+    study_digest(&parts).expect("eight digests stay below its limit")
+}
+
+/// The bytes that the names in `study.json` lead to: names themselves are in no digest.
+fn named_files(files: &[StudyFile], named: &NamedSeries) -> Vec<(InputRole, Digest)> {
+    let dicom: Vec<&StudyFile> = files.iter().filter(|f| f.role == InputRole::Dicom).collect();
+    let phases = [(InputRole::Arterial, &named.arterial), (InputRole::Portal, &named.portal)];
+    let file = |(role, name): (InputRole, &Option<SeriesName>)| match name {
+        Some(SeriesName::File(at)) => dicom.get(*at).map(|file| (role, file.sha256)),
+        Some(SeriesName::Uid(_)) | None => None,
+    };
+    phases.into_iter().filter_map(file).collect()
 }
 
 fn wire_role(role: Role) -> InputRole {

@@ -11,7 +11,7 @@
 mod content;
 pub use content::{hash, read_whole};
 mod listing;
-pub use listing::MARKER_BYTES_PER_FILE;
+pub use listing::{MARKER_BYTES_PER_FILE, MOST_LEVELS};
 mod watch;
 
 mod scan;

@@ -19,7 +19,7 @@ pub(super) const MOST_FRAMES: usize = 4096;
 const MOST_FRAGMENTS: usize = 65_536;
 
 /// What is read of a whole file, sorted by tag.
-const WANTED: [Tag; 45] = [
+const WANTED: [Tag; 46] = [
     tags::SPECIFIC_CHARACTER_SET,
     tags::IMAGE_TYPE,
     tags::SOP_CLASS_UID,
@@ -38,6 +38,7 @@ const WANTED: [Tag; 45] = [
     tags::TRIGGER_TIME,
     tags::CONVOLUTION_KERNEL,
     tags::FRAME_ACQUISITION_DATE_TIME,
+    tags::STUDY_INSTANCE_UID,
     tags::SERIES_INSTANCE_UID,
     tags::ACQUISITION_NUMBER,
     tags::IMAGE_POSITION_PATIENT,

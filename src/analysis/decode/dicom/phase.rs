@@ -134,6 +134,7 @@ pub struct Clues {
     pub(super) agent: Option<String>,
     pub(super) bolus_start_s: Option<f64>,
     pub(super) acquired_s: Option<f64>,
+    pub(super) study: Option<Key>,
     pub(super) frame_of_reference: Option<Key>,
     pub(super) patient_id: String,
     pub(super) sharp: bool,
@@ -167,6 +168,7 @@ impl Clues {
             agent: first.clues.agent.clone(),
             bolus_start_s: first.clues.bolus_start_s,
             acquired_s: times.min_by(f64::total_cmp),
+            study: first.study.clone(),
             frame_of_reference: first.frame_of_reference.clone(),
             patient_id: first.clues.patient_id.clone(),
             sharp: is_sharp(&first.clues.kernel),
@@ -297,12 +299,38 @@ fn name_by_order(clues: &[&Clues], named: &mut [Named]) {
     }
 }
 
-/// Picks the arterial and the portal venous series.
+/// Picks the arterial and the portal venous series: those of the one examination that has both, or
+/// else of all series.
 pub fn choose(clues: &[&Clues], named: &[Named]) -> Choice {
-    Choice {
-        arterial: pick(Phase::Arterial, clues, named),
-        portal: pick(Phase::Portal, clues, named),
+    let pair = |among: &dyn Fn(usize) -> bool| {
+        let among: Vec<usize> = (0..clues.len()).filter(|n| among(*n)).collect();
+        let [arterial, portal] =
+            [Phase::Arterial, Phase::Portal].map(|phase| pick(phase, &among, clues, named));
+        Choice { arterial, portal }
+    };
+    let mut studies: Vec<&Key> = clues.iter().filter_map(|clues| clues.study.as_ref()).collect();
+    studies.sort();
+    studies.dedup();
+    let of_one = studies.iter().map(|study| pair(&|n| clues[n].study.as_ref() == Some(study)));
+    let mut complete = of_one
+        .filter(|choice| choice.arterial.series().is_some() && choice.portal.series().is_some());
+    match (complete.next(), complete.next()) {
+        (Some(only), None) => only,
+        (None | Some(_), _) => pair(&|_| true),
     }
+}
+
+/// Two phases are acquired within seconds; further apart they are of two examinations.
+const MOST_APART_S: f64 = 1800.0;
+
+/// False when the two state different studies, or times too far apart.
+pub fn same_examination(a: &Clues, b: &Clues) -> bool {
+    const DAY_S: f64 = 86_400.0;
+    let studies = a.study.as_ref().zip(b.study.as_ref());
+    let times = a.acquired_s.zip(b.acquired_s).map(|(a, b)| (a - b).abs());
+    // Times without a date may lie on both sides of midnight.
+    let near = |apart: f64| apart.min((DAY_S - apart).abs()) <= MOST_APART_S;
+    studies.is_none_or(|(a, b)| a == b) && times.is_none_or(near)
 }
 
 /// False when both have a patient's ID and the two differ.
@@ -319,9 +347,9 @@ pub fn same_frame_of_reference(a: &Clues, b: &Clues) -> bool {
 
 /// Among the reconstructions of the one acquisition of a phase: axial, soft, with the thinnest
 /// slices.
-fn pick(phase: Phase, clues: &[&Clues], named: &[Named]) -> Pick {
+fn pick(phase: Phase, among: &[usize], clues: &[&Clues], named: &[Named]) -> Pick {
     let mut of_phase: Vec<usize> =
-        (0..clues.len()).filter(|&n| named[n].phase == Some(phase)).collect();
+        among.iter().copied().filter(|&n| named[n].phase == Some(phase)).collect();
     keep_if_any(&mut of_phase, |n| clues[n].axial);
     keep_if_any(&mut of_phase, |n| !clues[n].sharp);
     if phase == Phase::Arterial && !one_acquisition(&of_phase, clues) {
@@ -331,7 +359,7 @@ fn pick(phase: Phase, clues: &[&Clues], named: &[Named]) -> Pick {
         let disputed = |n: &usize| {
             named[*n].phase.is_none() && named[*n].evidence.iter().any(|e| e.phase() == phase)
         };
-        let disputed: Vec<usize> = (0..clues.len()).filter(disputed).collect();
+        let disputed: Vec<usize> = among.iter().copied().filter(disputed).collect();
         return if disputed.is_empty() { Pick::Missing } else { Pick::Ambiguous(disputed) };
     }
     if !one_acquisition(&of_phase, clues) {

@@ -167,9 +167,8 @@ pub fn survey<B: AsRef<[u8]>>(files: &[B], limits: &Limits) -> Survey {
         sorted.add(slice::read(number, bytes.as_ref(), limits));
     }
     let mut survey = Survey { series: Vec::new(), findings: sorted.findings() };
-    let acquisitions = sorted.acquisitions();
     for group in sorted.groups.into_values() {
-        survey.add_group(group, &acquisitions, files, limits);
+        survey.add_group(group, files, limits);
     }
     survey.series.sort_by(|a, b| b.slices.len().cmp(&a.slices.len()).then(order(a, b)));
     survey.findings.sort_by_key(|finding| format!("{finding:?}"));
@@ -187,9 +186,6 @@ fn order(a: &Series, b: &Series) -> std::cmp::Ordering {
     let first = a.iter().zip(&b).map(|(a, b)| a.total_cmp(b)).find(|order| order.is_ne());
     first.unwrap_or(std::cmp::Ordering::Equal)
 }
-
-/// Slices by the bits of their AcquisitionNumber.
-type Acquisitions = BTreeMap<Option<u64>, usize>;
 
 /// The files by what they are.
 #[derive(Default)]
@@ -222,15 +218,6 @@ impl Sorted {
         }
     }
 
-    /// How many slices there are of each acquisition, in whatever series.
-    fn acquisitions(&self) -> Acquisitions {
-        let mut counts = Acquisitions::new();
-        for slice in self.groups.values().flat_map(|group| &group.slices) {
-            *counts.entry(slice.acquisition.number.map(f64::to_bits)).or_default() += 1;
-        }
-        counts
-    }
-
     fn findings(&self) -> Vec<Finding> {
         let left_out = self.left_out.iter();
         let mut findings: Vec<_> =
@@ -248,13 +235,7 @@ fn first(errors: &[DicomError]) -> Option<DicomError> {
 }
 
 impl Survey {
-    fn add_group<B: AsRef<[u8]>>(
-        &mut self,
-        group: Group,
-        acquisitions: &Acquisitions,
-        files: &[B],
-        limits: &Limits,
-    ) {
+    fn add_group<B: AsRef<[u8]>>(&mut self, group: Group, files: &[B], limits: &Limits) {
         if let Some(source) = first(&group.broken) {
             let (count, of) = (group.broken.len(), group.broken.len() + group.slices.len());
             let error = DicomError::BrokenFiles { count, of, source: Box::new(source) };
@@ -271,12 +252,12 @@ impl Survey {
             if parts.len() > 1 {
                 self.findings.push(Finding::Split { acquisitions: parts.len() });
             }
-            parts.into_iter().for_each(|slices| self.add_stack(slices, acquisitions));
+            parts.into_iter().for_each(|slices| self.add_stack(slices));
         }
     }
 
-    fn add_stack(&mut self, slices: Vec<Slice>, acquisitions: &Acquisitions) {
-        match grid::build(&slices).and_then(|grid| finished(&slices, acquisitions).map(|()| grid)) {
+    fn add_stack(&mut self, slices: Vec<Slice>) {
+        match grid::build(&slices).and_then(|grid| finished(&slices).map(|()| grid)) {
             Ok(geometry) => {
                 let clues = Clues::of(&slices, &geometry);
                 self.series.push(Series { slices, geometry, clues });
@@ -286,13 +267,15 @@ impl Survey {
     }
 }
 
-/// Refuses slices of an acquisition of which some are not there: at either end of a series no gap
-/// would show.
-fn finished(slices: &[Slice], acquisitions: &Acquisitions) -> Result<(), DicomError> {
+/// Refuses a series that lacks some slices of an acquisition: at either end no gap would show. Scanners
+/// also state the slices of all acquisitions, or of a thinner reconstruction: a number of which less
+/// than half is there counts something else.
+fn finished(slices: &[Slice]) -> Result<(), DicomError> {
     for slice in slices {
-        let found = acquisitions.get(&slice.acquisition.number.map(f64::to_bits));
-        let (found, stated) = (found.copied().unwrap_or(0), slice.acquisition.images);
-        if let Some(expected) = stated.filter(|expected| *expected > found) {
+        let number = slice.acquisition.number;
+        let found = slices.iter().filter(|other| other.acquisition.number == number).count();
+        let Some(expected) = slice.acquisition.images else { continue };
+        if expected > found && found * 2 > expected {
             return Err(DicomError::Unfinished { found, expected });
         }
     }

@@ -28,6 +28,12 @@ impl Key {
         Self(uid[..length].to_vec())
     }
 
+    /// As [`Key::new`], of a text.
+    #[cfg(test)]
+    pub(super) fn of(uid: &str) -> Self {
+        Self::new(uid.as_bytes())
+    }
+
     /// True when this is the UID.
     pub(super) fn is(&self, uid: &str) -> bool {
         self.0 == uid.as_bytes()
@@ -39,6 +45,8 @@ impl Key {
 pub(super) struct Slice {
     /// The series it was sent in.
     pub(super) series: Key,
+    /// The examination it is of, when it is named.
+    pub(super) study: Option<Key>,
     /// The coordinate system its position is in, when it is named.
     pub(super) frame_of_reference: Option<Key>,
     /// Centre of the first pixel in LPS+ millimetres.
@@ -180,10 +188,11 @@ fn slices(
             view.needed_decimals(tags::IMAGE_ORIENTATION_PATIENT, "ImageOrientationPatient")?;
         slices.push(Slice {
             series: series.clone(),
+            study: view.bytes(tags::STUDY_INSTANCE_UID).map(Key::new),
             frame_of_reference: view.bytes(tags::FRAME_OF_REFERENCE_UID).map(Key::new),
             position: position(&view)?,
             orientation: unit_vectors([a, b, c], [d, e, f])?,
-            pixel_spacing: view.needed_decimals(tags::PIXEL_SPACING, "PixelSpacing")?,
+            pixel_spacing: pixel_spacing(&view)?,
             rows,
             columns,
             stored: Stored::read(&view)?,
@@ -250,6 +259,16 @@ fn position(view: &View<'_, '_>) -> Result<[f64; 3], DicomError> {
         return Err(DicomError::BadValue { attribute, found: format!("{far} mm"), expected });
     }
     Ok(position)
+}
+
+fn pixel_spacing(view: &View<'_, '_>) -> Result<[f64; 2], DicomError> {
+    let attribute = "PixelSpacing";
+    let spacing: [f64; 2] = view.needed_decimals(tags::PIXEL_SPACING, attribute)?;
+    if let Some(wrong) = spacing.iter().find(|mm| **mm <= 0.0) {
+        let expected = "two lengths above 0";
+        return Err(DicomError::BadValue { attribute, found: format!("{wrong} mm"), expected });
+    }
+    Ok(spacing)
 }
 
 /// Direction cosines are written with few digits: a length within this of 1 is meant to be 1.

@@ -34,6 +34,7 @@ fn same_geometry(a: &Slice, b: &Slice) -> bool {
         |a: &[f64], b: &[f64], most: f64| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= most);
     a.frame_of_reference == b.frame_of_reference
         && a.clues.patient_id == b.clues.patient_id
+        && a.study == b.study
         && (a.rows, a.columns) == (b.rows, b.columns)
         && near(&a.orientation, &b.orientation, SAME_DIRECTION)
         && near(&a.pixel_spacing, &b.pixel_spacing, SAME_SPACING_MM)

@@ -217,6 +217,8 @@ fn values_out_of_range_are_named_on_both_sides() {
         (|s| s.text(tags::RESCALE_SLOPE, VR::DS, "0"), "RescaleSlope"),
         (|s| s.text(tags::RESCALE_SLOPE, VR::DS, "1,5"), "RescaleSlope"),
         (|s| s.text(tags::PIXEL_SPACING, VR::DS, "0.7"), "PixelSpacing"),
+        (|s| s.text(tags::PIXEL_SPACING, VR::DS, "-2\\-2"), "PixelSpacing"),
+        (|s| s.text(tags::PIXEL_SPACING, VR::DS, "1\\0"), "PixelSpacing"),
         (|s| s.at([0.0, 0.0, 200_000.0]), "ImagePositionPatient"),
         (|s| s.text(tags::NUMBER_OF_FRAMES, VR::IS, "2"), "NumberOfFrames"),
         (|s| s.text(tags::NUMBER_OF_FRAMES, VR::IS, "1A"), "NumberOfFrames"),
@@ -404,8 +406,11 @@ fn an_acquisition_says_how_many_slices_it_has() {
     };
     assert_eq!(only_volume(&stating(20)).volume.geometry.shape[0], 20);
     assert_eq!(refusal(&stating(21)), DicomError::Unfinished { found: 20, expected: 21 });
-    // Two reconstructions of one acquisition, and a derived series that kept its source's number.
-    let mut twice = stating(40);
+    assert_eq!(refusal(&stating(39)), DicomError::Unfinished { found: 20, expected: 39 });
+    // The number of two acquisitions, and a derived series that kept its source's number.
+    assert_eq!(only_volume(&stating(40)).volume.geometry.shape[0], 20);
+    // Another series does not stand in for what is missing.
+    let mut twice = stating(21);
     twice.extend(series(20, |_, spec| {
         spec.text(tags::ACQUISITION_NUMBER, VR::IS, "1").text(
             tags::SERIES_INSTANCE_UID,
@@ -413,7 +418,7 @@ fn an_acquisition_says_how_many_slices_it_has() {
             "1.2.4",
         )
     }));
-    assert_eq!(assembled(&twice).findings, []);
+    assert_eq!(assembled(&twice).findings.len(), 1);
     let derived = series(20, |_, spec| {
         spec.text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\SECONDARY\\REFORMATTED").text(
             tags::IMAGES_IN_ACQUISITION,

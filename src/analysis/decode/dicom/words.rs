@@ -16,8 +16,9 @@ enum Find {
 }
 
 const WORDS: &[(Phase, Find, &str)] = &[
-    (Phase::Arterial, Find::Stem, "arteri"),
-    (Phase::Arterial, Find::Stem, "artéri"),
+    // Anywhere in a word: "spätarteriell" is one.
+    (Phase::Arterial, Find::Part, "arteri"),
+    (Phase::Arterial, Find::Part, "artéri"),
     (Phase::Arterial, Find::Whole, "art"),
     (Phase::Arterial, Find::Whole, "lap"),
     (Phase::Arterial, Find::Whole, "hap"),
@@ -39,9 +40,6 @@ const WORDS: &[(Phase, Find, &str)] = &[
     (Phase::Portal, Find::Part, "靜脈"),
     (Phase::Delayed, Find::Stem, "delay"),
     (Phase::Delayed, Find::Stem, "equilib"),
-    (Phase::Delayed, Find::Stem, "tardi"),
-    (Phase::Delayed, Find::Stem, "spät"),
-    (Phase::Delayed, Find::Stem, "spaet"),
     (Phase::Delayed, Find::Stem, "excret"),
     (Phase::Delayed, Find::Whole, "del"),
     (Phase::Delayed, Find::Whole, "equi"),
@@ -83,6 +81,25 @@ const ABBREVIATIONS: &[(Phase, &str)] = &[
     (Phase::Delayed, "dp"),
     (Phase::Delayed, "ep"),
     (Phase::NonContrast, "np"),
+];
+
+/// Words that name a phase of their own only where they do not qualify another: "late", "late
+/// arterial".
+const LATE: &[&str] = &["late", "tardi", "spät", "spaet"];
+
+/// Both without and with contrast medium: the name of a protocol, which says nothing of a series.
+const BOTH: &[&str] = &[
+    "w wo",
+    "wo w",
+    "w and wo",
+    "w w o",
+    "w o w",
+    "w and w o",
+    "w o and w",
+    "wo and w",
+    "with and without",
+    "with without",
+    "without and with",
 ];
 
 /// Says that contrast medium was given where no attribute does.
@@ -149,14 +166,15 @@ impl Words {
     /// The phases named, each with the word that names it first.
     pub(super) fn phases(&self) -> Vec<(Phase, &'static str)> {
         let mut found: Vec<(Phase, &'static str)> = Vec::new();
-        for &(phase, find, word) in WORDS {
+        let both = BOTH.iter().any(|words| self.has(Find::Whole, words));
+        for &(phase, find, word) in WORDS.iter().filter(|w| !(both && w.0 == Phase::NonContrast)) {
             if found.iter().all(|(known, _)| *known != phase) && self.has(find, word) {
                 found.push((phase, word));
             }
         }
-        // "Late" is a phase of its own only where it does not qualify another.
-        if found.is_empty() && self.has(Find::Whole, "late") {
-            found.push((Phase::Delayed, "late"));
+        if found.is_empty() {
+            let late = LATE.iter().find(|word| self.has(Find::Stem, word));
+            found.extend(late.map(|word| (Phase::Delayed, *word)));
         }
         found
     }
@@ -169,7 +187,9 @@ impl Words {
 
     /// True for "late arterial" and the like.
     pub(super) fn is_late(&self) -> bool {
-        self.has(Find::Whole, "late") || self.has(Find::Whole, "lap") || self.whole.contains("晚期")
+        LATE.iter().any(|word| self.has(Find::Stem, word))
+            || self.has(Find::Whole, "lap")
+            || self.whole.contains("晚期")
     }
 
     /// True when the text speaks of contrast medium.
@@ -179,11 +199,26 @@ impl Words {
 
     /// A delay after the injection as "35 s" or "70sec", seconds.
     pub(super) fn delay_s(&self) -> Option<f64> {
-        let words: Vec<&str> = self.spaced.split_whitespace().collect();
-        words.windows(2).find_map(|pair| {
-            let seconds: f64 = pair[0].parse().ok()?;
-            let unit = matches!(pair[1], "s" | "sec" | "secs" | "sek" | "seconds" | "秒");
-            (unit && (10.0..=900.0).contains(&seconds)).then_some(seconds)
-        })
+        const UNITS: [&str; 6] = ["seconds", "secs", "sec", "sek", "s", "秒"];
+        let mut before = ' ';
+        for (at, letter) in self.whole.char_indices() {
+            // "B30s" is a kernel, "0.75 s" a time of rotation: the number stands alone.
+            let starts = letter.is_ascii_digit() && !before.is_alphanumeric();
+            let starts = starts && !matches!(before, '.' | ',');
+            before = letter;
+            if !starts {
+                continue;
+            }
+            let rest = &self.whole[at..];
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            let unit = rest[digits..].trim_start();
+            let ends = |after: &str| !after.starts_with(char::is_alphanumeric);
+            let is_unit = UNITS.iter().any(|u| unit.strip_prefix(u).is_some_and(ends));
+            let seconds: f64 = rest[..digits].parse().ok()?;
+            if is_unit && (10.0..=900.0).contains(&seconds) {
+                return Some(seconds);
+            }
+        }
+        None
     }
 }

@@ -209,19 +209,40 @@ fn dicom_files_lie_in_folders_of_any_name_and_phases_by_name_at_the_top() {
     for name in ["DICOM/PA0/ST0/SE0/IM0", "DICOM/x", "b.part/x"] {
         fs::write(path(name), dicom(name)).unwrap();
     }
-    fs::write(path("DICOM/clinical.json"), "not ours").unwrap();
     fs::write(path("DICOM/portal.nii"), "no phase").unwrap();
     let found = study.inspect().unwrap();
     let roles: Vec<_> = found.files.iter().map(|f| (f.role, f.name.to_str().unwrap())).collect();
     let expected = [
         (InputRole::Clinical, "clinical.json"),
-        (InputRole::Other, "DICOM/clinical.json"),
         (InputRole::Other, "DICOM/portal.nii"),
         (InputRole::Dicom, "DICOM/PA0/ST0/SE0/IM0"),
         (InputRole::Dicom, "DICOM/x"),
     ];
     assert_eq!(roles, expected);
-    assert_eq!(fs::read(&found.files[4].path).unwrap(), dicom("DICOM/x").as_bytes());
+    assert_eq!(fs::read(&found.files[3].path).unwrap(), dicom("DICOM/x").as_bytes());
+}
+
+#[test]
+fn what_an_interrupted_copy_leaves_is_incomplete() {
+    let whole = dicom("a");
+    for (name, content) in [("b", ""), ("b", "\0\0\0"), ("b.DCM", "text")] {
+        let (reason, detail) = refused(&[("a", &whole), (name, content)]);
+        assert_eq!(reason, ReasonCode::Incomplete, "{name}: {detail}");
+    }
+    assert!(Study::new(&[("a", &whole), ("notes.txt", "text")]).inspect().is_ok());
+    assert!(Study::whole_and(&[("empty", "")]).inspect().is_ok(), "NIfTI says its length itself");
+}
+
+#[test]
+fn what_would_say_something_lies_at_the_top() {
+    for (name, reason) in
+        [("clinical.json", ReasonCode::ClinicalInvalid), ("Study.json", ReasonCode::StudyInvalid)]
+    {
+        let study = Study::new(&[("a", &dicom("a"))]);
+        fs::create_dir(study.input.join("export")).unwrap();
+        fs::write(study.input.join("export").join(name), "{}").unwrap();
+        assert_eq!(study.refused().0, reason, "{name}");
+    }
 }
 
 #[test]
@@ -246,6 +267,13 @@ fn study_json_of_a_dicom_study_is_part_of_it() {
     let second = with(r#"{"schema": 1, "portal": "a"}"#);
     assert_eq!(second.series.portal, Some(SeriesName::File(0)));
     assert_ne!(first.study_digest, second.study_digest, "another series is another study");
+    // The same bytes under swapped names: the name leads to another file.
+    let swapped = accepted(&[
+        ("b", &dicom("a")),
+        ("a", &dicom("b")),
+        ("study.json", r#"{"schema": 1, "portal": "b"}"#),
+    ]);
+    assert_ne!(first.study_digest, swapped.study_digest, "another file is another study");
 }
 
 #[test]

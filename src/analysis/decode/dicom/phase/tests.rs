@@ -10,6 +10,7 @@ fn clues(description: &str) -> Clues {
         acquired_s: None,
         frame_of_reference: None,
         patient_id: String::new(),
+        study: None,
         sharp: false,
         axial: true,
         spacing_mm: 2.5,
@@ -53,7 +54,18 @@ fn descriptions_of_many_habits_name_a_phase() {
         ("LIVER 35 s", Some(Arterial)),
         ("LIVER 70sec", Some(Portal)),
         ("LIVER 180 s", Some(Delayed)),
+        ("spätarteriell", Some(Arterial)),
+        ("früharteriell 1.0", Some(Arterial)),
+        ("arterial tardía", Some(Arterial)),
+        ("tardive", Some(Delayed)),
+        ("portalvenös B30s", Some(Portal)),
         // Neither of these says anything.
+        ("AbdRoutine 5.0 B30s", None),
+        ("Abd 1.5 B70s", None),
+        ("rotation 0.75 s", None),
+        ("ABD W WO 5.0", None),
+        ("CT abdomen w/wo contrast", None),
+        ("CT with and without contrast", None),
         ("ABD/PELVIS W CONTRAST", None),
         ("AP", None),
         ("LIVER 50 s", None),
@@ -153,4 +165,27 @@ fn kernels_of_lung_and_bone_are_sharp() {
     for kernel in ["B30f", "Br40\\3", "STANDARD", "FC08", "SOFT", "59 .10.AB50", "I31f", "", "B"] {
         assert!(!is_sharp(kernel), "{kernel}");
     }
+}
+
+#[test]
+fn the_pair_is_chosen_within_one_examination() {
+    let of = |study: &str, description: &str, seconds: f64| Clues {
+        study: Some(Key::of(study)),
+        acquired_s: Some(seconds),
+        ..clues(description)
+    };
+    let today = [of("1.2", "arterial", 5000.0), of("1.2", "portal", 5035.0)];
+    let prior = [of("1.1", "arterial", 100.0), of("1.1", "portal", 135.0)];
+    let half = [of("1.1", "arterial", 100.0)];
+    let with = |others: &[Clues]| picks(&[&today, others].concat());
+    assert_eq!(with(&half), [Pick::One(0), Pick::One(1)]);
+    let both = Pick::Ambiguous(vec![0, 2]);
+    assert_eq!(with(&prior), [both, Pick::Ambiguous(vec![1, 3])]);
+    // Half of one and half of another are told by the pair's check.
+    assert!(!same_examination(&half[0], &today[1]));
+    assert!(same_examination(&today[0], &today[1]));
+    let later = of("1.2", "portal", 5000.0 + 1801.0);
+    assert!(!same_examination(&today[0], &later));
+    let midnight = [of("1.2", "", 86_390.0), of("1.2", "", 20.0)];
+    assert!(same_examination(&midnight[0], &midnight[1]), "times without a date");
 }
