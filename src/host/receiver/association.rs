@@ -92,13 +92,11 @@ fn associated(
         under_way: UnderWay::Nothing,
         stored: 0,
         refused: 0,
-        all_known: true,
     };
     let reply = Pdu::AssociationAC(agreement.reply.clone());
     let ended = wire.send(&reply).map_err(Break::Wire).and_then(|()| messages.exchange(wire));
     let objects = format!("{} objects stored, {} refused", messages.stored, messages.refused);
-    // What could not be attributed may be missing in any study of the association.
-    if ended.is_ok() && messages.all_known {
+    if ended.is_ok() {
         feeding.ending = Ending::Released;
     }
     match &ended {
@@ -158,8 +156,6 @@ struct Messages<'a> {
     under_way: UnderWay,
     stored: u64,
     refused: u64,
-    /// No object was refused whose study is not known.
-    all_known: bool,
 }
 
 impl Messages<'_> {
@@ -257,7 +253,7 @@ impl Messages<'_> {
             Outcome::Stored => Status::Success,
             Outcome::Refused(status) => status,
             Outcome::OfNoStudy(status) => {
-                self.all_known = false;
+                self.shared.unattributed(self.id);
                 status
             }
         };
