@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::association;
 use super::dimse::Status;
+use super::door::{Door, Waiting};
 use super::object::failed;
 use super::shelf::{Shelf, ShelfError};
 use super::staging::Spool;
@@ -85,6 +86,7 @@ pub struct Shared {
     started: Instant,
     associations: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
+    door: Door,
     /// No new connections.
     stopping: AtomicBool,
     /// The connections that are left end.
@@ -233,6 +235,7 @@ impl Receiver {
             started: Instant::now(),
             associations: Arc::default(),
             connections: Arc::default(),
+            door: Door::default(),
             stopping: AtomicBool::new(false),
             cut: Arc::default(),
             failure: Mutex::new(None),
@@ -338,7 +341,11 @@ fn listen(shared: &Arc<Shared>, listener: &TcpListener) {
             continue;
         };
         match listener.accept() {
-            Ok((socket, peer)) => connect(shared, seat, socket, peer),
+            Ok((socket, peer)) => match shared.door.wait(peer.ip()) {
+                Some(waiting) => connect(shared, (seat, waiting), socket, peer),
+                // Closed at once, and quietly: it may be one of very many.
+                None => log::debug!("{peer}: too many connections without an association"),
+            },
             Err(error) => {
                 drop(seat);
                 if error.kind() != io::ErrorKind::WouldBlock {
@@ -351,12 +358,17 @@ fn listen(shared: &Arc<Shared>, listener: &TcpListener) {
 }
 
 /// Gives a connection a thread.
-fn connect(shared: &Arc<Shared>, seat: Seat, socket: TcpStream, peer: SocketAddr) {
+fn connect(
+    shared: &Arc<Shared>,
+    (seat, waiting): (Seat, Waiting),
+    socket: TcpStream,
+    peer: SocketAddr,
+) {
     let shared = shared.clone();
     let serve = move || {
         let _seat = seat;
         match wire(&shared, socket) {
-            Ok(mut wire) => association::serve(&shared, &mut wire, peer),
+            Ok(mut wire) => association::serve(&shared, &mut wire, peer, waiting),
             Err(error) => log::error!("{peer}: cannot be served: {}", one_line(&*error)),
         }
     };
