@@ -119,7 +119,7 @@ pub const KEYS: &[Key] = &[
     Key::new("receive.ae_title", Title, Default("\"HCCEDGE\"")).says("\"HCCEDGE\"", "AE title under which the receiver is called; every other one is refused."),
     Key::new("receive.address", Ip, Default("\"0.0.0.0\"")).says("\"192.168.10.5\"", "Address the receiver listens on; `0.0.0.0` is every IPv4 interface."),
     Key::new("receive.port", whole(0, 65_535), Default("11112")).says("11112", "TCP port of the receiver; 0 lets the system choose one."),
-    Key::new("receive.quiet_s", whole(1, 600), Default("10")).unit("s").says("10", "A study is closed this long after its last association ended; less than `inbox.deadline_s`."),
+    Key::new("receive.quiet_s", whole(1, 86_399), Default("120")).unit("s").says("120", "A study is closed this long after its last association ended: longer than the scanner's longest pause between two series of a study, less than `inbox.deadline_s`."),
     Key::new("receive.idle_s", whole(1, 3_600), Default("120")).unit("s").says("120", "An association on which nothing whole arrives for this long is aborted."),
     Key::new("receive.associations", whole(1, 64), Default("8")).unit("associations").says("8", "Most associations at once; a further one is refused as temporary congestion."),
     Key::new("receive.tls_certificate", Path, Optional).says("\"/etc/hcc-edge/receive.pem\"", "The receiver's certificate chain; with it only TLS is spoken. Needs `receive.tls_key`."),

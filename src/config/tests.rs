@@ -148,6 +148,8 @@ fn the_receivers_settings_agree_with_each_other() {
         with(&format!("[receive]\ncalling_ae = [\"A\"]\nquiet_s = 20\n{inbox}"))
     };
     assert!(quiet(21).is_ok() && quiet(20).is_err());
+    let by_default = with("[receive]\ncalling_ae = [\"A\"]\n").unwrap().config;
+    assert_eq!(by_default.receive.unwrap().quiet, crate::units::Millis(120_000));
     let pair = "tls_certificate = \"/c\"\ntls_key = \"/k\"\ntls_client_ca = \"/ca\"\n";
     let config = with(&format!("[receive]\ncalling_ae = [\"A\"]\n{pair}")).unwrap().config;
     assert_eq!(config.receive.unwrap().tls.unwrap().client_ca, Some("/ca".into()));

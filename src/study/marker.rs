@@ -8,9 +8,11 @@
 //! | marker | the study |
 //! |---|---|
 //! | `{"open": true}` | is still being sent, however quiet: it is not complete before its deadline |
+//! | `{"open": true, "awaited": [...]}` | the same; its receiver stopped, and awaits these files anew |
+//! | `{"open": true, "broken": true}` | the same; its receiver stopped, and it will not be whole |
 //! | `{"aborted": true}` | was cut off and will not be completed: it is claimed at once and fails |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,17 @@ pub struct Promise {
     pub sha256: BTreeMap<String, String>,
 }
 
+/// What an open marker says to the receiver that takes the study up again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Open {
+    /// Nothing, as long as its receiver runs, and when that was killed.
+    Unsaid,
+    /// It is whole when these files have been sent, those that are there again.
+    Awaits(BTreeSet<String>),
+    /// It is not whole, whatever is sent.
+    Broken,
+}
+
 /// The content of a marker for a study that is still being sent.
 pub const OPEN: &[u8] = br#"{"open": true}"#;
 
@@ -58,21 +71,56 @@ struct RawPromise {
     sha256: BTreeMap<String, String>,
 }
 
-/// Either field alone, and only as `true`.
-#[derive(Deserialize)]
+/// Flags are only ever `true`.
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawState {
+    #[serde(skip_serializing_if = "Option::is_none")]
     open: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     aborted: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    awaited: Option<BTreeSet<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<bool>,
 }
 
 impl RawState {
-    fn marker(&self) -> Option<Marker> {
-        match (self.open, self.aborted) {
-            (Some(true), None) => Some(Marker::Open),
-            (None, Some(true)) => Some(Marker::Aborted),
+    fn marker(self) -> Option<Marker> {
+        if let Self { open: None, aborted: Some(true), awaited: None, broken: None } = self {
+            return Some(Marker::Aborted);
+        }
+        self.open().map(|_| Marker::Open)
+    }
+
+    fn open(self) -> Option<Open> {
+        let Self { open: Some(true), aborted: None, awaited, broken } = self else { return None };
+        match (awaited, broken) {
+            (None, None) => Some(Open::Unsaid),
+            (Some(names), None) if names.iter().all(|name| is_plain_name(name)) => {
+                Some(Open::Awaits(names))
+            }
+            (None, Some(true)) => Some(Open::Broken),
             (Some(_) | None, Some(_) | None) => None,
         }
+    }
+}
+
+impl Open {
+    /// Reads the content of an open marker, whose length the caller has bounded; `None` for any other.
+    pub fn parse(content: &[u8]) -> Option<Self> {
+        serde_json::from_slice(content).ok().and_then(RawState::open)
+    }
+
+    /// The content of a marker that says so.
+    pub fn to_json(&self) -> Vec<u8> {
+        let open = RawState { open: Some(true), ..RawState::default() };
+        let raw = match self {
+            Self::Unsaid => open,
+            Self::Awaits(names) => RawState { awaited: Some(names.clone()), ..open },
+            Self::Broken => RawState { broken: Some(true), ..open },
+        };
+        serde_json::to_vec(&raw).expect("flags and names are JSON")
     }
 }
 
@@ -82,7 +130,7 @@ impl Marker {
         if content.trim_ascii().is_empty() {
             return Self::Present(Promise::default());
         }
-        let state = serde_json::from_slice(content).ok().and_then(|raw: RawState| raw.marker());
+        let state = serde_json::from_slice(content).ok().and_then(RawState::marker);
         let promise = || Promise::parse(content).map(Self::Present);
         state.or_else(promise).unwrap_or(Self::Malformed)
     }
@@ -141,6 +189,20 @@ mod tests {
     }
 
     #[test]
+    fn an_open_marker_says_what_its_study_awaits() {
+        let names = |names: &[&str]| Open::Awaits(names.iter().map(|n| (*n).to_owned()).collect());
+        for open in [Open::Unsaid, names(&[]), names(&["a.dcm", "b.dcm"]), Open::Broken] {
+            let content = open.to_json();
+            assert_eq!(Marker::parse(&content), Marker::Open);
+            assert_eq!(Open::parse(&content), Some(open));
+        }
+        assert_eq!(Open::parse(OPEN), Some(Open::Unsaid));
+        for other in [ABORTED, b"", b"{}", br#"{"files": 1}"#] {
+            assert_eq!(Open::parse(other), None);
+        }
+    }
+
+    #[test]
     fn a_promise_reads_back_as_it_was_written() {
         let sha256 = [("a".to_owned(), "0".repeat(64)), ("b".to_owned(), "f".repeat(64))];
         let promise = Promise { files: Some(2), sha256: sha256.into() };
@@ -155,6 +217,12 @@ mod tests {
             r#"{"open": false}"#.to_owned(),
             r#"{"open": true, "aborted": true}"#.to_owned(),
             r#"{"open": true, "files": 1}"#.to_owned(),
+            r#"{"open": true, "broken": false}"#.to_owned(),
+            r#"{"open": true, "broken": true, "awaited": []}"#.to_owned(),
+            r#"{"open": true, "awaited": ["../a"]}"#.to_owned(),
+            r#"{"aborted": true, "broken": true}"#.to_owned(),
+            r#"{"awaited": []}"#.to_owned(),
+            r#"{"broken": true}"#.to_owned(),
             r#"{"aborted": 1}"#.to_owned(),
             "{".to_owned(),
             "3".to_owned(),

@@ -2,18 +2,25 @@
 //!
 //! ```text
 //! (unknown) ── an object of it begins ──▶ Fed ── its last association ended ──▶ Resting
-//!                                          ▲                                      │
-//!                                          └───── an object of it begins ─────────┤
-//!                                                                                 │
-//!           Closing { whole } ◀── `quiet` passed, or the receiver stops ──────────┘
+//!                                          ▲                                    │    │
+//!                                          └────── an object of it begins ──────┤    │
+//!                                                                               │    │
+//!           Closing { whole } ◀───────────────── `quiet` passed ────────────────┘    │
+//!           Leaving, for the next receiver ◀────── the receiver stops ───────────────┘
 //! ```
 //!
 //! * A study collects from any number of associations of one sender: some scanners open one for each
 //!   series. An association feeds every study it brought an object of until it ends: a sender that goes
 //!   through a folder mixes studies, and comes back to one after any time.
 //! * A study is whole when every object of it that began was stored, in this association or a later
-//!   one, and no association that fed it broke off. An association that began after the break and is
-//!   released mends it: senders send again.
+//!   one, and every association of it that broke off is mended: each object it had brought was sent
+//!   again by associations that began after the break and were released. Senders send all of it again;
+//!   one that goes on with another series has not made up for what the break lost.
+//! * An association that broke off before it brought an object of the study cannot be mended: nothing
+//!   tells whether what comes later is what would have come. Nor can a study be whole any more that
+//!   was claimed while it was received.
+//! * A receiver that was killed broke off every association: what it left must all be sent again. One
+//!   that stops in order says what each study awaits.
 //! * What comes for a study that was closed makes a new one.
 //!
 //! Time is an argument: milliseconds on a clock that is never set. Nothing is written here; the
@@ -24,6 +31,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use self::study::Study;
+use super::marker::Open;
 use crate::units::{Bytes, Millis};
 
 /// Most studies that are received at once.
@@ -100,55 +109,28 @@ pub struct Closing {
     pub files: Files,
 }
 
-#[derive(Debug)]
-struct Study {
-    folder: Option<String>,
-    feeders: BTreeSet<AssociationId>,
-    files: Files,
-    bytes: u64,
-    /// Names of objects that began and are not in `files`.
-    missing: BTreeSet<String>,
-    /// An object was refused that `missing` has no room for.
-    overflowed: bool,
-    /// An association broke off: the first one that can mend it.
-    mended_from: Option<AssociationId>,
-    /// When the last feeder ended.
-    resting_since: Millis,
+/// A study that is left open in the inbox, and says for the next receiver what it awaits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaving {
+    /// Whose it is.
+    pub key: StudyKey,
+    /// Its folder in the inbox; `None` when no object of it was ever stored.
+    pub folder: Option<String>,
+    /// What its marker shall say.
+    pub left: Open,
+    /// Number of files that are there.
+    pub files: usize,
 }
 
-impl Study {
-    fn new(now: Millis) -> Self {
-        Self {
-            folder: None,
-            feeders: BTreeSet::new(),
-            files: Files::new(),
-            bytes: 0,
-            missing: BTreeSet::new(),
-            overflowed: false,
-            mended_from: None,
-            resting_since: now,
-        }
-    }
-
-    fn is_whole(&self) -> bool {
-        self.missing.is_empty() && !self.overflowed && self.mended_from.is_none()
-    }
-
-    fn begin(&mut self, name: &str, most: usize) -> Result<(), Refused> {
-        if self.files.contains_key(name) || self.missing.contains(name) {
-            return Ok(());
-        }
-        if self.files.len() + self.missing.len() >= most {
-            self.overflowed = true;
-            return Err(Refused::Files);
-        }
-        self.missing.insert(name.to_owned());
-        Ok(())
-    }
-
-    fn close(self) -> Closing {
-        Closing { whole: self.is_whole(), folder: self.folder, files: self.files }
-    }
+/// A study that an earlier receiver left open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Its folder in the inbox.
+    pub folder: String,
+    /// What is there.
+    pub files: Files,
+    /// What its marker says.
+    pub left: Open,
 }
 
 /// Every study that is being received.
@@ -156,6 +138,8 @@ impl Study {
 pub struct Reception {
     bounds: Bounds,
     studies: BTreeMap<StudyKey, Study>,
+    /// Associations of which an object was refused that no study misses.
+    unattributed: BTreeSet<AssociationId>,
     /// The next association.
     next: u64,
 }
@@ -163,13 +147,18 @@ pub struct Reception {
 impl Reception {
     /// Nothing yet.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, studies: BTreeMap::new(), next: 0 }
+        Self { bounds, studies: BTreeMap::new(), unattributed: BTreeSet::new(), next: 0 }
     }
 
     /// An association begins.
     pub fn open(&mut self) -> AssociationId {
         self.next += 1;
         AssociationId(self.next - 1)
+    }
+
+    /// An object is refused, and which study misses it is not known: any that this association feeds.
+    pub fn unattributed(&mut self, by: AssociationId) {
+        self.unattributed.insert(by);
     }
 
     /// An object begins: from now on its study is fed by this association, and not whole before the
@@ -182,11 +171,11 @@ impl Reception {
         now: Millis,
     ) -> Result<(), Refused> {
         if !self.studies.contains_key(&key) && self.studies.len() >= MAX_STUDIES {
+            self.unattributed(by);
             return Err(Refused::Studies);
         }
         let study = self.studies.entry(key).or_insert_with(|| Study::new(now));
-        study.feeders.insert(by);
-        study.begin(name, self.bounds.files)
+        study.begin(by, name, self.bounds.files)
     }
 
     /// Whether a whole object may be stored; asked right before it is.
@@ -210,68 +199,54 @@ impl Reception {
     }
 
     /// An object is in its study's folder; one of the same name was replaced.
-    pub fn stored(&mut self, key: StudyKey, name: String, file: StoredFile) {
+    pub fn stored(&mut self, by: AssociationId, key: StudyKey, name: String, file: StoredFile) {
         if let Some(study) = self.studies.get_mut(&key) {
-            study.missing.remove(&name);
-            study.bytes = study.bytes.saturating_add(file.length);
-            let replaced = study.files.insert(name, file);
-            study.bytes -= replaced.map_or(0, |file| file.length);
+            study.stored(by, name, file);
         }
     }
 
     /// The folder of a study is gone, claimed at its deadline: what still comes is not the whole.
     pub fn vanished(&mut self, key: StudyKey) {
         if let Some(study) = self.studies.get_mut(&key) {
-            study.folder = None;
-            study.files.clear();
-            study.bytes = 0;
-            study.mended_from = Some(AssociationId(self.next));
+            study.vanished();
         }
     }
 
-    /// An association ended.
+    /// An association ended. One of which an object is missing somewhere counts as broken.
     pub fn end(&mut self, id: AssociationId, ending: Ending, now: Millis) {
+        let ending = if self.unattributed.remove(&id) { Ending::Broken } else { ending };
         for study in self.studies.values_mut() {
-            if !study.feeders.remove(&id) {
-                continue;
-            }
-            study.resting_since = now;
-            match ending {
-                Ending::Broken => study.mended_from = Some(AssociationId(self.next)),
-                Ending::Released => study.mended_from = study.mended_from.filter(|from| id < *from),
-            }
+            study.end(id, ending, AssociationId(self.next), now);
         }
     }
 
-    /// Takes up the folder of a receiver that ended without closing it. False when the study has
-    /// another folder already.
-    pub fn take_up(&mut self, key: StudyKey, folder: String, files: Files, now: Millis) -> bool {
+    /// Takes up a folder that an earlier receiver left open. False when the study has another
+    /// folder already.
+    pub fn take_up(&mut self, key: StudyKey, kept: Kept, now: Millis) -> bool {
         if self.studies.contains_key(&key) {
             return false;
         }
-        let bytes = files.values().fold(0u64, |sum, file| sum.saturating_add(file.length));
-        let mended_from = Some(AssociationId(self.next));
-        let folder = Some(folder);
-        self.studies.insert(key, Study { folder, files, bytes, mended_from, ..Study::new(now) });
+        self.studies.insert(key, Study::take_up(kept, AssociationId(self.next), now));
         true
     }
 
     /// Studies that have been at rest for long enough; they are forgotten here.
     pub fn due(&mut self, now: Millis) -> Vec<Closing> {
-        let quiet = self.bounds.quiet.0;
-        let is_due = |study: &Study| {
-            study.feeders.is_empty() && now.0.saturating_sub(study.resting_since.0) >= quiet
-        };
-        let due: Vec<_> =
-            self.studies.iter().filter(|(_, study)| is_due(study)).map(|(key, _)| *key).collect();
+        let quiet = self.bounds.quiet;
+        let is_due = |(_, study): &(&StudyKey, &Study)| study.is_due(now, quiet);
+        let due: Vec<_> = self.studies.iter().filter(is_due).map(|(key, _)| *key).collect();
         due.iter().filter_map(|key| self.studies.remove(key)).map(Study::close).collect()
     }
 
-    /// Every study, once no association is left: the receiver stops.
-    pub fn close_all(&mut self) -> Vec<Closing> {
-        std::mem::take(&mut self.studies).into_values().map(Study::close).collect()
+    /// Every study that is not closed yet, once no association is left: the receiver stops.
+    pub fn leave_all(&mut self) -> Vec<Leaving> {
+        let next = AssociationId(self.next);
+        let left = std::mem::take(&mut self.studies).into_iter();
+        left.map(|(key, study)| study.leave(key, next)).collect()
     }
 }
+
+mod study;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Senders of DICOM: dcmtk's programs, and one by hand that can stop wherever a test wants it to.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -66,6 +66,16 @@ impl Sender {
     /// Asks for an association under this title.
     pub fn request(port: u16, calling: &str) -> (Self, Result<AssociationAC, AssociationRJ>) {
         let mut sender = Self::connect(port);
+        let answer = match sender.ask(calling) {
+            Some(Pdu::AssociationAC(accepted)) => Ok(accepted),
+            Some(Pdu::AssociationRJ(rejected)) => Err(rejected),
+            other => panic!("{other:?}"),
+        };
+        (sender, answer)
+    }
+
+    /// Asks for an association on this connection; `None` when it is closed instead.
+    pub fn ask(&mut self, calling: &str) -> Option<Pdu> {
         let request = AssociationRQ {
             protocol_version: 1,
             calling_ae_title: calling.to_owned(),
@@ -78,13 +88,14 @@ impl Sender {
             }],
             user_variables: vec![UserVariableItem::MaxLength(16_384)],
         };
-        sender.send(&Pdu::AssociationRQ(request));
-        let answer = match sender.receive() {
-            Some(Pdu::AssociationAC(accepted)) => Ok(accepted),
-            Some(Pdu::AssociationRJ(rejected)) => Err(rejected),
-            other => panic!("{other:?}"),
-        };
-        (sender, answer)
+        self.send(&Pdu::AssociationRQ(request));
+        self.receive()
+    }
+
+    /// Sends no more, and reads until the peer has closed, too.
+    pub fn finish(mut self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+        while matches!(self.socket.read(&mut [0; 1024]), Ok(1..)) {}
     }
 
     fn send(&mut self, pdu: &Pdu) {

@@ -74,13 +74,21 @@ impl Receiver {
         }
     }
 
+    /// Whether CT1 gets an association now.
     fn answers(&self) -> bool {
-        match Sender::request(self.port, "CT1") {
-            (sender, Ok(_)) => {
-                sender.release();
-                true
-            }
-            (_, Err(_)) => false,
+        let mut sender = Sender::connect(self.port);
+        let accepted = matches!(sender.ask("CT1"), Some(dicom_ul::Pdu::AssociationAC(_)));
+        if accepted {
+            sender.release();
+        }
+        accepted
+    }
+
+    fn wait_until_it_answers(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.answers() {
+            assert!(Instant::now() < deadline, "{}", self.log());
+            thread::sleep(Duration::from_millis(50));
         }
     }
 
@@ -356,7 +364,7 @@ fn a_killed_receiver_loses_nothing_it_acknowledged() {
     let open = folders(&edge);
     assert!(open.len() == 2 && open.iter().all(|folder| marker(folder)["open"] == true));
 
-    // It waits so long for the rest that only its end closes them.
+    // It waits so long for the rest that it closes none of them.
     let mut receiver = Receiver::start(&edge, &[("HCC_EDGE_RECEIVE__QUIET_S", "600")]);
     let mut sender = Sender::associate(receiver.port);
     assert!(resent.iter().all(|object| sender.store(object) == 0));
@@ -365,6 +373,9 @@ fn a_killed_receiver_loses_nothing_it_acknowledged() {
     assert_eq!(cut.store(&Ct::new(3, 0)), 0);
     assert_eq!(receiver.terminate(), Some(0));
     assert!(matches!(cut.receive(), Some(dicom_ul::Pdu::AbortRQ { .. })), "it is told");
+    let open = folders(&edge);
+    assert!(open.len() == 3 && open.iter().all(|folder| marker(folder)["open"] == true));
+    let receiver = Receiver::start(&edge, &[]);
     let closed = wait_until_closed(&edge, &receiver, 3);
     let sent = [lost.clone(), resent.clone(), vec![Ct::new(3, 0)]].concat();
     for folder in closed {
@@ -378,6 +389,48 @@ fn a_killed_receiver_loses_nothing_it_acknowledged() {
     }
     let staging = edge.state().join("inbox/.dicom-receiving");
     assert_eq!(fs::read_dir(staging).unwrap().count(), 1, "the lock alone");
+}
+
+#[test]
+fn a_series_that_was_cut_off_is_missed_whatever_series_follow() {
+    let edge = Edge::new(free_port(), OPEN_FOR_CT1);
+    let receiver = Receiver::start(&edge, &[]);
+    let send = |objects: &[Ct]| {
+        let mut sender = Sender::associate(receiver.port);
+        assert!(objects.iter().all(|object| sender.store(object) == 0));
+        sender
+    };
+    let (lost, resent) = (Ct::study(1, 6), Ct::study(2, 6));
+    for study in [&lost, &resent] {
+        send(&study[..2]).stop_within(&study[2]);
+    }
+    send(&lost[3..]).release();
+    send(&resent).release();
+    let sent = [lost, resent.clone()].concat();
+    for folder in wait_until_closed(&edge, &receiver, 2) {
+        let whole = objects(&folder, &sent) == set(&resent);
+        assert_eq!(marker(&folder)["files"] == 6, whole, "{}", receiver.log());
+        assert_eq!(marker(&folder)["aborted"] == true, !whole, "{}", receiver.log());
+    }
+}
+
+#[test]
+fn a_restart_between_two_associations_of_a_study_does_not_split_it() {
+    let edge = Edge::new(free_port(), OPEN_FOR_CT1);
+    let mut receiver = Receiver::start(&edge, &[("HCC_EDGE_RECEIVE__QUIET_S", "600")]);
+    let study = Ct::study(1, 4);
+    let send = |port: u16, objects: &[Ct]| {
+        let mut sender = Sender::associate(port);
+        assert!(objects.iter().all(|object| sender.store(object) == 0));
+        sender.release();
+    };
+    send(receiver.port, &study[..2]);
+    assert_eq!(receiver.terminate(), Some(0));
+    let receiver = Receiver::start(&edge, &[("HCC_EDGE_RECEIVE__QUIET_S", "3")]);
+    send(receiver.port, &study[2..]);
+    let closed = wait_until_closed(&edge, &receiver, 1);
+    assert_eq!(objects(&closed[0], &study), set(&study));
+    assert_eq!(marker(&closed[0])["files"], 4);
 }
 
 #[test]
@@ -410,38 +463,53 @@ fn what_an_earlier_receiver_left_open_is_closed_as_cut_off() {
 fn nothing_that_comes_through_the_port_takes_it_down() {
     let edge = Edge::new(free_port(), OPEN_FOR_CT1);
     let mut receiver = Receiver::start(&edge, &[("HCC_EDGE_RECEIVE__ASSOCIATIONS", "4")]);
-    let silent: Vec<Sender> = (0..12).map(|_| Sender::connect(receiver.port)).collect();
-    assert!(receiver.answers(), "silent connections take no association's place");
     let mut noise: u32 = 1;
     for length in [1usize, 6, 74, 5_000, 200_000] {
         let bytes = (0..length).map(|_| {
             noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (noise >> 24) as u8
         });
-        Sender::connect(receiver.port).raw(&bytes.collect::<Vec<u8>>());
+        let mut sender = Sender::connect(receiver.port);
+        sender.raw(&bytes.collect::<Vec<u8>>());
+        sender.finish();
     }
     for kind in 0..=8 {
         for length in [0, 1, 68, 131_072, 131_073, u32::MAX] {
             let mut sender = Sender::connect(receiver.port);
             sender.raw(&[&[kind, 0][..], &length.to_be_bytes(), &[0; 200]].concat());
+            sender.finish();
         }
     }
+    receiver.wait_until_it_answers();
     let mut within = Sender::associate(receiver.port);
     within.raw(&[4, 0, 255, 255, 255, 255]);
     assert!(matches!(within.receive(), Some(dicom_ul::Pdu::AbortRQ { .. })));
     let seats: Vec<_> = (0..4).map(|_| Sender::associate(receiver.port)).collect();
     let rejection = Sender::request(receiver.port, "CT1").1.unwrap_err();
     assert!(rejection.source.to_string().contains("congestion"), "{}", rejection.source);
-    drop((seats, silent, within));
-    let deadline = Instant::now() + PATIENCE;
-    while !receiver.answers() {
-        assert!(Instant::now() < deadline, "{}", receiver.log());
-        thread::sleep(Duration::from_millis(50));
-    }
+    drop((seats, within));
+    receiver.wait_until_it_answers();
     assert!(receiver.child.try_wait().unwrap().is_none(), "{}", receiver.log());
     assert!(receiver.peak_kib() < 64 * 1024, "{} KiB", receiver.peak_kib());
     assert!(!receiver.log().contains("panicked"), "{}", receiver.log());
     assert_eq!(folders(&edge), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn one_address_has_four_connections_without_an_association_and_none_for_long() {
+    let edge = Edge::new(free_port(), OPEN_FOR_CT1);
+    let receiver = Receiver::start(&edge, &[("HCC_EDGE_RECEIVE__ASSOCIATIONS", "8")]);
+    let associated: Vec<_> = (0..6).map(|_| Sender::associate(receiver.port)).collect();
+    let mut silent: Vec<Sender> = (0..3).map(|_| Sender::connect(receiver.port)).collect();
+    assert!(receiver.answers(), "the fourth, beside any number of associations");
+    silent.push(Sender::connect(receiver.port));
+    assert_eq!(Sender::connect(receiver.port).ask("CT1"), None, "the fifth is closed");
+    let last = silent.remove(3);
+    for mut sender in silent {
+        assert!(matches!(sender.receive(), Some(dicom_ul::Pdu::AbortRQ { .. })), "out of time");
+    }
+    receiver.wait_until_it_answers();
+    drop((associated, last));
 }
 
 /// Certificates made by openssl: an authority, the receiver's and a sender's.

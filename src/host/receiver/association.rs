@@ -8,6 +8,7 @@ use dicom_ul::pdu::{AbortRQServiceProviderReason, PDataValue, PDataValueType, Pd
 use thiserror::Error;
 
 use super::dimse::{Command, CommandError, MAX_COMMAND, Operation, Status};
+use super::door::Waiting;
 use super::negotiation::{Agreement, Context, VERIFICATION, answer};
 use super::object::{Object, Origin, Outcome};
 use super::server::{Seat, Shared};
@@ -15,8 +16,11 @@ use super::wire::{Wire, WireError};
 use crate::host::errors::one_line;
 use crate::study::reception::{AssociationId, Ending};
 
-/// Time from the connection to a whole association request, TLS included (PS3.8's ARTIM timer).
-const REQUEST: Duration = Duration::from_secs(30);
+/// Time from the connection to a whole association request (PS3.8's ARTIM timer).
+const REQUEST: Duration = Duration::from_secs(5);
+
+/// The same when TLS is agreed on first.
+const REQUEST_OVER_TLS: Duration = Duration::from_secs(10);
 
 /// Why an association did not end by release.
 #[derive(Debug, Error)]
@@ -35,9 +39,10 @@ enum Break {
     Command(#[from] CommandError),
 }
 
-/// Serves a connection to its end.
-pub fn serve(shared: &Shared, wire: &mut Wire, peer: SocketAddr) {
-    let request = match wire.receive(REQUEST) {
+/// Serves a connection to its end; it waits at the door until it has an association.
+pub fn serve(shared: &Shared, wire: &mut Wire, peer: SocketAddr, waiting: Waiting) {
+    let patience = if shared.terms.tls.is_some() { REQUEST_OVER_TLS } else { REQUEST };
+    let request = match wire.receive(patience) {
         Ok(Pdu::AssociationRQ(request)) => request,
         Ok(_) => {
             log::warn!("{peer}: something else than an association request");
@@ -54,6 +59,7 @@ pub fn serve(shared: &Shared, wire: &mut Wire, peer: SocketAddr) {
     let (calling, called) = (shown(&request.calling_ae_title), shown(&request.called_ae_title));
     match answer(request, &shared.terms, seat.is_none()) {
         Ok(agreement) => {
+            drop(waiting);
             log::info!("{peer}: association of {calling}");
             let ended = associated(shared, wire, &agreement, &format!("{peer}, {calling}"));
             // Free before the peer hears that it is over, and may want the next one.
@@ -92,13 +98,11 @@ fn associated(
         under_way: UnderWay::Nothing,
         stored: 0,
         refused: 0,
-        all_known: true,
     };
     let reply = Pdu::AssociationAC(agreement.reply.clone());
     let ended = wire.send(&reply).map_err(Break::Wire).and_then(|()| messages.exchange(wire));
     let objects = format!("{} objects stored, {} refused", messages.stored, messages.refused);
-    // What could not be attributed may be missing in any study of the association.
-    if ended.is_ok() && messages.all_known {
+    if ended.is_ok() {
         feeding.ending = Ending::Released;
     }
     match &ended {
@@ -158,8 +162,6 @@ struct Messages<'a> {
     under_way: UnderWay,
     stored: u64,
     refused: u64,
-    /// No object was refused whose study is not known.
-    all_known: bool,
 }
 
 impl Messages<'_> {
@@ -257,7 +259,7 @@ impl Messages<'_> {
             Outcome::Stored => Status::Success,
             Outcome::Refused(status) => status,
             Outcome::OfNoStudy(status) => {
-                self.all_known = false;
+                self.shared.unattributed(self.id);
                 status
             }
         };

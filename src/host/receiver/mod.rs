@@ -19,7 +19,8 @@
 //! the first transfer syntax that is offered, cannot refuse for congestion, bounds the time of each
 //! read and not of a PDU, and answers under dicom-rs's name. A PDU's length is checked here before a
 //! byte of it is kept. Every wait has an end, and a connection costs one thread, two copies of a PDU
-//! (`MAX_PDU` in `wire`) and the beginning of one object (`MAX_BEGINNING` in `object`).
+//! (`MAX_PDU` in `wire`) and the beginning of one object (`MAX_BEGINNING` in `object`). One address has few connections
+//! without an association (`door`), and each of them a few seconds to ask for one.
 //!
 //! Only C-ECHO and C-STORE are answered with success. Storage commitment, MPPS and queries are not
 //! offered.
@@ -41,6 +42,8 @@ mod staging;
 mod shelf;
 
 mod object;
+
+mod door;
 
 mod association;
 

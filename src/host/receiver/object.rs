@@ -111,10 +111,12 @@ impl Object {
             self.look(shared, origin);
         }
         match (self.study, self.spool) {
-            (Some(study), Ok(mut spool)) => match shared.store(study, &self.name, &mut spool) {
-                Ok(()) => Outcome::Stored,
-                Err(status) => Outcome::Refused(status),
-            },
+            (Some(study), Ok(mut spool)) => {
+                match shared.store(origin.association, study, &self.name, &mut spool) {
+                    Ok(()) => Outcome::Stored,
+                    Err(status) => Outcome::Refused(status),
+                }
+            }
             (Some(_), Err(status)) => Outcome::Refused(status),
             (None, Err(status)) => Outcome::OfNoStudy(status),
             (None, Ok(_)) => Outcome::OfNoStudy(Status::CannotUnderstand),

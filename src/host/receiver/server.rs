@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::association;
 use super::dimse::Status;
+use super::door::{Door, Waiting};
 use super::object::failed;
 use super::shelf::{Shelf, ShelfError};
 use super::staging::Spool;
@@ -23,7 +24,7 @@ use crate::config::{Limits, Receive};
 use crate::host::errors::one_line;
 use crate::host::files::is_sync_failure;
 use crate::study::reception::{
-    AssociationId, Bounds, Closing, Ending, Reception, Refused, StudyKey,
+    AssociationId, Bounds, Closing, Ending, Leaving, Reception, Refused, StudyKey,
 };
 use crate::units::Millis;
 
@@ -85,6 +86,7 @@ pub struct Shared {
     started: Instant,
     associations: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
+    door: Door,
     /// No new connections.
     stopping: AtomicBool,
     /// The connections that are left end.
@@ -113,13 +115,24 @@ impl Shared {
         self.reception().end(id, ending, self.now());
     }
 
+    /// An object is refused, and which study misses it is not known.
+    pub fn unattributed(&self, by: AssociationId) {
+        self.reception().unattributed(by);
+    }
+
     /// An object begins.
     pub fn begin(&self, by: AssociationId, key: StudyKey, name: &str) -> Result<(), Refused> {
         self.reception().begin(by, key, name, self.now())
     }
 
     /// Makes an object durable in its study's folder.
-    pub fn store(&self, key: StudyKey, name: &str, spool: &mut Spool) -> Result<(), Status> {
+    pub fn store(
+        &self,
+        by: AssociationId,
+        key: StudyKey,
+        name: &str,
+        spool: &mut Spool,
+    ) -> Result<(), Status> {
         let cannot = |error| failed(self, "an object cannot be stored", error);
         let file = spool.finish().map_err(cannot)?;
         let mut reception = self.reception();
@@ -136,7 +149,7 @@ impl Shared {
             placed = self.shelf.place(spool, &folder, name);
         }
         placed.map_err(cannot)?;
-        reception.stored(key, name.to_owned(), file);
+        reception.stored(by, key, name.to_owned(), file);
         drop(reception);
         self.shelf.sync(&folder).map_err(cannot)
     }
@@ -203,10 +216,11 @@ impl Receiver {
             Bounds { files: limits.max_files, study: limits.max_study, quiet: terms.quiet };
         let mut reception = Reception::new(bounds);
         let mut unmarked = Vec::new();
-        for (key, folder, files) in shelf.left_open()? {
-            log::warn!("{folder} was left open with {} files", files.len());
-            if !reception.take_up(key, folder.clone(), files.clone(), Millis(0)) {
-                unmarked.push(Closing { folder: Some(folder), whole: false, files });
+        for (key, kept) in shelf.take_up()? {
+            log::warn!("{} was left open with {} files", kept.folder, kept.files.len());
+            if !reception.take_up(key, kept.clone(), Millis(0)) {
+                let (folder, files) = (Some(kept.folder), kept.files);
+                unmarked.push(Closing { folder, whole: false, files });
             }
         }
         let cannot_listen = |source| ReceiverError::Listen { address: terms.listen, source };
@@ -221,6 +235,7 @@ impl Receiver {
             started: Instant::now(),
             associations: Arc::default(),
             connections: Arc::default(),
+            door: Door::default(),
             stopping: AtomicBool::new(false),
             cut: Arc::default(),
             failure: Mutex::new(None),
@@ -249,7 +264,7 @@ impl Receiver {
     }
 
     /// Refuses new connections, lets associations end for a moment, cuts those that do not, and
-    /// closes every study.
+    /// leaves the studies that are not due to the next receiver: more of them may come.
     pub fn stop(mut self) -> Result<(), ReceiverError> {
         self.shared.stopping.store(true, Ordering::Relaxed);
         if let Some(listener) = self.listener.take() {
@@ -259,9 +274,26 @@ impl Receiver {
         self.wait_for_connections(GRACE);
         self.shared.cut.store(true, Ordering::Relaxed);
         self.wait_for_connections(CUT);
-        let left = self.shared.reception().close_all();
-        self.mark(left);
-        self.tick()
+        let ticked = self.tick();
+        let left = self.shared.reception().leave_all();
+        left.iter().for_each(|leaving| self.leave(leaving));
+        ticked.and(self.tick())
+    }
+
+    /// Says in a study's marker what it awaits. One whose marker cannot be written awaits everything.
+    fn leave(&self, leaving: &Leaving) {
+        let shelf = &self.shared.shelf;
+        // One that broke off before its first object was stored is remembered by a folder as well.
+        let folder = leaving.folder.clone().map_or_else(|| shelf.make_folder(leaving.key), Ok);
+        let left = folder.and_then(|folder| Ok((shelf.leave(&folder, &leaving.left)?, folder)));
+        match left {
+            Ok((true, folder)) => log::info!("{folder} is left open, {} files", leaving.files),
+            Ok((false, folder)) => log::warn!("{folder} was claimed before it was closed"),
+            Err(error) => {
+                log::error!("a study is left open as if it was cut off: {}", one_line(&error));
+                self.shared.fail(error);
+            }
+        }
     }
 
     fn wait_for_connections(&self, patience: Duration) {
@@ -309,7 +341,11 @@ fn listen(shared: &Arc<Shared>, listener: &TcpListener) {
             continue;
         };
         match listener.accept() {
-            Ok((socket, peer)) => connect(shared, seat, socket, peer),
+            Ok((socket, peer)) => match shared.door.wait(peer.ip()) {
+                Some(waiting) => connect(shared, (seat, waiting), socket, peer),
+                // Closed at once, and quietly: it may be one of very many.
+                None => log::debug!("{peer}: too many connections without an association"),
+            },
             Err(error) => {
                 drop(seat);
                 if error.kind() != io::ErrorKind::WouldBlock {
@@ -322,12 +358,17 @@ fn listen(shared: &Arc<Shared>, listener: &TcpListener) {
 }
 
 /// Gives a connection a thread.
-fn connect(shared: &Arc<Shared>, seat: Seat, socket: TcpStream, peer: SocketAddr) {
+fn connect(
+    shared: &Arc<Shared>,
+    (seat, waiting): (Seat, Waiting),
+    socket: TcpStream,
+    peer: SocketAddr,
+) {
     let shared = shared.clone();
     let serve = move || {
         let _seat = seat;
         match wire(&shared, socket) {
-            Ok(mut wire) => association::serve(&shared, &mut wire, peer),
+            Ok(mut wire) => association::serve(&shared, &mut wire, peer, waiting),
             Err(error) => log::error!("{peer}: cannot be served: {}", one_line(&*error)),
         }
     };

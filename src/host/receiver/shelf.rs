@@ -15,15 +15,15 @@ use crate::host::files::{
 };
 use crate::host::inbox;
 use crate::seal::wire::Digest;
-use crate::study::marker::{ABORTED, MARKER, Marker, OPEN, Promise};
-use crate::study::reception::{Closing, Files, StoredFile, StudyKey};
+use crate::study::marker::{ABORTED, MARKER, OPEN, Open, Promise};
+use crate::study::reception::{Closing, Files, Kept, StoredFile, StudyKey};
 use crate::units::Bytes;
 
 /// Permissions of a marker.
 const MODE: u32 = 0o600;
 
-/// Longest marker that is read: an open one has 14 bytes.
-const MAX_MARKER: u64 = 64;
+/// Longest marker that is read: an open one that awaits as many files as a study may have.
+const MAX_MARKER: u64 = 1 << 20;
 
 /// Why there is no shelf.
 #[derive(Debug, Error)]
@@ -99,33 +99,58 @@ impl Shelf {
     pub fn close(&self, closing: &Closing) -> io::Result<bool> {
         let Some(folder) = &closing.folder else { return Ok(true) };
         let content = if closing.whole { promise(&closing.files) } else { ABORTED.to_vec() };
-        match write_durably(&self.inbox.join(folder).join(MARKER), &content, MODE) {
+        self.mark(folder, &content)
+    }
+
+    /// Writes what the next receiver shall know of a study that stays open. False as in
+    /// [`Self::close`].
+    pub fn leave(&self, folder: &str, left: &Open) -> io::Result<bool> {
+        self.mark(folder, &left.to_json())
+    }
+
+    fn mark(&self, folder: &str, content: &[u8]) -> io::Result<bool> {
+        match write_durably(&self.inbox.join(folder).join(MARKER), content, MODE) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// The folders that an earlier receiver left open, with what is in them.
-    pub fn left_open(&self) -> Result<Vec<(StudyKey, String, Files)>, ShelfError> {
+    /// The folders that an earlier receiver left open, with what is in them. What one awaits is
+    /// taken from its marker: it is true only until the next object comes.
+    pub fn take_up(&self) -> Result<Vec<(StudyKey, Kept)>, ShelfError> {
         let failed = |source| ShelfError::Io { inbox: self.inbox.clone(), source };
         let mut open = Vec::new();
         for entry in fs::read_dir(&self.inbox).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
             let Some(key) = key_of(&name) else { continue };
-            if !entry.file_type().map_err(failed)?.is_dir() || !is_open(&entry.path()) {
+            if !entry.file_type().map_err(failed)?.is_dir() {
                 continue;
             }
-            match files_of(&entry.path()) {
-                Ok(files) => open.push((key, name, files)),
-                // Claimed meanwhile.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
+            let Some(left) = open_marker(&entry.path()) else { continue };
+            match self.kept(name, left) {
+                Ok(Some(kept)) => open.push((key, kept)),
+                Ok(None) => {}
                 Err(error) => return Err(failed(error)),
             }
         }
-        open.sort_unstable_by(|(_, a, _), (_, b, _)| a.cmp(b));
+        open.sort_unstable_by(|(_, a), (_, b)| a.folder.cmp(&b.folder));
         Ok(open)
+    }
+
+    /// `None` when it was claimed meanwhile.
+    fn kept(&self, folder: String, left: Open) -> io::Result<Option<Kept>> {
+        let files = match files_of(&self.inbox.join(&folder)) {
+            Ok(files) => files,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let is_there = match &left {
+            Open::Awaits(_) => self.mark(&folder, OPEN)?,
+            Open::Unsaid | Open::Broken => true,
+        };
+        Ok(is_there.then_some(Kept { folder, files, left }))
     }
 }
 
@@ -137,9 +162,8 @@ fn promise(files: &Files) -> Vec<u8> {
     Promise { files: Some(files.len() as u64), sha256 }.to_json()
 }
 
-fn is_open(folder: &Path) -> bool {
-    let content = inbox::read_whole(&folder.join(MARKER), MAX_MARKER);
-    content.is_some_and(|bytes| Marker::parse(&bytes) == Marker::Open)
+fn open_marker(folder: &Path) -> Option<Open> {
+    Open::parse(&inbox::read_whole(&folder.join(MARKER), MAX_MARKER)?)
 }
 
 /// Every object in a folder: those that were renamed into it were whole and durable before.
@@ -160,8 +184,13 @@ fn files_of(folder: &Path) -> io::Result<Files> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::receiver::names::file_name;
+    use crate::study::marker::Marker;
 
     const KEY: StudyKey = StudyKey([3; 8]);
+
+    /// The most that `limits.max_files` can be.
+    const MAX_FILES: usize = 10_000;
 
     fn shelf() -> (tempfile::TempDir, Shelf) {
         let inbox = tempfile::tempdir().unwrap();
@@ -213,7 +242,33 @@ mod tests {
         fs::create_dir(inbox.path().join("somebody-elses")).unwrap();
         fs::write(inbox.path().join("somebody-elses").join(MARKER), OPEN).unwrap();
         let expected = Files::from([("a.dcm".to_owned(), stored)]);
-        assert_eq!(shelf.left_open().unwrap(), [(KEY, open, expected)]);
+        let kept = Kept { folder: open, files: expected, left: Open::Unsaid };
+        assert_eq!(shelf.take_up().unwrap(), [(KEY, kept)]);
+    }
+
+    #[test]
+    fn what_a_study_awaits_is_said_once_and_that_it_is_broken_until_it_is_closed() {
+        let (inbox, shelf) = shelf();
+        let folder = shelf.make_folder(KEY).unwrap();
+        let awaits = Open::Awaits(["a.dcm".to_owned()].into());
+        assert!(shelf.leave(&folder, &awaits).unwrap());
+        let taken = || shelf.take_up().unwrap().into_iter().map(|(_, kept)| kept.left);
+        assert_eq!(taken().collect::<Vec<_>>(), [awaits]);
+        assert_eq!(taken().collect::<Vec<_>>(), [Open::Unsaid], "as if killed right after");
+        assert!(shelf.leave(&folder, &Open::Broken).unwrap());
+        assert!(taken().chain(taken()).eq([Open::Broken, Open::Broken]));
+        fs::remove_dir_all(inbox.path().join(&folder)).unwrap();
+        assert!(!shelf.leave(&folder, &Open::Broken).unwrap(), "claimed meanwhile");
+    }
+
+    #[test]
+    fn a_marker_that_awaits_as_many_files_as_a_study_may_have_is_read() {
+        let (_inbox, shelf) = shelf();
+        let folder = shelf.make_folder(KEY).unwrap();
+        let names = (0..MAX_FILES).map(|n| file_name(&n.to_string()));
+        let awaits = Open::Awaits(names.collect());
+        assert!(shelf.leave(&folder, &awaits).unwrap());
+        assert_eq!(shelf.take_up().unwrap()[0].1.left, awaits);
     }
 
     #[test]

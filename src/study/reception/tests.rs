@@ -24,7 +24,7 @@ impl Reception {
         if self.folder(key).is_none() {
             self.place(key, format!("folder-{key}-{now}"));
         }
-        self.stored(key, name.to_owned(), file(1));
+        self.stored(by, key, name.to_owned(), file(1));
     }
 
     fn closed(&mut self, now: u64) -> Vec<(bool, Vec<String>)> {
@@ -80,23 +80,64 @@ fn an_association_that_mixes_studies_feeds_each_of_them_until_it_ends() {
     assert_eq!(all.closed(71_000), [whole(&["a", "c"]), whole(&["b"])].concat());
 }
 
-#[test]
-fn a_break_is_mended_by_a_later_association_only() {
-    let mut all = reception();
-    let (broken, parallel) = (all.open(), all.open());
-    all.send(broken, A, "a", 0);
-    all.end(broken, Ending::Broken, Millis(1_000));
-    all.send(parallel, A, "b", 2_000);
-    all.end(parallel, Ending::Released, Millis(3_000));
-    assert_eq!(all.closed(13_000), cut_off(&["a", "b"]), "it began before the break");
+/// Objects of one study in an association of their own, which ends so.
+fn sent(all: &mut Reception, names: &[&str], ending: Ending, at: u64) {
+    let id = all.open();
+    for name in names {
+        all.send(id, A, name, at);
+    }
+    all.end(id, ending, Millis(at));
+}
 
-    let broken = all.open();
-    all.send(broken, A, "a", 0);
-    all.end(broken, Ending::Broken, Millis(1_000));
-    let later = all.open();
-    all.send(later, A, "b", 2_000);
-    all.end(later, Ending::Released, Millis(3_000));
-    assert_eq!(all.closed(13_000), whole(&["a", "b"]));
+#[test]
+fn a_break_is_mended_when_everything_it_brought_is_sent_again() {
+    let mut all = reception();
+    sent(&mut all, &["a", "b"], Ending::Broken, 0);
+    sent(&mut all, &["portal"], Ending::Released, 1_000);
+    assert_eq!(all.closed(11_000), cut_off(&["a", "b", "portal"]), "another series mends nothing");
+
+    sent(&mut all, &["a", "b"], Ending::Broken, 0);
+    sent(&mut all, &["a", "c"], Ending::Released, 1_000);
+    assert_eq!(all.closed(11_000), cut_off(&["a", "b", "c"]), "one was not sent again");
+
+    sent(&mut all, &["a", "b"], Ending::Broken, 0);
+    sent(&mut all, &["a", "c"], Ending::Released, 1_000);
+    sent(&mut all, &["b"], Ending::Released, 2_000);
+    assert_eq!(all.closed(12_000), whole(&["a", "b", "c"]), "by two together");
+}
+
+#[test]
+fn a_break_is_not_mended_by_what_began_before_it_or_broke_off_too() {
+    let mut all = reception();
+    let parallel = all.open();
+    sent(&mut all, &["a"], Ending::Broken, 0);
+    all.send(parallel, A, "a", 1_000);
+    all.end(parallel, Ending::Released, Millis(1_000));
+    assert_eq!(all.closed(11_000), cut_off(&["a"]), "it began before the break");
+
+    sent(&mut all, &["a", "b"], Ending::Broken, 0);
+    sent(&mut all, &["a", "b"], Ending::Broken, 1_000);
+    sent(&mut all, &["b"], Ending::Released, 2_000);
+    assert_eq!(all.closed(12_000), cut_off(&["a", "b"]), "`a` came in broken ones only");
+
+    sent(&mut all, &["a", "b"], Ending::Broken, 0);
+    sent(&mut all, &["a"], Ending::Broken, 1_000);
+    sent(&mut all, &["a", "b"], Ending::Released, 2_000);
+    assert_eq!(all.closed(12_000), whole(&["a", "b"]));
+}
+
+#[test]
+fn a_break_before_the_first_object_of_a_study_cannot_be_mended() {
+    let mut all = reception();
+    let cut = all.open();
+    all.send(cut, B, "other", 0);
+    all.begin(cut, A, "a", Millis(0)).unwrap();
+    all.end(cut, Ending::Broken, Millis(0));
+    let again = all.open();
+    all.send(again, A, "a", 0);
+    all.send(again, B, "other", 0);
+    all.end(again, Ending::Released, Millis(0));
+    assert_eq!(all.closed(10_000), [cut_off(&["a"]), whole(&["other"])].concat());
 }
 
 #[test]
@@ -110,10 +151,17 @@ fn an_object_that_began_must_be_stored_before_its_study_is_whole() {
     all.send(report, A, "report", 2_000);
     all.end(report, Ending::Released, Millis(3_000));
     assert_eq!(all.closed(12_999), []);
-    let again = all.open();
-    all.send(again, A, "cut", 12_999);
-    all.end(again, Ending::Released, Millis(13_000));
+    sent(&mut all, &["a"], Ending::Released, 12_999);
+    assert_eq!(all.closed(22_998), []);
+    sent(&mut all, &["cut"], Ending::Released, 13_000);
     assert_eq!(all.closed(23_000), whole(&["a", "cut", "report"]));
+    sent(&mut all, &["a"], Ending::Released, 0);
+    let cut = all.open();
+    all.send(cut, A, "b", 0);
+    all.begin(cut, A, "cut", Millis(0)).unwrap();
+    all.end(cut, Ending::Broken, Millis(0));
+    sent(&mut all, &["b"], Ending::Released, 0);
+    assert_eq!(all.closed(10_000), cut_off(&["a", "b"]), "all but the one under way");
 
     let refused = all.open();
     all.send(refused, B, "a", 0);
@@ -144,12 +192,12 @@ fn bytes_are_bounded_and_those_of_a_replaced_file_are_free() {
     all.begin(id, A, "a", Millis(0)).unwrap();
     assert_eq!(all.has_room(A, "a", 100), Ok(()));
     assert_eq!(all.has_room(A, "a", 101), Err(Refused::Bytes));
-    all.stored(A, "a".into(), file(60));
+    all.stored(id, A, "a".into(), file(60));
     assert_eq!(all.has_room(A, "b", 40), Ok(()));
     assert_eq!(all.has_room(A, "b", 41), Err(Refused::Bytes));
     assert_eq!(all.has_room(A, "b", u64::MAX), Err(Refused::Bytes));
     assert_eq!(all.has_room(A, "a", 100), Ok(()));
-    all.stored(A, "a".into(), file(20));
+    all.stored(id, A, "a".into(), file(20));
     assert_eq!(all.has_room(A, "b", 80), Ok(()));
     assert_eq!(all.has_room(A, "b", 81), Err(Refused::Bytes));
 }
@@ -167,18 +215,78 @@ fn studies_at_once_are_bounded() {
 }
 
 #[test]
-fn what_an_earlier_receiver_left_is_cut_off_unless_it_is_sent_again() {
-    let files = || Files::from([("a".to_owned(), file(1))]);
+fn an_object_that_no_study_misses_breaks_every_study_of_its_association() {
     let mut all = reception();
-    assert!(all.take_up(A, "old".into(), files(), Millis(0)));
-    assert!(!all.take_up(A, "older".into(), files(), Millis(0)), "one folder per study");
-    assert_eq!(all.closed(9_999), []);
-    assert_eq!(all.closed(10_000), cut_off(&["a"]));
-    all.take_up(A, "old".into(), files(), Millis(0));
+    let others = all.open();
+    for n in 0..MAX_STUDIES - 1 {
+        all.send(others, StudyKey((n as u64).to_be_bytes()), "a", 0);
+    }
+    let (full, released) = (all.open(), all.open());
+    all.send(full, A, "a", 0);
+    assert_eq!(all.begin(full, B, "refused", Millis(0)), Err(Refused::Studies));
+    all.end(others, Ending::Released, Millis(0));
+    let as_whole = all.closed(10_000);
+    assert!(as_whole.len() == MAX_STUDIES - 1 && as_whole.iter().all(|(whole, _)| *whole));
+    all.send(full, B, "b", 10_000);
+    all.send(released, StudyKey([3; 8]), "c", 10_000);
+    all.end(full, Ending::Released, Millis(10_000));
+    all.end(released, Ending::Released, Millis(10_000));
+    let expected = [cut_off(&["a"]), cut_off(&["b"]), whole(&["c"])].concat();
+    assert_eq!(all.closed(20_000), expected, "the one that was refused first, too");
+
     let id = all.open();
-    all.send(id, A, "b", 0);
+    all.send(id, A, "a", 0);
+    all.unattributed(id);
     all.end(id, Ending::Released, Millis(0));
+    assert_eq!(all.closed(10_000), cut_off(&["a"]), "refused and of no known study");
+}
+
+/// A folder of an earlier receiver with these files.
+fn kept(names: &[&str], left: Open) -> Kept {
+    let files = names.iter().map(|name| ((*name).to_owned(), file(1))).collect();
+    Kept { folder: "old".into(), files, left }
+}
+
+fn awaits(names: &[&str]) -> Open {
+    Open::Awaits(names.iter().map(|name| (*name).to_owned()).collect())
+}
+
+#[test]
+fn what_a_killed_receiver_left_is_cut_off_unless_all_of_it_is_sent_again() {
+    let mut all = reception();
+    let left = || kept(&["a", "b"], Open::Unsaid);
+    assert!(all.take_up(A, left(), Millis(0)));
+    assert!(!all.take_up(A, left(), Millis(0)), "one folder per study");
+    assert_eq!(all.closed(9_999), []);
+    assert_eq!(all.closed(10_000), cut_off(&["a", "b"]));
+    all.take_up(A, left(), Millis(0));
+    sent(&mut all, &["a", "c"], Ending::Released, 0);
+    assert_eq!(all.closed(10_000), cut_off(&["a", "b", "c"]));
+    all.take_up(A, left(), Millis(0));
+    sent(&mut all, &["a", "b", "c"], Ending::Released, 0);
+    assert_eq!(all.closed(10_000), whole(&["a", "b", "c"]));
+    all.take_up(A, kept(&[], Open::Unsaid), Millis(0));
+    sent(&mut all, &["a"], Ending::Released, 0);
+    assert_eq!(all.closed(10_000), cut_off(&["a"]), "what it would have brought is not known");
+}
+
+#[test]
+fn what_a_stopped_receiver_left_goes_on_where_it_was() {
+    let mut all = reception();
+    assert!(all.take_up(A, kept(&["a"], awaits(&[])), Millis(5_000)));
+    assert_eq!(all.closed(14_999), [], "it rests anew");
+    assert_eq!(all.closed(15_000), whole(&["a"]));
+    all.take_up(A, kept(&["a"], awaits(&[])), Millis(0));
+    sent(&mut all, &["b"], Ending::Released, 0);
     assert_eq!(all.closed(10_000), whole(&["a", "b"]));
+    for (again, is_whole) in [(&["a"][..], false), (&["cut"], false), (&["a", "cut"], true)] {
+        all.take_up(A, kept(&["a", "b"], awaits(&["a", "cut"])), Millis(0));
+        sent(&mut all, again, Ending::Released, 0);
+        assert_eq!(all.closed(10_000)[0].0, is_whole, "{again:?}");
+    }
+    all.take_up(A, kept(&["a"], Open::Broken), Millis(0));
+    sent(&mut all, &["a"], Ending::Released, 0);
+    assert_eq!(all.closed(10_000), cut_off(&["a"]));
 }
 
 #[test]
@@ -190,19 +298,33 @@ fn a_study_whose_folder_was_claimed_goes_on_in_another_and_is_cut_off() {
     assert_eq!(all.folder(A), None);
     all.send(id, A, "b", 1);
     all.end(id, Ending::Released, Millis(2));
-    assert_eq!(all.closed(10_002), cut_off(&["b"]));
+    sent(&mut all, &["a", "b"], Ending::Released, 2);
+    assert_eq!(all.closed(10_002), cut_off(&["a", "b"]));
 }
 
 #[test]
-fn a_stop_closes_what_rests_as_it_is() {
+fn a_stop_leaves_what_each_study_awaits() {
     let mut all = reception();
-    let (released, broken) = (all.open(), all.open());
-    all.send(released, A, "a", 0);
-    all.send(broken, B, "b", 0);
-    all.end(released, Ending::Released, Millis(1));
+    let left = |all: &mut Reception| {
+        let said = |leaving: Leaving| (leaving.key, leaving.left, leaving.files);
+        all.leave_all().into_iter().map(said).collect::<Vec<_>>()
+    };
+    sent(&mut all, &["a", "b"], Ending::Released, 0);
+    let (broken, goes_on) = (all.open(), all.open());
+    all.send(broken, B, "a", 0);
+    all.begin(broken, B, "cut", Millis(0)).unwrap();
     all.end(broken, Ending::Broken, Millis(1));
-    let closed: Vec<bool> = all.close_all().iter().map(|closing| closing.whole).collect();
-    assert_eq!(closed, [true, false]);
+    let [c, d] = [StudyKey([3; 8]), StudyKey([4; 8])];
+    all.send(goes_on, c, "a", 0);
+    all.begin(goes_on, d, "first", Millis(0)).unwrap();
+    let expected = [
+        (A, awaits(&[]), 2),
+        (B, awaits(&["a", "cut"]), 1),
+        (c, awaits(&["a"]), 1),
+        (d, Open::Broken, 0),
+    ];
+    assert_eq!(left(&mut all), expected);
+    assert_eq!(left(&mut all), [], "once");
 }
 
 #[derive(Debug, Clone)]
@@ -245,14 +367,21 @@ impl History {
     /// Whole by the words of the module's documentation, from the whole history.
     fn is_whole(&self) -> bool {
         let stored = |name: &String| self.sent.iter().any(|(_, n, stored)| n == name && *stored);
-        let mended = |begun: u64| {
-            let later =
-                |(id, ending, _): &&(u64, Ending, u64)| *id >= begun && *ending == Ending::Released;
-            self.ended.iter().any(|end| later(&end))
-        };
-        let breaks = self.ended.iter().filter(|(_, ending, _)| *ending == Ending::Broken);
+        let mut breaks = self.ended.iter().filter(|(_, ending, _)| *ending == Ending::Broken);
         self.sent.iter().all(|(_, name, _)| stored(name))
-            && breaks.map(|(.., begun)| *begun).all(mended)
+            && breaks.all(|(id, _, begun)| self.is_mended(*id, *begun))
+    }
+
+    /// Whether all that a broken association brought came again in released ones begun after it.
+    fn is_mended(&self, broken: u64, begun: u64) -> bool {
+        let is_later = |by: u64| {
+            by >= begun && self.ended.iter().any(|e| e.0 == by && e.1 == Ending::Released)
+        };
+        let came_again = |name: &String| {
+            self.sent.iter().any(|(by, n, stored)| n == name && *stored && is_later(*by))
+        };
+        let mut brought = self.sent.iter().filter(|(by, _, stored)| *by == broken && *stored);
+        brought.clone().next().is_some() && brought.all(|(_, name, _)| came_again(name))
     }
 
     fn names(&self) -> Vec<String> {

@@ -42,7 +42,7 @@ fn store(shared: &Shared, by: AssociationId, name: &str) -> Result<(), Status> {
     shared.begin(by, KEY, name).unwrap();
     let mut spool = shared.shelf.spool().unwrap();
     spool.write(&[7; 400]).unwrap();
-    shared.store(KEY, name, &mut spool)
+    shared.store(by, KEY, name, &mut spool)
 }
 
 /// Markers of the studies in an inbox.
@@ -99,6 +99,46 @@ fn a_marker_that_cannot_be_written_is_tried_again() {
     fs::remove_dir_all(folder.join(MARKER)).unwrap();
     receiver.tick().unwrap();
     assert!(matches!(&markers(root.path())[..], [Marker::Present(_)]));
+    receiver.stop().unwrap();
+}
+
+#[test]
+fn a_stop_leaves_a_study_at_rest_open_and_the_next_receiver_goes_on_with_it() {
+    let root = tempfile::tempdir().unwrap();
+    let quiet = |quiet| {
+        let Settings { terms, limits, inbox } = settings(root.path());
+        Settings { terms: Receive { quiet: Millis(quiet), ..terms }, limits, inbox }
+    };
+    let receiver = Receiver::start(quiet(3_600_000)).unwrap();
+    let by = receiver.shared.open();
+    store(&receiver.shared, by, "a.dcm").unwrap();
+    receiver.shared.end(by, Ending::Released);
+    receiver.stop().unwrap();
+    assert_eq!(markers(root.path()), [Marker::Open]);
+    let mut receiver = Receiver::start(quiet(0)).unwrap();
+    let by = receiver.shared.open();
+    store(&receiver.shared, by, "b.dcm").unwrap();
+    receiver.shared.end(by, Ending::Released);
+    receiver.tick().unwrap();
+    let found = markers(root.path());
+    assert!(matches!(&found[..], [Marker::Present(p)] if p.files == Some(2)), "{found:?}");
+    receiver.stop().unwrap();
+}
+
+#[test]
+fn a_study_cut_off_before_its_first_object_is_remembered_over_a_stop() {
+    let root = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(settings(root.path())).unwrap();
+    let by = receiver.shared.open();
+    receiver.shared.begin(by, KEY, "a.dcm").unwrap();
+    receiver.stop().unwrap();
+    assert_eq!(markers(root.path()), [Marker::Open]);
+    let mut receiver = Receiver::start(settings(root.path())).unwrap();
+    let by = receiver.shared.open();
+    store(&receiver.shared, by, "b.dcm").unwrap();
+    receiver.shared.end(by, Ending::Released);
+    receiver.tick().unwrap();
+    assert_eq!(markers(root.path()), [Marker::Aborted]);
     receiver.stop().unwrap();
 }
 
