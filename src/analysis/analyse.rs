@@ -115,7 +115,7 @@ pub fn analyse<N: Networks>(
     let mut course = Course { observer, timings: Vec::new() };
 
     let read = course.time(Stage::Decode, |_| phases::read(study, networks, settings));
-    let Phases { arterial, portal, problems, subject, series, source } = match read {
+    let Phases { arterial, portal, problems, mask: known, subject, series, source } = match read {
         Ok(phases) => phases,
         Err(Unread::Files(reasons)) => return Ok(unreadable(reasons, clinic, course.timings)),
         Err(Unread::Network(source)) => {
@@ -132,7 +132,11 @@ pub fn analyse<N: Networks>(
 
     let mut mask = empty_mask(&portal);
     if draft.gate.admits(ImageName::Portal) {
-        mask = find_tumour(&portal, networks, &mut course, mask)?;
+        mask = match known {
+            Some(known) => known,
+            None => find_tumour(&portal, networks, &mut course, mask)?,
+        };
+        keep_largest_liver(&mut mask);
         let lesions = course.time(Stage::Measure, |_| measure(&mask, &portal.geometry))?;
         draft.measured(lesions, &portal, arterial.as_ref(), &mask);
     }
@@ -167,7 +171,7 @@ fn admit(
     (portal.volume, arterial)
 }
 
-/// Localise, then segment within the box, then keep one liver; `empty` where there is none.
+/// Localise, then segment within the box; `empty` where there is no liver.
 fn find_tumour<N: Networks>(
     portal: &HuVolume,
     networks: &N,
@@ -181,14 +185,12 @@ fn find_tumour<N: Networks>(
     let Some(liver) = liver else {
         return Ok(empty);
     };
-    let mut mask = course
+    course
         .time(Stage::Segment, |observer| {
             let mut progress = |percent| observer.stage(Stage::Segment, percent);
             networks.segment(portal, liver, &mut progress)
         })
-        .map_err(failed(Stage::Segment))?;
-    keep_largest_liver(&mut mask);
-    Ok(mask)
+        .map_err(failed(Stage::Segment))
 }
 
 fn empty_mask(portal: &HuVolume) -> Mask {

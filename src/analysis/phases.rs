@@ -10,6 +10,7 @@ use super::analyse::{Networks, Settings};
 use super::decode::dicom::{DicomError, SeriesName, Source};
 use super::decode::{DecodeError, Decoded, ImageName, decode};
 use super::findings::Reason;
+use super::volume::Mask;
 use crate::clinical::data::Subject;
 
 pub use series::{SeriesReport, SeriesSeen};
@@ -50,6 +51,8 @@ pub(super) struct Phases {
     pub(super) portal: Option<Decoded>,
     /// What is missing or unclear: reasons against a score.
     pub(super) problems: Vec<PhaseProblem>,
+    /// The portal venous phase's labels, where they were made to find out that it is this phase.
+    pub(super) mask: Option<Mask>,
     /// Whose images they are, as the images say; `None` for NIfTI.
     pub(super) subject: Option<Subject>,
     /// What the DICOM files were; `None` for NIfTI.
@@ -160,5 +163,5 @@ fn nifti(
     let problems =
         missing.map(|(image, _)| PhaseProblem::Missing { image: *image, seen: String::new() });
     let problems = problems.collect();
-    Ok(Phases { arterial, portal, problems, subject: None, series: None, source: None })
+    Ok(Phases { arterial, portal, problems, ..Phases::default() })
 }

@@ -9,7 +9,7 @@ use crate::analysis::decode::dicom::{DicomError, Finding, Series, Survey, survey
 use crate::analysis::decode::{Decoded, ImageName};
 use crate::analysis::enhancement::{Aorta, Enhancement, Shown, liver_mean_hu};
 use crate::analysis::findings::Reason;
-use crate::analysis::volume::HuVolume;
+use crate::analysis::volume::{HuVolume, Mask};
 use crate::clinical::data::Subject;
 
 /// Series that are looked at, at most: each costs a decoding and a segmentation.
@@ -61,12 +61,12 @@ impl fmt::Display for SeriesSeen {
 }
 
 impl SeriesReport {
-    fn of(survey: &Survey, named: Vec<Named>, looked_at: &[Option<Enhancement>]) -> Self {
-        let one = |((series, named), seen): ((&Series, Named), &Option<Enhancement>)| SeriesSeen {
+    fn of(survey: &Survey, named: Vec<Named>, looked_at: &[Option<Looked>]) -> Self {
+        let one = |((series, named), looked): ((&Series, Named), &Option<Looked>)| SeriesSeen {
             slices: series.slice_count(),
             spacing_mm: series.geometry().spacing.zyx()[0],
             named,
-            seen: *seen,
+            seen: looked.as_ref().map(|looked| looked.seen),
             used: None,
         };
         let series = survey.series.iter().zip(named).zip(looked_at).map(one).collect();
@@ -161,7 +161,7 @@ pub(super) fn read<N: Networks>(
     let overridden = by_study_file(&survey, wanted, &mut named);
     let mut choice = overridden.apply(phase::choose(&clues, &named));
     let unsettled = |pick: &Pick| !matches!(pick, Pick::One(_));
-    let mut looked_at = vec![None; named.len()];
+    let mut looked_at: Vec<Option<Looked>> = named.iter().map(|_| None).collect();
     if unsettled(&choice.arterial) || unsettled(&choice.portal) {
         look(&files, &survey, (&mut named, &mut looked_at), networks, settings)
             .map_err(Unread::Network)?;
@@ -178,13 +178,15 @@ pub(super) fn read<N: Networks>(
     }
     problems.extend(against_pair(&clues, chosen));
     problems.extend(report.lost());
+    let mask = chosen[1].and_then(|n| looked_at[n].take()).and_then(|looked| looked.mask);
     let patient = chosen[1].or(chosen[0]).map_or("", |n| clues[n].patient_id());
     let subject = Subject::new(patient);
     let portal_series = chosen[1].filter(|_| settings.keep_source);
     let source = portal_series.map(|n| survey.series[n].source(&files, &settings.limits));
     let decoded = decode_chosen(files, &survey, chosen, settings);
     let [arterial, portal] = decoded.map_err(|error| Unread::Files(vec![Reason::Series(error)]))?;
-    Ok(Phases { arterial, portal, problems, subject, series: Some(report), source })
+    let series = Some(report);
+    Ok(Phases { arterial, portal, problems, mask, subject, series, source })
 }
 
 /// Why the two chosen series do not belong together.
@@ -243,7 +245,7 @@ fn by_study_file(survey: &Survey, wanted: &NamedSeries, named: &mut [Named]) -> 
 fn look<N: Networks>(
     files: &[Vec<u8>],
     survey: &Survey,
-    (named, looked_at): (&mut [Named], &mut [Option<Enhancement>]),
+    (named, looked_at): (&mut [Named], &mut [Option<Looked>]),
     networks: &N,
     settings: &Settings,
 ) -> Result<(), N::Error> {
@@ -254,10 +256,10 @@ fn look<N: Networks>(
         let Ok(decoded) = survey.series[n].decode(files, &settings.limits, settings.threads) else {
             continue;
         };
-        looked_at[n] = enhancement(&decoded.volume, networks)?;
-        let Some(shown) = looked_at[n].and_then(|seen| seen.shows()).map(phase_of) else {
-            continue;
-        };
+        let Some(looked) = looked(&decoded.volume, networks)? else { continue };
+        let shown = looked.seen.shows().map(phase_of);
+        looked_at[n] = Some(looked);
+        let Some(shown) = shown else { continue };
         let disputed = &named[n].evidence;
         if disputed.is_empty() || disputed.iter().any(|evidence| evidence.phase() == shown) {
             named[n].phase = Some(shown);
@@ -267,15 +269,23 @@ fn look<N: Networks>(
     Ok(())
 }
 
-/// The contrast of an image; `None` where no liver is found.
-fn enhancement<N: Networks>(
-    volume: &HuVolume,
-    networks: &N,
-) -> Result<Option<Enhancement>, N::Error> {
+/// What a look at an image gives.
+struct Looked {
+    /// Its contrast.
+    seen: Enhancement,
+    /// Its labels, where it may turn out to be the portal venous phase, which is segmented.
+    mask: Option<Mask>,
+}
+
+/// Looks at one image; `None` where no liver is found.
+fn looked<N: Networks>(volume: &HuVolume, networks: &N) -> Result<Option<Looked>, N::Error> {
     let Some(liver) = networks.locate_liver(volume)? else { return Ok(None) };
     let mask = networks.segment(volume, liver, &mut |_| ())?;
     let aorta_hu = Aorta::find(volume, liver).map(|aorta| aorta.hu);
-    Ok(liver_mean_hu(volume, &mask).map(|liver_hu| Enhancement { aorta_hu, liver_hu }))
+    let Some(liver_hu) = liver_mean_hu(volume, &mask) else { return Ok(None) };
+    let seen = Enhancement { aorta_hu, liver_hu };
+    let mask = Some(mask).filter(|_| seen.shows() == Some(Shown::Portal));
+    Ok(Some(Looked { seen, mask }))
 }
 
 fn phase_of(shown: Shown) -> Phase {
