@@ -12,7 +12,7 @@ use std::fmt;
 use ndarray::Zip;
 
 use super::gate::GateReason;
-use super::volume::{BACKGROUND, HuVolume, LIVER, Mask, VoxelBox};
+use super::volume::{HuVolume, LIVER, Mask, VoxelBox};
 use discs::{Disc, Plane};
 
 /// Slices that are looked at, spread over the liver.
@@ -180,22 +180,6 @@ pub fn aorta_in_both(arterial: &HuVolume, portal: &HuVolume, liver: VoxelBox) ->
     let found = [arterial, portal].map(|image| Aorta::find(image, liver));
     let brighter = found.into_iter().flatten().max_by(|a, b| a.hu.total_cmp(&b.hu))?;
     Some([brighter.hu_in(arterial), brighter.hu_in(portal)])
-}
-
-/// The box of everything that is no background; `None` when there is nothing.
-pub fn liver_box(mask: &Mask) -> Option<VoxelBox> {
-    let mut bounds: Option<VoxelBox> = None;
-    for ((z, y, x), &label) in mask.labels.indexed_iter() {
-        if label == BACKGROUND {
-            continue;
-        }
-        let bounds = bounds.get_or_insert(VoxelBox { start: [z, y, x], end: [z, y, x] });
-        for (axis, at) in [z, y, x].into_iter().enumerate() {
-            bounds.start[axis] = bounds.start[axis].min(at);
-            bounds.end[axis] = bounds.end[axis].max(at + 1);
-        }
-    }
-    bounds
 }
 
 /// Mean density of liver without tumour; `None` without liver.

@@ -8,7 +8,7 @@ use super::decode::{ImageName, Intake};
 use super::enhancement::{self, Aorta, Enhancement};
 use super::lesions::Lesions;
 use super::volume::resample::{OntoGrid, coverage, inside};
-use super::volume::{BACKGROUND, Geometry, HuVolume, Mask};
+use super::volume::{BACKGROUND, Geometry, HuVolume, Mask, VoxelBox};
 
 /// Why the gate refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -306,7 +306,8 @@ impl GateReport {
     /// Measures the contrast in aorta and liver, and judges the phases by it. All lie on one grid.
     pub fn add_enhancement(&mut self, arterial: Option<&HuVolume>, portal: &HuVolume, mask: &Mask) {
         let Some((liver, portal_liver)) =
-            enhancement::liver_box(mask).zip(self.get(Quantity::LiverHu(ImageName::Portal)))
+            VoxelBox::of_voxels(mask.labels.view(), |label| label != BACKGROUND)
+                .zip(self.get(Quantity::LiverHu(ImageName::Portal)))
         else {
             return;
         };

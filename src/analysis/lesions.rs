@@ -99,7 +99,7 @@ fn lesion(runs: &[Run], volume_mm3: f64, geometry: &Geometry) -> Result<Lesion, 
         slice: widest.slice,
         ends: widest.ends,
         centre_mm: geometry.to_world(centre(runs)),
-        bounds: bounds(runs),
+        bounds: VoxelBox::around(runs.iter().map(Run::bounds)).expect("a lesion has a voxel"),
     })
 }
 
@@ -115,18 +115,6 @@ fn centre(runs: &[Run]) -> [f64; 3] {
         sums[2] += (run.start + run.end - 1) as f64 / 2.0 * length;
     }
     sums.map(|sum| sum / voxels)
-}
-
-fn bounds(runs: &[Run]) -> VoxelBox {
-    let mut bounds = VoxelBox { start: [usize::MAX; 3], end: [0; 3] };
-    for run in runs {
-        let (first, last) = ([run.z, run.y, run.start], [run.z + 1, run.y + 1, run.end]);
-        for axis in 0..3 {
-            bounds.start[axis] = bounds.start[axis].min(first[axis]);
-            bounds.end[axis] = bounds.end[axis].max(last[axis]);
-        }
-    }
-    bounds
 }
 
 /// A caliper's reading in one slice.

@@ -6,7 +6,7 @@
 //! (`segment::sampling`); HU are normalised after it, and what lies outside liver and tumour, by the
 //! nearest voxel of the mask, is zero.
 
-use ndarray::{Array3, ArrayView3, ArrayViewMut3, Axis, Ix5, Zip, s};
+use ndarray::{Array3, ArrayView3, ArrayViewMut3, Ix5, Zip, s};
 use thiserror::Error;
 
 use super::engine::manifest::{InputSpec, Prototypes, Task};
@@ -117,7 +117,8 @@ impl Classifier {
     /// Scores the study and explains the score.
     pub fn classify(&self, phases: Phases<'_>, mask: &Mask) -> Result<(Risk, HeatMap), PmnError> {
         check_grids(phases, mask)?;
-        let bounds = bounds(mask.labels.view()).ok_or(PmnError::EmptyMask)?;
+        let labelled = VoxelBox::of_voxels(mask.labels.view(), |label| label != BACKGROUND);
+        let bounds = labelled.ok_or(PmnError::EmptyMask)?;
         let cube = self.cube(phases.portal, bounds);
         let input = self.input(phases, mask, cube);
         let outputs = self.network.run(input.view().into_dyn())?;
@@ -234,22 +235,6 @@ fn check_grids(phases: Phases<'_>, mask: &Mask) -> Result<(), PmnError> {
         }
     }
     Ok(())
-}
-
-/// The box of everything labelled.
-fn bounds(labels: ArrayView3<'_, u8>) -> Option<VoxelBox> {
-    let mut found = VoxelBox { start: [usize::MAX; 3], end: [0; 3] };
-    for (z, plane) in labels.axis_iter(Axis(0)).enumerate() {
-        for (y, row) in plane.axis_iter(Axis(0)).enumerate() {
-            let Some(first) = row.iter().position(|&label| label != BACKGROUND) else { continue };
-            let last = row.iter().rposition(|&label| label != BACKGROUND).unwrap_or(first);
-            for (axis, (low, high)) in [(z, z), (y, y), (first, last)].into_iter().enumerate() {
-                found.start[axis] = found.start[axis].min(low);
-                found.end[axis] = found.end[axis].max(high + 1);
-            }
-        }
-    }
-    (found.end[0] > 0).then_some(found)
 }
 
 /// Whether the voxel nearest to each sample is labelled; false outside the volume.

@@ -120,9 +120,13 @@ impl Folders {
 
 /// The images as NIfTI.
 fn write_images(folder: &Path, files: &StudyFiles) -> anyhow::Result<Vec<PathBuf>> {
+    images(files).map(|(name, bytes)| write_new(folder, name, bytes)).collect()
+}
+
+/// The images by name.
+fn images(files: &StudyFiles) -> impl Iterator<Item = (&'static str, &Vec<u8>)> {
     let arterial = files.arterial_nii_gz.as_ref().map(|bytes| ("arterial.nii.gz", bytes));
-    let images = arterial.into_iter().chain([("portal.nii.gz", &files.portal_nii_gz)]);
-    images.map(|(name, bytes)| write_new(folder, name, bytes)).collect()
+    arterial.into_iter().chain([("portal.nii.gz", &files.portal_nii_gz)])
 }
 
 /// The images as DICOM; the bytes of one slice are held at a time.
@@ -166,9 +170,7 @@ fn print_text(out: &mut impl Write, folders: &Folders, files: &StudyFiles) -> st
 /// Writes the study alone, without its truth, into a folder that is made.
 pub fn write_study(files: &StudyFiles, folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    let arterial = files.arterial_nii_gz.as_ref().map(|bytes| ("arterial.nii.gz", bytes));
-    let others = [("portal.nii.gz", &files.portal_nii_gz), ("clinical.json", &files.clinical_json)];
-    for (name, bytes) in others.into_iter().chain(arterial) {
+    for (name, bytes) in images(files).chain([("clinical.json", &files.clinical_json)]) {
         let path = folder.join(name);
         fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
     }

@@ -16,7 +16,7 @@ pub mod resample;
 pub mod restore;
 pub mod runs;
 
-use ndarray::Array3;
+use ndarray::{Array3, ArrayView3, s};
 
 pub use geometry::Geometry;
 
@@ -63,4 +63,45 @@ pub struct VoxelBox {
     pub start: [usize; 3],
     /// First voxel outside.
     pub end: [usize; 3],
+}
+
+impl VoxelBox {
+    /// The smallest box around all of these; `None` without any.
+    pub fn around(boxes: impl IntoIterator<Item = Self>) -> Option<Self> {
+        boxes.into_iter().reduce(|all, one| Self {
+            start: [0, 1, 2].map(|axis| all.start[axis].min(one.start[axis])),
+            end: [0, 1, 2].map(|axis| all.end[axis].max(one.end[axis])),
+        })
+    }
+
+    /// The smallest box around the voxels that are wanted; `None` without any.
+    pub fn of_voxels<T: Copy>(
+        volume: ArrayView3<'_, T>,
+        wanted: impl Fn(T) -> bool,
+    ) -> Option<Self> {
+        let row_box = |(z, y): (usize, usize)| {
+            let row = volume.slice(s![z, y, ..]);
+            let first = row.iter().position(|&value| wanted(value))?;
+            let last = row.iter().rposition(|&value| wanted(value))?;
+            Some(Self { start: [z, y, first], end: [z + 1, y + 1, last + 1] })
+        };
+        let (slices, rows, _) = volume.dim();
+        let places = (0..slices).flat_map(|z| (0..rows).map(move |y| (z, y)));
+        Self::around(places.filter_map(row_box))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_holds_every_wanted_voxel_and_no_more() {
+        let mut volume = Array3::<u8>::zeros([5, 6, 7]);
+        assert_eq!(VoxelBox::of_voxels(volume.view(), |v| v > 0), None);
+        volume[[1, 2, 3]] = 1;
+        volume[[3, 2, 5]] = 1;
+        let expected = VoxelBox { start: [1, 2, 3], end: [4, 3, 6] };
+        assert_eq!(VoxelBox::of_voxels(volume.view(), |v| v > 0), Some(expected));
+    }
 }

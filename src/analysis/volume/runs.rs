@@ -3,6 +3,8 @@
 
 use ndarray::{ArrayView3, Axis};
 
+use super::VoxelBox;
+
 /// Consecutive voxels of one row that belong to one component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
@@ -20,6 +22,12 @@ impl Run {
     /// Voxels in the run.
     pub fn len(&self) -> usize {
         self.end - self.start
+    }
+
+    /// The box of its voxels.
+    pub fn bounds(&self) -> VoxelBox {
+        let (z, y) = (self.z, self.y);
+        VoxelBox { start: [z, y, self.start], end: [z + 1, y + 1, self.end] }
     }
 
     /// Never: a run holds at least one voxel.

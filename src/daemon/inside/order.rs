@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::analysis::decode::dicom;
 use crate::host::packages::{MANIFEST, VerifiedPackage};
 use crate::host::worker::Input;
 use crate::seal::wire::codes;
@@ -67,6 +68,15 @@ pub enum SeriesName {
     File(usize),
     /// By its UID.
     Uid(String),
+}
+
+impl From<SeriesName> for dicom::SeriesName {
+    fn from(name: SeriesName) -> Self {
+        match name {
+            SeriesName::File(at) => Self::File(at),
+            SeriesName::Uid(uid) => Self::Uid(uid),
+        }
+    }
 }
 
 impl From<files::SeriesName> for SeriesName {

@@ -8,12 +8,12 @@ use super::Bounds;
 use super::contents::Contents;
 use super::failure::Failure;
 use super::objects;
-use super::order::{self, ARTERIAL, CLINICAL, DICOM_FOLDER, PORTAL, WorkOrder};
+use super::order::{ARTERIAL, CLINICAL, DICOM_FOLDER, PORTAL, WorkOrder};
 use super::outlet::{Outlet, Watch};
 use super::packages::Loaded;
 use super::page::{self, PageFacts, Scan};
 use crate::analysis::decode::Limits;
-use crate::analysis::decode::dicom::{DicomError, SeriesName, Source};
+use crate::analysis::decode::dicom::{DicomError, Source};
 use crate::analysis::engine::network::EngineInfo;
 use crate::analysis::findings::{Findings, Images, Reason, Stage, StageTiming};
 use crate::analysis::models::{Packages, Patient};
@@ -80,15 +80,9 @@ fn study_input(order: &WorkOrder, contents: &mut Contents) -> StudyInput {
             portal: contents.take(PORTAL),
         };
     }
-    let named = |name: &Option<order::SeriesName>| {
-        name.clone().map(|name| match name {
-            order::SeriesName::File(at) => SeriesName::File(at),
-            order::SeriesName::Uid(uid) => SeriesName::Uid(uid),
-        })
-    };
     let named = NamedSeries {
-        arterial: named(&order.arterial_series),
-        portal: named(&order.portal_series),
+        arterial: order.arterial_series.clone().map(Into::into),
+        portal: order.portal_series.clone().map(Into::into),
     };
     StudyInput::Dicom { files, named }
 }

@@ -24,4 +24,4 @@ mod inspect;
 pub use inspect::{Inspection, Refusal, StudyFile, inspect};
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;

@@ -2,6 +2,7 @@
 
 use crate::config::AeTitle;
 use crate::seal::cose::sha256;
+use crate::seal::wire::Id16;
 use crate::study::reception::StudyKey;
 
 /// How the folder of a received study begins.
@@ -18,8 +19,9 @@ pub fn study_key(sender: &AeTitle, study_uid: &str) -> StudyKey {
 /// The file of an object, so that one that is sent again replaces itself.
 pub fn file_name(instance_uid: &str) -> String {
     let digest = sha256(format!("instance\0{instance_uid}").as_bytes());
-    let hex: String = digest.0[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{hex}.dcm")
+    let mut short = [0; 16];
+    short.copy_from_slice(&digest.0[..16]);
+    format!("{}.dcm", Id16::from(short))
 }
 
 /// The folder of a study that was opened at this time.

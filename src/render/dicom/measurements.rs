@@ -7,7 +7,7 @@ use super::ObjectError;
 use super::codes;
 use super::identity::{About, MAKER, MEASUREMENTS, SEGMENTATION, long_string};
 use super::items::{Relation, code, container, image, number, related, templated, text, uid};
-use super::segmentation::{self, reference};
+use super::segmentation::{self, source_series};
 use super::segments::{Part, Segment};
 use crate::analysis::findings::Outcome;
 use crate::analysis::lesions::Lesions;
@@ -66,13 +66,7 @@ fn document(about: &About<'_>, outcome: Outcome) -> Object {
 
 /// The study's objects that are pointed at: the segmentation and the series it was made from.
 fn evidence(about: &About<'_>) -> Object {
-    let instances = |slices: &mut dyn Iterator<Item = Object>| slices.collect::<Vec<_>>();
-    let mut seen = std::collections::BTreeSet::new();
-    let slices = about.source.slices.iter().filter(|slice| seen.insert(&slice.instance));
-    let source = Object::default().text(tags::SERIES_INSTANCE_UID, &about.source.series).sequence(
-        tags::REFERENCED_SOP_SEQUENCE,
-        instances(&mut slices.map(|slice| reference(slice, false))),
-    );
+    let source = source_series(about, tags::REFERENCED_SOP_SEQUENCE);
     let made = Object::default()
         .text(tags::SERIES_INSTANCE_UID, about.series(SEGMENTATION).as_str())
         .item(tags::REFERENCED_SOP_SEQUENCE, segmentation(about));

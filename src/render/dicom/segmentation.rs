@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
 
 use super::ObjectError;
@@ -38,7 +39,10 @@ pub(super) fn write(
         .item(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, shared(about))
         .sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, groups)
         .sequence(tags::SEGMENT_SEQUENCE, descriptions(about, segments))
-        .item(tags::REFERENCED_SERIES_SEQUENCE, source_series(about))
+        .item(
+            tags::REFERENCED_SERIES_SEQUENCE,
+            source_series(about, tags::REFERENCED_INSTANCE_SEQUENCE),
+        )
         .pixel_bytes(pixels(grid, segments, &frames));
     Ok(object.file(CLASS, &about.instance(SEGMENTATION))?)
 }
@@ -201,14 +205,14 @@ pub(super) fn reference(slice: &SourceSlice, with_frame: bool) -> Object {
     }
 }
 
-/// The source series with its objects, each once.
-pub(super) fn source_series(about: &About<'_>) -> Object {
+/// The source series with its objects, each once, in the sequence `listed_in`.
+pub(super) fn source_series(about: &About<'_>, listed_in: Tag) -> Object {
     let mut seen = BTreeSet::new();
     let slices = about.source.slices.iter().filter(|slice| seen.insert(&slice.instance));
     let instances = slices.map(|slice| reference(slice, false)).collect();
     Object::default()
         .text(tags::SERIES_INSTANCE_UID, &about.source.series)
-        .sequence(tags::REFERENCED_INSTANCE_SEQUENCE, instances)
+        .sequence(listed_in, instances)
 }
 
 fn descriptions(about: &About<'_>, segments: &[Segment]) -> Vec<Object> {

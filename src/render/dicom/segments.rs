@@ -82,18 +82,6 @@ pub(super) fn of(
 /// volume would have to interlock; the first of them would then stand for both.
 fn is(lesion: &Lesion, runs: &[Run], voxel_mm3: f64) -> bool {
     let voxels: usize = runs.iter().map(Run::len).sum();
-    lesion.volume_mm3 == voxels as f64 * voxel_mm3 && lesion.bounds == bounds(runs)
-}
-
-fn bounds(runs: &[Run]) -> VoxelBox {
-    let mut bounds = VoxelBox { start: [usize::MAX; 3], end: [0; 3] };
-    for run in runs {
-        for (axis, [first, end]) in
-            [[run.z, run.z + 1], [run.y, run.y + 1], [run.start, run.end]].into_iter().enumerate()
-        {
-            bounds.start[axis] = bounds.start[axis].min(first);
-            bounds.end[axis] = bounds.end[axis].max(end);
-        }
-    }
-    bounds
+    lesion.volume_mm3 == voxels as f64 * voxel_mm3
+        && VoxelBox::around(runs.iter().map(Run::bounds)) == Some(lesion.bounds)
 }

@@ -305,6 +305,12 @@ impl<'a> View<'_, 'a> {
     }
 }
 
+/// A value without what pads it to an even length, or to more.
+pub(super) fn without_padding(value: &[u8]) -> &[u8] {
+    let last = value.iter().rposition(|byte| !matches!(byte, 0 | b' '));
+    &value[..last.map_or(0, |last| last + 1)]
+}
+
 /// A decimal string (PS3.5 6.2, DS or IS): `-01.024000E+03` and `000034` are numbers, `inf`, `nan`
 /// and a decimal comma are not.
 pub(super) fn decimal(text: &str) -> Option<f64> {

@@ -47,6 +47,16 @@ pub(super) fn open<'a>(file: &'a [u8], limits: &Limits) -> Result<DataSet<'a>, D
     Ok(DataSet { bytes, syntax, is_directory: class == Some(DIRECTORY) })
 }
 
+/// Opens file number `number` of those that were surveyed.
+pub(super) fn open_one<'a, B: AsRef<[u8]>>(
+    files: &'a [B],
+    number: usize,
+    limits: &Limits,
+) -> Result<DataSet<'a>, DicomError> {
+    let file = files.get(number).ok_or(DicomError::Corrupt { found: "a file that is gone" })?;
+    open(file.as_ref(), limits)
+}
+
 /// The preamble and its four letters (PS3.10 7.1).
 const PREAMBLE_BYTES: usize = 132;
 

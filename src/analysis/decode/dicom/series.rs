@@ -272,9 +272,9 @@ impl Survey {
 /// than half is there counts something else.
 fn finished(slices: &[Slice]) -> Result<(), DicomError> {
     for slice in slices {
+        let Some(expected) = slice.acquisition.images else { continue };
         let number = slice.acquisition.number;
         let found = slices.iter().filter(|other| other.acquisition.number == number).count();
-        let Some(expected) = slice.acquisition.images else { continue };
         if expected > found && found * 2 > expected {
             return Err(DicomError::Unfinished { found, expected });
         }
@@ -318,7 +318,7 @@ impl<B: AsRef<[u8]>> StoredPixels<'_, B> {
     fn bytes(&mut self, slice: &Slice) -> Option<Vec<u8>> {
         let number = slice.pixels.file;
         if self.opened.as_ref().is_none_or(|(opened, _)| *opened != number) {
-            let data = file::open(self.files.get(number)?.as_ref(), self.limits).ok()?;
+            let data = file::open_one(self.files, number, self.limits).ok()?;
             self.opened = Some((number, data.bytes));
         }
         let (_, data) = self.opened.as_ref()?;

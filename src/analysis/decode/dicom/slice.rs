@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use dicom_dictionary_std::tags;
 
-use super::attributes::{self, Header, MOST_FRAMES, PixelBytes, View, decimal};
+use super::attributes::{self, Header, MOST_FRAMES, PixelBytes, View, decimal, without_padding};
 use super::clock;
 use super::error::DicomError;
 use super::file::{self, DataSet};
@@ -23,9 +23,7 @@ pub(super) struct Key(Vec<u8>);
 impl Key {
     /// Writers pad UIDs differently; the padding is no part of them.
     fn new(uid: &[u8]) -> Self {
-        let padding = |byte: &&u8| matches!(byte, 0 | b' ');
-        let length = uid.len() - uid.iter().rev().take_while(padding).count();
-        Self(uid[..length].to_vec())
+        Self(without_padding(uid).to_vec())
     }
 
     /// As [`Key::new`], of a text.

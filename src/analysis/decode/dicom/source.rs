@@ -10,11 +10,12 @@ use std::fmt;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
-use super::attributes::MOST_VALUE_BYTES;
+use super::attributes::{MOST_VALUE_BYTES, without_padding};
 use super::elements::Elements;
 use super::error::DicomError;
 use super::file;
 use super::slice::Slice;
+use super::transfer::is_uid;
 use crate::analysis::decode::Limits;
 
 /// What is copied, sorted by tag.
@@ -45,9 +46,6 @@ const REFERENCES: [Tag; 4] = [
 
 /// Nothing that is read lies behind this group.
 const LAST_GROUP: u16 = 0x0020;
-
-/// A UID has at most this many characters (PS3.5 9.1).
-const MOST_UID_CHARACTERS: usize = 64;
 
 /// What objects made from one series repeat of it.
 #[derive(Clone, PartialEq)]
@@ -166,16 +164,14 @@ impl FileSource {
         number: usize,
         limits: &Limits,
     ) -> Result<Self, DicomError> {
-        let bytes =
-            files.get(number).ok_or(DicomError::Corrupt { found: "a file that is gone" })?;
-        let data = file::open(bytes.as_ref(), limits)?;
+        let data = file::open_one(files, number, limits)?;
         let (mut copied, mut references) = (Vec::new(), Vec::new());
         let mut elements = Elements::new(&data.bytes, data.syntax.order);
         while let Some(element) = elements.next()? {
             if element.tag.group() > LAST_GROUP {
                 break;
             }
-            let value = trimmed(element.value);
+            let value = without_padding(element.value);
             if value.is_empty() || value.len() > MOST_VALUE_BYTES {
                 continue;
             }
@@ -220,12 +216,6 @@ impl FileSource {
     }
 }
 
-fn trimmed(value: &[u8]) -> &[u8] {
-    let padding = |byte: &u8| matches!(byte, 0 | b' ');
-    let end = value.iter().rposition(|byte| !padding(byte)).map_or(0, |last| last + 1);
-    &value[..end]
-}
-
 fn needed(
     uid: impl Fn(Tag, &'static str) -> Result<Option<String>, DicomError>,
     tag: Tag,
@@ -240,9 +230,7 @@ fn uid(
     attribute: &'static str,
 ) -> Result<Option<String>, DicomError> {
     let Some((_, value)) = references.iter().find(|(t, _)| *t == tag) else { return Ok(None) };
-    let is_uid = value.len() <= MOST_UID_CHARACTERS
-        && value.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
-    if !is_uid {
+    if !is_uid(value) {
         let (found, expected) = ("no UID".to_owned(), "digits and dots, up to 64");
         return Err(DicomError::BadValue { attribute, found, expected });
     }

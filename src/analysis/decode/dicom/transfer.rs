@@ -68,8 +68,13 @@ pub fn command_values<const N: usize>(
 /// A UID without its padding; `None` when it is empty, too long or has other characters.
 pub fn uid(value: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(value).ok()?.trim_matches(['\0', ' ']);
-    let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    (plain && (1..=MAX_UID).contains(&text.len())).then(|| text.to_owned())
+    is_uid(text.as_bytes()).then(|| text.to_owned())
+}
+
+/// Whether a value without padding is a UID.
+pub(super) fn is_uid(value: &[u8]) -> bool {
+    let plain = value.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    plain && (1..=MAX_UID).contains(&value.len())
 }
 
 /// Reads up to the last wanted tag; the elements of a data set are in ascending order.

@@ -83,8 +83,8 @@ fn decode_planes<B: AsRef<[u8]>>(
         let data = match &opened {
             Some((number, data)) if *number == file => data,
             _ => {
-                let open = open(files, file, limits).map_err(|error| (at, error))?;
-                &opened.insert((file, open)).1
+                let open = file::open_one(files, file, limits).map_err(|error| (at, error))?;
+                &opened.insert((file, open.bytes)).1
             }
         };
         let size = Size { rows: slice.rows, columns: slice.columns };
@@ -96,15 +96,6 @@ fn decode_planes<B: AsRef<[u8]>>(
         }
     }
     Ok(tally)
-}
-
-fn open<'a, B: AsRef<[u8]>>(
-    files: &'a [B],
-    file: usize,
-    limits: &Limits,
-) -> Result<Cow<'a, [u8]>, DicomError> {
-    let bytes = files.get(file).ok_or(DicomError::Corrupt { found: "a file that is gone" })?;
-    Ok(file::open(bytes.as_ref(), limits)?.bytes)
 }
 
 /// Room for the volume, which is the only large allocation.

@@ -6,23 +6,13 @@ use std::path::Path;
 
 use super::*;
 use crate::config::AeTitle;
+use crate::host::inbox::fixtures;
 use crate::study::marker::{MARKER, Marker};
 use crate::units::Bytes;
 
 const KEY: StudyKey = StudyKey([5; 8]);
 
-const LIMITS: Limits = Limits {
-    max_files: 8,
-    max_study: Bytes(1_000),
-    max_image: Bytes(1_000),
-    max_voxels: 4_096,
-    clinical: Bytes(200),
-    worker_memory: Bytes::mib(256),
-    worker_time: Millis(10_000),
-    attempts: 3,
-    outbox_results: 100,
-    min_free: Bytes(0),
-};
+const LIMITS: Limits = Limits { max_image: Bytes(1_000), min_free: Bytes(0), ..fixtures::LIMITS };
 
 fn settings(inbox: &Path) -> Settings {
     let title = |text| AeTitle::new(text).unwrap();

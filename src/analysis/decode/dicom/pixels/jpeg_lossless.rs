@@ -3,7 +3,7 @@
 
 use super::Size;
 use super::bits::{Bits, Stuffing};
-use super::markers::{Segments, code, frame};
+use super::markers::{Segments, code, precision_of};
 
 /// What the markers before the scan say.
 struct Parameters {
@@ -87,16 +87,7 @@ fn read_parameters(segments: &mut Segments<'_>, size: Size) -> Result<Parameters
     loop {
         let (marker, parameters) = segments.next()?;
         match marker {
-            code::SOF3 => {
-                let (bits, rows, columns) = frame(parameters)?;
-                if (rows, columns) != (size.rows, size.columns) {
-                    return Err("another size than Rows and Columns say");
-                }
-                if !(2..=16).contains(&bits) {
-                    return Err("samples of another size than 2 to 16 bits");
-                }
-                precision = Some(bits);
-            }
+            code::SOF3 => precision = Some(precision_of(parameters, size)?),
             0xC0..=0xC2 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => {
                 return Err("another process than lossless, sequential, Huffman");
             }

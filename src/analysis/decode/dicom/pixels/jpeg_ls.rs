@@ -4,7 +4,7 @@
 
 use super::Size;
 use super::bits::{Bits, Stuffing};
-use super::markers::{Segments, code, frame};
+use super::markers::{Segments, code, precision_of};
 
 /// What the markers before the scan say.
 struct Parameters {
@@ -41,16 +41,7 @@ fn read_parameters(segments: &mut Segments<'_>, size: Size) -> Result<Parameters
     loop {
         let (marker, parameters) = segments.next()?;
         match marker {
-            code::SOF55 => {
-                let (bits, rows, columns) = frame(parameters)?;
-                if (rows, columns) != (size.rows, size.columns) {
-                    return Err("another size than Rows and Columns say");
-                }
-                if !(2..=16).contains(&bits) {
-                    return Err("samples of another size than 2 to 16 bits");
-                }
-                precision = Some(bits);
-            }
+            code::SOF55 => precision = Some(precision_of(parameters, size)?),
             code::LSE => preset = read_preset(parameters)?,
             code::DRI => return Err("restart intervals, which are not read"),
             code::SOS => {

@@ -1,5 +1,7 @@
 //! The marker segments before the entropy-coded data of JPEG (T.81 annex B) and JPEG-LS.
 
+use super::Size;
+
 /// The marker codes that matter, without their leading 0xFF.
 pub(super) mod code {
     pub(in super::super) const SOI: u8 = 0xD8;
@@ -69,11 +71,18 @@ impl<'a> Segments<'a> {
     }
 }
 
-/// Frame header (T.81 B.2.2) of an image with one component: bits of a sample, rows, columns.
-pub(super) fn frame(parameters: &[u8]) -> Result<(u32, usize, usize), &'static str> {
+/// The bits of a sample that the frame header (T.81 B.2.2) of an image with one component states, which
+/// must be of this size.
+pub(super) fn precision_of(parameters: &[u8], size: Size) -> Result<u32, &'static str> {
     let [precision, y1, y0, x1, x0, 1, _, _, _] = parameters else {
         return Err("a frame that is not of one component");
     };
-    let size = |high: u8, low: u8| usize::from(u16::from_be_bytes([high, low]));
-    Ok((u32::from(*precision), size(*y1, *y0), size(*x1, *x0)))
+    let length = |high: u8, low: u8| usize::from(u16::from_be_bytes([high, low]));
+    if (length(*y1, *y0), length(*x1, *x0)) != (size.rows, size.columns) {
+        return Err("another size than Rows and Columns say");
+    }
+    if !(2..=16).contains(precision) {
+        return Err("samples of another size than 2 to 16 bits");
+    }
+    Ok(u32::from(*precision))
 }
