@@ -17,6 +17,8 @@ pub mod network;
 
 mod tract;
 
+pub mod int8;
+
 pub mod golden;
 
 #[cfg(test)]
