@@ -1,0 +1,181 @@
+//! Sums to values, in the f32 operations that `program` prescribes.
+
+use std::arch::x86_64::{
+    __m128i, __m256, __m256i, _mm_loadu_si128, _mm_storeu_si128, _mm256_add_epi32, _mm256_add_ps,
+    _mm256_adds_epi16, _mm256_blendv_ps, _mm256_castsi256_si128, _mm256_cvtepi16_epi32,
+    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtps_epi32, _mm256_extracti128_si256,
+    _mm256_load_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_min_ps, _mm256_mul_ps,
+    _mm256_packs_epi32, _mm256_packus_epi16, _mm256_permute4x64_epi64,
+    _mm256_permutevar8x32_epi32, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setr_epi32,
+    _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi16,
+};
+
+use super::super::super::layout::BLOCK;
+use super::super::super::program::STAGED_MAX;
+use super::super::path::{Channels, Operand, Stored, Sums, TILE};
+
+/// Constants of sixteen channels in registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Constants {
+    correction: [__m256i; 2],
+    scale: [__m256; 2],
+    bias: [__m256; 2],
+    slope: [__m256; 2],
+    zero: __m256i,
+}
+
+impl Constants {
+    /// # Safety
+    /// The pointers hold sixteen numbers each.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(crate) unsafe fn load(at: Channels, zero: u8) -> Self {
+        // SAFETY: by the caller's word.
+        unsafe {
+            let pair = |from: *const f32| [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))];
+            let correction = at.correction.cast::<__m256i>();
+            Self {
+                correction: [_mm256_loadu_si256(correction), _mm256_loadu_si256(correction.add(1))],
+                scale: pair(at.scale),
+                bias: pair(at.bias),
+                slope: pair(at.slope),
+                zero: _mm256_set1_epi16(i16::from(zero)),
+            }
+        }
+    }
+
+    /// Affine values of eight channels.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn affine(&self, sum: __m256i, half: usize) -> __m256 {
+        let sum = _mm256_cvtepi32_ps(_mm256_add_epi32(sum, self.correction[half]));
+        let value = _mm256_add_ps(_mm256_mul_ps(sum, self.scale[half]), self.bias[half]);
+        _mm256_blendv_ps(value, _mm256_mul_ps(value, self.slope[half]), value)
+    }
+
+    /// Values of one voxel, rounded, as i16 in the order `[0..4, 8..12, 4..8, 12..16]`.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn rounded(&self, [low, high]: [__m256i; 2]) -> __m256i {
+        rounded([self.affine(low, 0), self.affine(high, 1)])
+    }
+
+    /// Four bytes each of two voxels, requantised.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(crate) fn pair_to_u8(&self, first: [__m256i; 2], second: [__m256i; 2]) -> [__m128i; 2] {
+        let first = _mm256_adds_epi16(self.rounded(first), self.zero);
+        let second = _mm256_adds_epi16(self.rounded(second), self.zero);
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        let bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(first, second), order);
+        [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)]
+    }
+
+    /// Sixteen staged values of one voxel.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(crate) fn to_i16(&self, sums: [__m256i; 2]) -> __m256i {
+        _mm256_permute4x64_epi64::<0b11_01_10_00>(self.rounded(sums))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(crate) unsafe fn sums_to_u8(&self, sums: &Sums, voxels: usize, to: (*mut u8, usize)) {
+        for voxel in (0..voxels).step_by(2) {
+            let next = (voxel + 1).min(voxels - 1);
+            // SAFETY: the caller's bytes, one voxel in each store.
+            unsafe {
+                let [first, second] = self.pair_to_u8(of(sums, voxel), of(sums, next));
+                _mm_storeu_si128(to.0.add(voxel * to.1).cast(), first);
+                _mm_storeu_si128(to.0.add(next * to.1).cast(), if next == voxel { first } else { second });
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(crate) unsafe fn sums_to_i16(&self, sums: &Sums, voxels: usize, to: (*mut i16, usize)) {
+        for voxel in 0..voxels {
+            // SAFETY: the caller's values.
+            unsafe {
+                let values = self.to_i16(of(sums, voxel));
+                _mm256_storeu_si256(to.0.add(voxel * to.1).cast(), values);
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(crate) unsafe fn sums_to_f32(&self, sums: &Sums, to: &mut [[f32; BLOCK]; TILE]) {
+        for (voxel, to) in to.iter_mut().enumerate() {
+            // SAFETY: a row is two registers.
+            unsafe {
+                let [low, high] = of(sums, voxel);
+                _mm256_storeu_ps(to.as_mut_ptr(), self.affine(low, 0));
+                _mm256_storeu_ps(to.as_mut_ptr().add(8), self.affine(high, 1));
+            }
+        }
+    }
+}
+
+/// Rounds half to even and packs, in the order `[0..4, 8..12, 4..8, 12..16]`. What exceeds i16 below
+/// turns into its least value by itself.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn rounded([low, high]: [__m256; 2]) -> __m256i {
+    let most = _mm256_set1_ps(STAGED_MAX);
+    let low = _mm256_cvtps_epi32(_mm256_min_ps(low, most));
+    let high = _mm256_cvtps_epi32(_mm256_min_ps(high, most));
+    _mm256_packs_epi32(low, high)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn of(sums: &Sums, voxel: usize) -> [__m256i; 2] {
+    let from = sums.0[voxel].as_ptr().cast::<__m256i>();
+    // SAFETY: a row of sums is two registers, aligned to 64.
+    unsafe { [_mm256_load_si256(from), _mm256_load_si256(from.add(1))] }
+}
+
+/// See [`Path::combine`](super::super::path::Path::combine).
+#[target_feature(enable = "avx2")]
+pub(crate) unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8) {
+    // SAFETY: by the caller's word.
+    unsafe {
+        let mut total = operand(&terms[0]);
+        for term in &terms[1..] {
+            let more = operand(term);
+            total = [_mm256_add_ps(total[0], more[0]), _mm256_add_ps(total[1], more[1])];
+        }
+        let activated = [0, 1].map(|half| {
+            let value = total[half];
+            let scaled = _mm256_mul_ps(value, _mm256_loadu_ps(slope.add(8 * half)));
+            _mm256_blendv_ps(value, scaled, value)
+        });
+        let whole = _mm256_adds_epi16(rounded(activated), _mm256_set1_epi16(i16::from(zero)));
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        let bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(whole, whole), order);
+        _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(bytes));
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn operand(term: &Operand) -> [__m256; 2] {
+    // SAFETY: by the caller's word.
+    unsafe {
+        let whole = match term.values {
+            Stored::U8(from, zero) => {
+                let values = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));
+                _mm256_sub_epi16(values, _mm256_set1_epi16(i16::from(zero)))
+            }
+            Stored::I16(from) => _mm256_loadu_si256(from.cast()),
+        };
+        let halves = [_mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole)];
+        [0, 1].map(|half| {
+            let value = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(halves[half]));
+            let scale = _mm256_loadu_ps(term.scale.add(8 * half));
+            _mm256_add_ps(_mm256_mul_ps(value, scale), _mm256_loadu_ps(term.bias.add(8 * half)))
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! The transforms of F(4×4×2, 3×3×3): two output planes of 4×4 voxels at a time.
+//!
+//! Along y and x the transform is F(4, 3), along z F(2, 3), all in integers: weights are multiplied by 24
+//! (or 12, for outputs 1 to 3 of four) and by 2, and the sums are divided by it exactly.
+//!
+//! Input: with B₄ᵀ and B₂ᵀ rows of absolute sum ≤ 10 and ≤ 2, u8 less 128 stays within 128 · 10 · 10 · 2 =
+//! 25,600. Taking 128 from every input changes one transformed value only, the one whose three rows do
+//! not sum to 0: 6 · 6 · 2 · 128 is subtracted there.
+//!
+//! Output: sums are linear modulo 2³², so what overflows on the way does no harm; only the last value must
+//! fit, and that is what [`groups`](super::winograd) are for. 24 · 24 · 2 = 9 · 2⁷: multiplied by the
+//! inverse of 9 modulo 2³² and shifted.
+
+use std::arch::x86_64::{
+    __m128i, __m256i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_prefetch,
+    _mm256_add_epi16, _mm256_add_epi32, _mm256_cvtepu8_epi16, _mm256_load_si256,
+    _mm256_mullo_epi32, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256,
+    _mm256_slli_epi16, _mm256_slli_epi32, _mm256_sra_epi32, _mm256_store_si256, _mm256_sub_epi16,
+    _mm256_sub_epi32,
+};
+
+/// Outputs of a tile, `[z, y, x]`.
+pub(crate) const TILE: [usize; 3] = [2, 4, 4];
+/// Transformed values of a tile in one plane: 6 × 6.
+pub(crate) const PLANE: usize = 36;
+/// Transformed planes.
+pub(crate) const DEPTH: usize = 4;
+/// i16 of one tile and sixteen channels, `[y · 6 + x][z][channel]`.
+pub(crate) const TILE_LEN: usize = PLANE * DEPTH * 16;
+/// i32 of one tile's products and sixteen channels, `[z of the output][y · 6 + x][channel]`.
+pub(crate) const PRODUCTS_LEN: usize = 2 * PLANE * 16;
+/// What is taken from every input.
+pub(crate) const SHIFT: i32 = 128;
+/// Registers of scratch memory: eight columns, and one column between z and y.
+pub(crate) const COLUMNS: usize = 9 * COLUMN;
+
+/// Registers of one column: six y by four z.
+const COLUMN: usize = 24;
+/// Where the shift does not cancel, and what it is worth there.
+const SHIFTED: (usize, i16) = (5, 6 * 6 * 2 * 128);
+/// The inverse of 9 modulo 2³².
+const NINTH: i32 = 954_437_177;
+/// 24 · 24 · 2 / 9 as a power of two.
+const POWER: i32 = 7;
+
+/// Weights along y and x, six rows of three.
+const G4: [[i32; 3]; 6] =
+    [[6, 0, 0], [-2, -2, -2], [-2, 2, -2], [1, 2, 4], [1, -2, 4], [0, 0, 6]];
+/// Weights along z.
+const G2: [[i32; 3]; 4] = [[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]];
+
+/// The transformed weights of one pair of channels, `[y · 6 + x][z]`, of `[z, y, x]`.
+pub(crate) fn weights(weights: &[i8]) -> [[i16; DEPTH]; PLANE] {
+    let mut along_z = [[0i32; 9]; DEPTH];
+    for (row, factors) in along_z.iter_mut().zip(G2) {
+        for (at, value) in row.iter_mut().enumerate() {
+            *value = (0..3).map(|z| factors[z] * i32::from(weights[z * 9 + at])).sum();
+        }
+    }
+    let mut transformed = [[0; DEPTH]; PLANE];
+    for (z, plane) in along_z.iter().enumerate() {
+        for (y, of_y) in G4.iter().enumerate() {
+            let row: [i32; 3] =
+                std::array::from_fn(|x| (0..3).map(|at| of_y[at] * plane[at * 3 + x]).sum());
+            for (x, of_x) in G4.iter().enumerate() {
+                let value: i32 = (0..3).map(|at| of_x[at] * row[at]).sum();
+                // 128 · 7 · 7 · 3 = 18,816 at most.
+                transformed[y * 6 + x][z] = value as i16;
+            }
+        }
+    }
+    transformed
+}
+
+/// B₄ᵀ.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn input_of_six(d: [__m256i; 6]) -> [__m256i; 6] {
+    let (add, sub) = (_mm256_add_epi16, _mm256_sub_epi16);
+    let quadruple = |v| _mm256_slli_epi16::<2>(v);
+    let (even, odd) = (sub(d[4], quadruple(d[2])), sub(d[3], quadruple(d[1])));
+    let (near, step) = (sub(d[4], d[2]), sub(d[3], d[1]));
+    let twice = add(step, step);
+    [
+        add(quadruple(sub(d[0], d[2])), near),
+        add(even, odd),
+        sub(even, odd),
+        add(near, twice),
+        sub(near, twice),
+        sub(sub(d[5], d[3]), add(twice, twice)),
+    ]
+}
+
+/// A₄ᵀ times 24 (first output) and 12.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn output_of_six(m: [__m256i; 6]) -> [__m256i; 4] {
+    let (add, sub) = (_mm256_add_epi32, _mm256_sub_epi32);
+    let (s1, d1) = (add(m[1], m[2]), sub(m[1], m[2]));
+    let (s2, d2) = (add(m[3], m[4]), sub(m[3], m[4]));
+    [
+        add(add(m[0], s2), add(s1, s1)),
+        add(d1, d2),
+        add(s1, add(s2, s2)),
+        add(add(d1, _mm256_slli_epi32::<2>(d2)), add(m[5], m[5])),
+    ]
+}
+
+/// Elements between the rows that tiles are read from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Strides {
+    pub(crate) z: usize,
+    pub(crate) y: usize,
+    pub(crate) x: usize,
+}
+
+/// Transforms sixteen channels of `tiles` tiles that lie side by side in x: from `from` on, to `to` and
+/// every `distance` values. Columns that two tiles share are transformed once.
+///
+/// # Safety
+/// Four planes of six rows of `4 · tiles + 2` voxels are there to be read; `to` is aligned to 32 and has
+/// room for the tiles; `columns` holds [`COLUMNS`] registers.
+#[target_feature(enable = "avx2")]
+pub(crate) unsafe fn input(
+    (from, strides): (*const u8, Strides),
+    tiles: usize,
+    (to, distance): (*mut i16, usize),
+    columns: *mut __m256i,
+) {
+    // SAFETY: as the caller says.
+    unsafe {
+        for tile in 0..tiles {
+            prefetch(from.wrapping_add((4 * tile + 6) * strides.x), strides);
+            for column in if tile == 0 { 0..6 } else { 2..6 } {
+                let column = 4 * tile + column;
+                let to = columns.add((column & 7) * COLUMN);
+                input_column(from.add(column * strides.x), strides, columns.add(8 * COLUMN), to);
+            }
+            let six: [*const __m256i; 6] =
+                std::array::from_fn(|x| columns.add(((4 * tile + x) & 7) * COLUMN).cast_const());
+            let to = to.add(tile * distance).cast::<__m256i>();
+            for yz in 0..COLUMN {
+                let (y, z) = (yz / DEPTH, yz % DEPTH);
+                let mut values = input_of_six(six.map(|column| _mm256_load_si256(column.add(yz))));
+                if yz == SHIFTED.0 {
+                    values[1] = _mm256_sub_epi16(values[1], _mm256_set1_epi16(SHIFTED.1));
+                }
+                for (x, value) in values.into_iter().enumerate() {
+                    _mm256_store_si256(to.add((y * 6 + x) * DEPTH + z), value);
+                }
+            }
+        }
+    }
+}
+
+/// One column: z, then y.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn input_column(from: *const u8, strides: Strides, between: *mut __m256i, to: *mut __m256i) {
+    // SAFETY: as the caller says.
+    unsafe {
+        for y in 0..6 {
+            let d: [__m256i; 4] = std::array::from_fn(|z| {
+                let from = from.add(y * strides.y + z * strides.z);
+                _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast::<__m128i>()))
+            });
+            _mm256_store_si256(between.add(y), _mm256_sub_epi16(d[0], d[2]));
+            _mm256_store_si256(between.add(6 + y), _mm256_add_epi16(d[1], d[2]));
+            _mm256_store_si256(between.add(12 + y), _mm256_sub_epi16(d[2], d[1]));
+            _mm256_store_si256(between.add(18 + y), _mm256_sub_epi16(d[1], d[3]));
+        }
+        for z in 0..DEPTH {
+            let row: [__m256i; 6] =
+                std::array::from_fn(|y| _mm256_load_si256(between.add(z * 6 + y)));
+            for (y, value) in input_of_six(row).into_iter().enumerate() {
+                _mm256_store_si256(to.add(y * DEPTH + z), value);
+            }
+        }
+    }
+}
+
+/// The next tile's four columns: 24 rows that the processor does not foresee by itself.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn prefetch(from: *const u8, strides: Strides) {
+    for y in 0..6 {
+        for z in 0..4 {
+            let row = from.wrapping_add(y * strides.y + z * strides.z);
+            for at in (0..4 * strides.x).step_by(strides.x.max(64)) {
+                _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(at).cast());
+            }
+        }
+    }
+}
+
+/// The 4×4 outputs of one plane: sums of eight channels in `[y][x]`, `[half of the sixteen]`.
+pub(crate) type Outputs = [[[__m256i; 2]; 4]; 4];
+
+/// Transforms one plane's products back, and divides.
+///
+/// # Safety
+/// `products` holds [`PLANE`] times sixteen values, aligned to 32.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(crate) unsafe fn output(products: *const i32) -> Outputs {
+    let mut outputs = [[[_mm256_setzero_si256(); 2]; 4]; 4];
+    let ninth = _mm256_set1_epi32(NINTH);
+    for half in 0..2 {
+        let mut rows = [[_mm256_setzero_si256(); 6]; 4];
+        for x in 0..6 {
+            // SAFETY: as the caller says.
+            let column = std::array::from_fn(|y| unsafe {
+                _mm256_load_si256(products.add((y * 6 + x) * 16 + half * 8).cast::<__m256i>())
+            });
+            for (y, value) in output_of_six(column).into_iter().enumerate() {
+                rows[y][x] = value;
+            }
+        }
+        for (y, row) in rows.into_iter().enumerate() {
+            for (x, value) in output_of_six(row).into_iter().enumerate() {
+                // 24 for the first of four, 12 for the others.
+                let shift = POWER - i32::from(y > 0) - i32::from(x > 0);
+                let divided = _mm256_mullo_epi32(value, ninth);
+                outputs[y][x][half] = _mm256_sra_epi32(divided, _mm_cvtsi32_si128(shift));
+            }
+        }
+    }
+    outputs
+}

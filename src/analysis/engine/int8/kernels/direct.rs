@@ -1,0 +1,262 @@
+//! Convolution with any window: every output voxel is a product of rows that lie in one piece.
+//!
+//! With channels last, the taps of a window along x lie one behind the other, so a sum is a list of
+//! segments, one per input, z and y of the window. A unit takes a few rows of the output, widens the
+//! input rows they need into scratch memory once, and computes tiles of a few voxels by sixteen
+//! channels.
+
+use super::super::layout::{BLOCK, Halo, Layout};
+use super::super::memory::Packed;
+use super::super::program::{Conv, MAX_INPUTS, MAX_KERNEL, Window};
+use super::finish::Finishing;
+use super::path::{Path, Segment, Sums, TILE};
+use super::{Kernel, Place};
+
+/// Rows of the output that a unit computes where there are enough of them.
+const ROWS: usize = 4;
+/// The most segments of a sum.
+const SEGMENTS: usize = MAX_INPUTS * MAX_KERNEL * MAX_KERNEL;
+
+/// A sum.
+type Segments<P> = heapless::Vec<Segment<P>, SEGMENTS>;
+
+/// A convolution, packed for a path.
+pub(crate) struct Direct<P: Path> {
+    window: Window,
+    inputs: Vec<Input>,
+    weights: Packed<P::Weight>,
+    finishing: Finishing,
+    work: Work,
+}
+
+/// One of the concatenated inputs.
+struct Input {
+    layout: Layout,
+    /// Padding of this window lies in the halo; what is left of it before the first voxel read.
+    corner: [usize; 3],
+    /// Groups of one segment.
+    groups: usize,
+    /// Elements of a widened row, with room for what tiles read beyond it.
+    row: usize,
+}
+
+/// How a layer is cut into units.
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    rows: usize,
+    row_blocks: usize,
+    channel_parts: usize,
+}
+
+/// Room around an input that a window reads.
+pub(crate) fn halo(window: &Window, input: [usize; 3], output: [usize; 3]) -> Halo {
+    let read = |axis: usize| (output[axis] - 1) * window.stride[axis] + window.kernel[axis];
+    let back = |axis: usize| read(axis).saturating_sub(window.before[axis] + input[axis]);
+    Halo { front: window.before, back: [0, 1, 2].map(back) }
+}
+
+impl<P: Path> Direct<P> {
+    /// Packs `op`, whose inputs have `channels` channels and lie at `layouts`.
+    pub(crate) fn new(
+        op: &Conv,
+        (layouts, channels): (&[Layout], &[usize]),
+        finishing: Finishing,
+        threads: usize,
+    ) -> Self {
+        let window = op.window;
+        let [_, _, width] = window.kernel;
+        let inputs: Vec<Input> = layouts
+            .iter()
+            .map(|&layout| {
+                let corner = [0, 1, 2].map(|axis| layout.front[axis] - window.before[axis]);
+                let beyond = (TILE * window.stride[2] + width) * layout.channels;
+                Input {
+                    layout,
+                    corner,
+                    groups: (width * layout.channels).div_ceil(P::GROUP),
+                    row: (layout.row() + beyond).next_multiple_of(32) + 32,
+                }
+            })
+            .collect();
+        let stored: Vec<usize> = layouts.iter().map(|layout| layout.channels).collect();
+        let weights = pack::<P>(op, (channels, &stored), finishing.blocks());
+        let work = Work::new(finishing.target().size(), finishing.blocks(), threads);
+        Self { window, inputs, weights, finishing, work }
+    }
+
+    /// Rows of one input plane that `rows` rows of output need.
+    fn rows_read(&self, rows: usize) -> usize {
+        (rows - 1) * self.window.stride[1] + self.window.kernel[1]
+    }
+
+    fn row_elements(&self) -> usize {
+        self.inputs.iter().map(|input| input.row).sum::<usize>()
+            * self.window.kernel[0]
+            * self.rows_read(self.work.rows)
+    }
+
+    /// Widens all rows that the unit reads: `[input][z of the window][y]`.
+    unsafe fn widen(&self, (z, y, rows): (usize, usize, usize), place: Place<'_>, to: *mut P::Input) {
+        let mut to = to;
+        for input in &self.inputs {
+            let layout = &input.layout;
+            for dz in 0..self.window.kernel[0] {
+                for dy in 0..self.rows_read(rows) {
+                    let at = [
+                        input.corner[0] + z * self.window.stride[0] + dz,
+                        input.corner[1] + y * self.window.stride[1] + dy,
+                        0,
+                    ];
+                    // SAFETY: the halo is as wide as this window needs, and rows have slack behind them.
+                    unsafe {
+                        let from = place.at::<u8>(layout.offset + layout.at(at));
+                        P::widen(from, to, layout.row());
+                        to = to.add(input.row);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The sum of the voxels from `x` on, row `row` of the unit, as segments.
+    unsafe fn segments(
+        &self,
+        (row, rows, x): (usize, usize, usize),
+        block: usize,
+        widened: *const P::Input,
+        segments: &mut Segments<P>,
+    ) {
+        segments.clear();
+        let read = self.rows_read(rows);
+        let mut plane = widened;
+        let mut at = block * self.weights.as_slice().len() / self.finishing.blocks();
+        for input in &self.inputs {
+            let channels = input.layout.channels;
+            for _ in 0..self.window.kernel[0] {
+                for dy in 0..self.window.kernel[1] {
+                    let line = row * self.window.stride[1] + dy;
+                    let first = (input.corner[2] + x * self.window.stride[2]) * channels;
+                    // SAFETY: inside what `widen` wrote, and inside the packed weights.
+                    let segment = unsafe {
+                        Segment {
+                            inputs: plane.add(line * input.row + first),
+                            stride: self.window.stride[2] * channels,
+                            weights: self.weights.pointer().add(at),
+                            groups: input.groups,
+                        }
+                    };
+                    // A program has no more inputs and no larger kernels than there is room for.
+                    let _ = segments.push(segment);
+                    at += input.groups * P::GROUP * BLOCK;
+                }
+                // SAFETY: one plane further in what `widen` wrote.
+                plane = unsafe { plane.add(read * input.row) };
+            }
+        }
+    }
+}
+
+impl<P: Path> Kernel for Direct<P> {
+    fn units(&self) -> usize {
+        self.finishing.target().size()[0] * self.work.row_blocks * self.work.channel_parts
+    }
+
+    fn scratch(&self) -> usize {
+        self.row_elements() * size_of::<P::Input>()
+    }
+
+    fn weights(&self) -> usize {
+        self.weights.bytes()
+    }
+
+    unsafe fn unit(&self, unit: usize, place: Place<'_>, scratch: *mut u8) {
+        let [_, height, width] = self.finishing.target().size();
+        let (part, unit) = (unit % self.work.channel_parts, unit / self.work.channel_parts);
+        let (z, y) = (unit / self.work.row_blocks, unit % self.work.row_blocks * self.work.rows);
+        let rows = self.work.rows.min(height - y);
+        let blocks = self.finishing.blocks();
+        let share = |part: usize| blocks * part / self.work.channel_parts;
+        let widened: *mut P::Input = scratch.cast();
+        let mut segments = Segments::new();
+        // SAFETY: scratch is large enough for these rows; units write different rows or blocks.
+        unsafe {
+            self.widen((z, y, rows), place, widened);
+            for block in share(part)..share(part + 1) {
+                for row in 0..rows {
+                    for (x, voxels) in tiles(width) {
+                        let mut sums = Sums::ZERO;
+                        self.segments((row, rows, x), block, widened, &mut segments);
+                        P::tile(&segments, voxels, &mut sums);
+                        let at = ([z, y + row, x], voxels, 1);
+                        self.finishing.store::<P>(&sums, (block, 0), at, place);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// First voxel and number of voxels of the tiles of a row: sixes, with fours and pairs where they leave
+/// less of a tile unused.
+pub(crate) fn tiles(width: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut x = 0;
+    std::iter::from_fn(move || {
+        let left = width - x;
+        let voxels = match left {
+            0 => return None,
+            1 | 2 => left,
+            4 | 8 => 4,
+            3 => 3,
+            _ => left.min(TILE),
+        };
+        let tile = (x, voxels);
+        x += voxels;
+        Some(tile)
+    })
+}
+
+impl Work {
+    fn new([depth, height, _]: [usize; 3], blocks: usize, threads: usize) -> Self {
+        let rows = ROWS.min(height);
+        let row_blocks = height.div_ceil(rows);
+        let enough = depth * row_blocks >= 4 * threads || threads == 1;
+        let channel_parts = if enough { 1 } else { blocks.min(2 * threads) };
+        Self { rows, row_blocks, channel_parts }
+    }
+}
+
+/// `[block][input][kz][ky][group][channel of the block][GROUP]`, zero where there is no weight.
+fn pack<P: Path>(
+    op: &Conv,
+    (channels, stored): (&[usize], &[usize]),
+    blocks: usize,
+) -> Packed<P::Weight> {
+    let [kz, ky, kx] = op.window.kernel;
+    let total: usize = channels.iter().sum();
+    let taps = op.window.taps();
+    let outputs = op.weights.len() / (total * taps);
+    let groups = |stored: usize| (kx * stored).div_ceil(P::GROUP);
+    let block_len: usize =
+        stored.iter().map(|&stored| groups(stored)).sum::<usize>() * kz * ky * P::GROUP * BLOCK;
+    let mut packed = Packed::zeros(blocks * block_len);
+    let target = packed.as_mut_slice();
+    for out in 0..outputs {
+        let mut at = out / BLOCK * block_len;
+        let mut base = 0;
+        for (&channels, &stored) in channels.iter().zip(stored) {
+            for line in 0..kz * ky {
+                for x in 0..kx {
+                    for c in 0..channels {
+                        let index = x * stored + c;
+                        let weight = op.weights[(out * total + base + c) * taps + line * kx + x];
+                        let place = (index / P::GROUP * BLOCK + out % BLOCK) * P::GROUP;
+                        target[at + place + index % P::GROUP] = P::weight(weight);
+                    }
+                }
+                at += groups(stored) * P::GROUP * BLOCK;
+            }
+            base += channels;
+        }
+    }
+    packed
+}

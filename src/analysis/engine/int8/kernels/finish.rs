@@ -1,0 +1,149 @@
+//! The constants that turn the sums of a convolution into values, padded to whole blocks.
+
+use super::super::layout::{BLOCK, Layout};
+use super::super::memory::Packed;
+use super::super::program::{Affine, Finish, Kind, Value};
+use super::Place;
+use super::path::{Channels, Path, Sums, TILE};
+
+/// Where the values go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target {
+    /// u8 in the arena.
+    Quantised {
+        /// Where they lie.
+        layout: Layout,
+        /// Their zero point.
+        zero: u8,
+    },
+    /// Staged values in the arena.
+    Staged(Layout),
+    /// f32 outside, `[channel, z, y, x]`.
+    Real {
+        /// Place among the program's outputs.
+        output: usize,
+        /// `[z, y, x]`.
+        size: [usize; 3],
+        /// Channels there are.
+        channels: usize,
+    },
+}
+
+impl Target {
+    /// Shape of the value.
+    pub(crate) fn size(&self) -> [usize; 3] {
+        match self {
+            Self::Quantised { layout, .. } | Self::Staged(layout) => layout.size,
+            Self::Real { size, .. } => *size,
+        }
+    }
+}
+
+/// A convolution's last steps.
+pub(crate) struct Finishing {
+    target: Target,
+    correction: Packed<i32>,
+    scale: Packed<f32>,
+    bias: Packed<f32>,
+    slope: Packed<f32>,
+}
+
+impl Finishing {
+    /// `corrections` are added to the sums, for all taps of a transposed convolution one set after the
+    /// other: `[tap][channel]`.
+    pub(crate) fn new(
+        target: Target,
+        value: &Value,
+        finish: &Finish,
+        corrections: &[Vec<i32>],
+    ) -> Self {
+        let affine = match (finish, &value.kind) {
+            (Finish::Requantise(affine) | Finish::Real(affine), _) => affine.clone(),
+            (Finish::Stage, Kind::Staged(steps)) => Affine {
+                scale: steps.iter().map(|step| 1.0 / step).collect(),
+                bias: vec![0.0; steps.len()],
+                slope: vec![1.0; steps.len()],
+            },
+            (Finish::Stage, _) => unreachable!("the program was checked"),
+        };
+        let padded = value.channels.next_multiple_of(BLOCK);
+        let mut correction = Packed::zeros(corrections.len() * padded);
+        let rows = correction.as_mut_slice().chunks_exact_mut(padded);
+        for (row, corrections) in rows.zip(corrections) {
+            row[..corrections.len()].copy_from_slice(corrections);
+        }
+        let padded_to_block = |values: &[f32]| {
+            let mut packed = Packed::zeros(padded);
+            packed.as_mut_slice()[..values.len()].copy_from_slice(values);
+            packed
+        };
+        Self {
+            target,
+            correction,
+            scale: padded_to_block(&affine.scale),
+            bias: padded_to_block(&affine.bias),
+            slope: padded_to_block(&affine.slope),
+        }
+    }
+
+    /// Blocks of channels.
+    pub(crate) fn blocks(&self) -> usize {
+        self.scale.as_slice().len() / BLOCK
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Constants of block `block`, for tap `tap`.
+    pub(crate) fn channels(&self, block: usize, tap: usize) -> Channels {
+        let at = block * BLOCK;
+        let correction = tap * self.scale.as_slice().len() + at;
+        Channels {
+            correction: self.correction.as_slice()[correction..][..BLOCK].as_ptr(),
+            scale: self.scale.as_slice()[at..][..BLOCK].as_ptr(),
+            bias: self.bias.as_slice()[at..][..BLOCK].as_ptr(),
+            slope: self.slope.as_slice()[at..][..BLOCK].as_ptr(),
+        }
+    }
+
+    /// Finishes `voxels` voxels of a row, every `step`-th from `[z, y, x]` on.
+    ///
+    /// # Safety
+    /// They lie in the value, nobody else writes them, and the machine has the path.
+    pub(crate) unsafe fn store<P: Path>(
+        &self,
+        sums: &Sums,
+        (block, tap): (usize, usize),
+        (at, voxels, step): ([usize; 3], usize, usize),
+        place: Place<'_>,
+    ) {
+        let channels = self.channels(block, tap);
+        // SAFETY: the caller says that the voxels lie in the value; its layout is of this arena.
+        unsafe {
+            match self.target {
+                Target::Quantised { layout, zero } => {
+                    let to = place.at::<u8>(layout.offset + layout.voxel(at) + block * BLOCK);
+                    P::to_u8(sums, voxels, channels, zero, (to, step * layout.channels));
+                }
+                Target::Staged(layout) => {
+                    let to = place.at::<i16>(layout.offset).add(layout.voxel(at) + block * BLOCK);
+                    P::to_i16(sums, voxels, channels, (to, step * layout.channels));
+                }
+                Target::Real { output, size, channels: count } => {
+                    let mut values = [[0.0; BLOCK]; TILE];
+                    P::to_f32(sums, channels, &mut values);
+                    let first = (at[0] * size[1] + at[1]) * size[2] + at[2];
+                    let plane = size[0] * size[1] * size[2];
+                    let to = place.output(output);
+                    for c in 0..BLOCK.min(count - block * BLOCK) {
+                        let to = to.add((block * BLOCK + c) * plane + first);
+                        for (voxel, value) in values.iter().take(voxels).enumerate() {
+                            to.add(voxel * step).write(value[c]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The path of every machine: plain Rust that the compiler vectorises as it can.
+
+use super::super::layout::BLOCK;
+use super::super::program::{activated, requantised};
+use super::path::{Channels, Operand, Path, Segment, Stored, Sums, TILE};
+
+/// No instruction beyond the target's baseline.
+pub(crate) struct Portable;
+
+/// Sixteen numbers.
+type Lanes<T> = [T; BLOCK];
+
+unsafe fn lanes<T: Copy>(from: *const T) -> Lanes<T> {
+    // SAFETY: the callers' pointers hold sixteen numbers.
+    unsafe { from.cast::<Lanes<T>>().read_unaligned() }
+}
+
+impl Channels {
+    /// The affine values of one voxel.
+    pub(crate) unsafe fn values(&self, sums: &Lanes<i32>) -> Lanes<f32> {
+        // SAFETY: the pointers hold sixteen numbers each.
+        let (correction, scale, bias, slope) = unsafe {
+            (lanes(self.correction), lanes(self.scale), lanes(self.bias), lanes(self.slope))
+        };
+        std::array::from_fn(|lane| {
+            let sum = sums[lane].wrapping_add(correction[lane]);
+            activated(sum as f32 * scale[lane] + bias[lane], slope[lane])
+        })
+    }
+}
+
+impl Path for Portable {
+    type Input = i16;
+    type Weight = i16;
+    const GROUP: usize = 2;
+    const SHIFT: i32 = 0;
+
+    fn weight(weight: i8) -> i16 {
+        i16::from(weight)
+    }
+
+    unsafe fn widen(from: *const u8, to: *mut i16, count: usize) {
+        // SAFETY: by the caller's word.
+        unsafe {
+            let from = std::slice::from_raw_parts(from, count);
+            let to = std::slice::from_raw_parts_mut(to, count);
+            for (to, &from) in to.iter_mut().zip(from) {
+                *to = i16::from(from);
+            }
+        }
+    }
+
+    unsafe fn tile(segments: &[Segment<Self>], voxels: usize, sums: &mut Sums) {
+        for segment in segments {
+            for group in 0..segment.groups {
+                // SAFETY: the segment says how many there are.
+                unsafe {
+                    let weights = segment.weights.add(group * 2 * BLOCK).cast::<Lanes<[i16; 2]>>().read();
+                    for (voxel, sums) in sums.0.iter_mut().take(voxels).enumerate() {
+                        let inputs = segment.inputs.add(voxel * segment.stride + 2 * group);
+                        let [a, b] = inputs.cast::<[i16; 2]>().read_unaligned().map(i32::from);
+                        for (sum, [wa, wb]) in sums.iter_mut().zip(weights) {
+                            *sum += a * i32::from(wa) + b * i32::from(wb);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    unsafe fn to_u8(sums: &Sums, voxels: usize, at: Channels, zero: u8, to: (*mut u8, usize)) {
+        for (voxel, sums) in sums.0.iter().take(voxels).enumerate() {
+            // SAFETY: by the caller's word.
+            unsafe {
+                let values = at.values(sums).map(|value| requantised(value, zero));
+                to.0.add(voxel * to.1).cast::<Lanes<u8>>().write(values);
+            }
+        }
+    }
+
+    unsafe fn to_i16(sums: &Sums, voxels: usize, at: Channels, to: (*mut i16, usize)) {
+        for (voxel, sums) in sums.0.iter().take(voxels).enumerate() {
+            // SAFETY: by the caller's word.
+            unsafe {
+                let values = at.values(sums).map(|value| value.round_ties_even() as i16);
+                to.0.add(voxel * to.1).cast::<Lanes<i16>>().write_unaligned(values);
+            }
+        }
+    }
+
+    unsafe fn to_f32(sums: &Sums, at: Channels, to: &mut [[f32; BLOCK]; TILE]) {
+        for (sums, to) in sums.0.iter().zip(to) {
+            // SAFETY: by the caller's word.
+            *to = unsafe { at.values(sums) };
+        }
+    }
+
+    unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8) {
+        let mut total: Lanes<f32> = [0.0; BLOCK];
+        for (index, term) in terms.iter().enumerate() {
+            // SAFETY: by the caller's word.
+            let (scale, bias) = unsafe { (lanes(term.scale), lanes(term.bias)) };
+            // SAFETY: as above.
+            let whole: Lanes<i16> = unsafe {
+                match term.values {
+                    Stored::U8(from, zero) => {
+                        lanes(from).map(|value: u8| i16::from(value) - i16::from(zero))
+                    }
+                    Stored::I16(from) => lanes(from),
+                }
+            };
+            for lane in 0..BLOCK {
+                let value = f32::from(whole[lane]) * scale[lane] + bias[lane];
+                total[lane] = if index == 0 { value } else { total[lane] + value };
+            }
+        }
+        // SAFETY: by the caller's word.
+        unsafe {
+            let slope = lanes(slope);
+            let values: Lanes<u8> =
+                std::array::from_fn(|lane| requantised(activated(total[lane], slope[lane]), zero));
+            to.cast::<Lanes<u8>>().write(values);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Runs a program: all threads go through the layers side by side, taking units from one counter.
+
+#![allow(unsafe_code, reason = "kernels write through pointers into one arena")]
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use super::kernels::Place;
+use super::memory::Buffer;
+use super::program::Program;
+use super::ready::{Options, Prepared, ReadyError, Stage, prepare};
+
+/// A program that can run: packed weights, and all memory that a run needs.
+pub struct Engine {
+    stages: Vec<Stage>,
+    counters: Vec<AtomicUsize>,
+    arena: Buffer,
+    scratch: Vec<Buffer>,
+    input: usize,
+    outputs: Vec<(usize, [usize; 3])>,
+    memory: Memory,
+}
+
+/// Bytes that an [`Engine`] holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Activations.
+    pub arena: usize,
+    /// Packed weights.
+    pub weights: usize,
+    /// Scratch memory of all threads.
+    pub scratch: usize,
+}
+
+impl Memory {
+    /// Of all kinds.
+    pub fn total(&self) -> usize {
+        self.arena + self.weights + self.scratch
+    }
+}
+
+impl Engine {
+    /// Packs the weights and plans the memory for inputs of `size` voxels `[z, y, x]`.
+    pub fn new(program: &Program, size: [usize; 3], options: Options) -> Result<Self, ReadyError> {
+        let Prepared { stages, arena, scratch, weights, outputs } = prepare(program, size, options)?;
+        let threads = options.threads.clamp(1, super::ready::MAX_THREADS);
+        let channels = program.outputs.iter().map(|&id| program.values[id].channels);
+        Ok(Self {
+            counters: stages.iter().map(|_| AtomicUsize::new(0)).collect(),
+            arena: Buffer::new(arena),
+            scratch: (0..threads).map(|_| Buffer::new(scratch)).collect(),
+            input: program.input_channels * size.iter().product::<usize>(),
+            outputs: channels.zip(outputs).collect(),
+            memory: Memory { arena, weights, scratch: scratch * threads },
+            stages,
+        })
+    }
+
+    /// Bytes held.
+    pub fn memory(&self) -> Memory {
+        self.memory
+    }
+
+    /// Channels and `[z, y, x]` of the outputs.
+    pub fn outputs(&self) -> &[(usize, [usize; 3])] {
+        &self.outputs
+    }
+
+    /// Runs one input `[channel, z, y, x]` into `outputs` of the same order.
+    ///
+    /// # Panics
+    /// If a length is not the one the engine was made for.
+    pub fn run(&mut self, input: &[f32], outputs: &mut [&mut [f32]]) {
+        self.run_watched(input, outputs, &mut |_| {});
+    }
+
+    /// As [`Self::run`]; `done` is told each layer when it is finished, by its place in the program.
+    ///
+    /// # Panics
+    /// If a length is not the one the engine was made for.
+    pub fn run_watched(
+        &mut self,
+        input: &[f32],
+        outputs: &mut [&mut [f32]],
+        done: &mut dyn FnMut(usize),
+    ) {
+        assert_eq!(input.len(), self.input, "an input of another size");
+        assert_eq!(outputs.len(), self.outputs.len(), "another number of outputs");
+        for (output, &(channels, size)) in outputs.iter().zip(&self.outputs) {
+            assert_eq!(output.len(), channels * size.iter().product::<usize>(), "output length");
+        }
+        for counter in &mut self.counters {
+            *counter.get_mut() = 0;
+        }
+        let pointers: heapless::Vec<*mut f32, MAX_OUTPUTS> =
+            outputs.iter_mut().map(|output| output.as_mut_ptr()).collect();
+        let place = Place::new(self.arena.pointer(), input, &pointers);
+        let barrier = Barrier::new(self.scratch.len());
+        let this = &*self;
+        thread::scope(|scope| {
+            for thread in 1..this.scratch.len() {
+                let barrier = &barrier;
+                scope.spawn(move || this.work(thread, place, barrier, &mut |_| {}));
+            }
+            this.work(0, place, &barrier, done);
+        });
+    }
+
+    fn work(
+        &self,
+        thread: usize,
+        place: Place<'_>,
+        barrier: &Barrier,
+        done: &mut dyn FnMut(usize),
+    ) {
+        let _broken = BreakOnPanic(barrier);
+        let scratch = self.scratch[thread].pointer();
+        for (stage, counter) in self.stages.iter().zip(&self.counters) {
+            loop {
+                let mut unit = counter.fetch_add(1, Ordering::Relaxed);
+                let kernel = stage.kernels.iter().find(|kernel| {
+                    let here = unit < kernel.units();
+                    unit -= if here { 0 } else { kernel.units() };
+                    here
+                });
+                let Some(kernel) = kernel else { break };
+                // SAFETY: the counter gives every unit out once, scratch memory is this thread's own,
+                // the lengths were checked by `run_watched`, and no thread is in another stage.
+                unsafe { kernel.unit(unit, place, scratch) };
+            }
+            if !barrier.wait() {
+                return;
+            }
+            done(stage.layer);
+        }
+    }
+}
+
+/// The most outputs of a program.
+pub const MAX_OUTPUTS: usize = 8;
+
+/// Where threads wait for each other. They spin at first, because layers are short.
+struct Barrier {
+    threads: usize,
+    arrived: AtomicUsize,
+    round: AtomicUsize,
+    broken: AtomicBool,
+}
+
+/// Rounds of spinning before the processor is given to others.
+const SPINS: usize = 4096;
+
+impl Barrier {
+    fn new(threads: usize) -> Self {
+        let [arrived, round] = [0, 0].map(AtomicUsize::new);
+        Self { threads, arrived, round, broken: AtomicBool::new(false) }
+    }
+
+    /// False when another thread will never come.
+    fn wait(&self) -> bool {
+        let round = self.round.load(Ordering::Acquire);
+        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
+            self.arrived.store(0, Ordering::Relaxed);
+            self.round.store(round.wrapping_add(1), Ordering::Release);
+            return true;
+        }
+        let mut spins = 0;
+        while self.round.load(Ordering::Acquire) == round {
+            if self.broken.load(Ordering::Relaxed) {
+                return false;
+            }
+            spins += 1;
+            if spins < SPINS {
+                std::hint::spin_loop();
+            } else {
+                thread::yield_now();
+            }
+        }
+        true
+    }
+}
+
+struct BreakOnPanic<'a>(&'a Barrier);
+
+impl Drop for BreakOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.broken.store(true, Ordering::Relaxed);
+        }
+    }
+}

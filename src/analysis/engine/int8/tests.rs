@@ -1,0 +1,245 @@
+//! Every kernel, path and number of threads against the reference, bit for bit.
+
+use proptest::prelude::*;
+
+use super::fixture::{Build, Random, Weights, unet, window};
+use super::isa::Isa;
+use super::program::{PoolKind, Program, Scaling, Term, Window};
+use super::ready::Options;
+use super::reference::{self, Data};
+use super::run::Engine;
+
+/// What inputs look like.
+#[derive(Debug, Clone, Copy)]
+enum Inputs {
+    Any,
+    Lowest,
+    Highest,
+    Alternating,
+}
+
+fn input(random: &mut Random, inputs: Inputs, len: usize, zero: u8) -> Vec<f32> {
+    let (low, high) = (-f32::from(zero), 255.0 - f32::from(zero));
+    (0..len)
+        .map(|index| match inputs {
+            Inputs::Any => low + random.unit() * 255.0,
+            Inputs::Lowest => low,
+            Inputs::Highest => high,
+            Inputs::Alternating => if index % 2 == 0 { low } else { high },
+        })
+        .collect()
+}
+
+/// Runs on every path there is, with one to three threads, twice each.
+fn check(program: &Program, input: &[f32], size: [usize; 3]) {
+    let values = reference::run(program, input, size).expect("the input fits");
+    let expected: Vec<&Vec<f32>> = program
+        .outputs
+        .iter()
+        .map(|&id| match &values[id] {
+            Data::Real(values) => values,
+            other => panic!("output {id} is {other:?}"),
+        })
+        .collect();
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+        for threads in 1..=3 {
+            let mut engine = Engine::new(program, size, Options { isa, threads }).unwrap();
+            for _ in 0..2 {
+                let mut found: Vec<Vec<f32>> =
+                    expected.iter().map(|values| vec![f32::NAN; values.len()]).collect();
+                let mut outputs: Vec<&mut [f32]> = found.iter_mut().map(Vec::as_mut_slice).collect();
+                engine.run(input, &mut outputs);
+                for (found, expected) in found.iter().zip(&expected) {
+                    let differing = found.iter().zip(*expected).filter(|(a, b)| a.to_bits() != b.to_bits());
+                    let count = differing.count();
+                    let first = found.iter().zip(*expected).position(|(a, b)| a.to_bits() != b.to_bits());
+                    assert_eq!(
+                        count, 0,
+                        "{isa:?}, {threads} threads: {count} of {} differ, first at {first:?}: {:?} for {:?}",
+                        found.len(), first.map(|at| found[at]), first.map(|at| expected[at]),
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn inputs() -> impl Strategy<Value = Inputs> {
+    prop_oneof![
+        4 => Just(Inputs::Any),
+        1 => Just(Inputs::Lowest),
+        1 => Just(Inputs::Highest),
+        1 => Just(Inputs::Alternating),
+    ]
+}
+
+fn weights() -> impl Strategy<Value = Weights> {
+    prop_oneof![
+        4 => Just(Weights::Any),
+        1 => Just(Weights::All(127)),
+        1 => Just(Weights::All(-127)),
+        1 => Just(Weights::All(0)),
+        1 => Just(Weights::Alternating),
+    ]
+}
+
+/// One to three concatenated inputs of the same quantisation, by 1×1×1 convolutions of value 0.
+fn split(build: &mut Build, channels: &[usize]) -> Vec<usize> {
+    channels.iter().map(|&channels| build.conv(&[0], channels, window([1; 3], [1; 3]))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 160, ..ProptestConfig::default() })]
+
+    #[test]
+    fn convolutions_equal_the_reference(
+        seed in any::<u64>(),
+        size in [1usize..14, 1usize..14, 1usize..14],
+        (kernel, stride) in ([1usize..4, 1usize..4, 1usize..4], [1usize..3, 1usize..3, 1usize..3]),
+        channels in prop::collection::vec(1usize..40, 1..3),
+        outputs in 1usize..36,
+        (zero, kinds) in (any::<u8>(), (inputs(), weights())),
+    ) {
+        let mut build = Build::new(seed, 2, zero);
+        let parts = split(&mut build, &channels);
+        build.weights = kinds.1;
+        let window = window(kernel, stride);
+        prop_assume!(window.shape(size).is_some_and(|shape| !shape.contains(&0)));
+        let conv = build.conv(&parts, outputs, window);
+        build.weights = Weights::Any;
+        let shown = build.shown(conv);
+        let input = input(&mut build.random, kinds.0, 2 * size.iter().product::<usize>(), zero);
+        check(&build.finish(&[shown]), &input, size);
+    }
+
+    /// The Winograd kernel, to its bounds: all sides from 6 on, all groups of channels.
+    #[test]
+    fn winograd_equals_the_reference(
+        seed in any::<u64>(),
+        size in [6usize..13, 6usize..15, 6usize..19],
+        channels in prop::collection::vec(1usize..50, 1..3),
+        outputs in 1usize..34,
+        (before, after) in ([0usize..3, 0usize..3, 0usize..3], [0usize..3, 0usize..3, 0usize..3]),
+        (zero, kinds) in (any::<u8>(), (inputs(), weights())),
+    ) {
+        let mut build = Build::new(seed, 3, zero);
+        let parts = split(&mut build, &channels);
+        build.weights = kinds.1;
+        let window = Window { kernel: [3; 3], stride: [1; 3], before, after };
+        let conv = build.conv(&parts, outputs, window);
+        build.weights = Weights::Any;
+        let shown = build.shown(conv);
+        let input = input(&mut build.random, kinds.0, 3 * size.iter().product::<usize>(), zero);
+        check(&build.finish(&[shown]), &input, size);
+    }
+
+    #[test]
+    fn first_layers_equal_the_reference(
+        seed in any::<u64>(),
+        size in [1usize..10, 1usize..10, 1usize..20],
+        (inputs_count, outputs) in (1usize..6, 1usize..20),
+        (kernel, stride) in ([1usize..6, 1usize..6, 1usize..6], [1usize..3, 1usize..3, 1usize..3]),
+        (zero, kinds) in (any::<u8>(), (inputs(), weights())),
+    ) {
+        let mut build = Build::new(seed, inputs_count, zero);
+        build.weights = kinds.1;
+        let window = window(kernel, stride);
+        prop_assume!(window.shape(size).is_some_and(|shape| !shape.contains(&0)));
+        let conv = build.conv(&[0], outputs, window);
+        build.weights = Weights::Any;
+        let shown = build.shown(conv);
+        let input = input(&mut build.random, kinds.0, inputs_count * size.iter().product::<usize>(), zero);
+        check(&build.finish(&[shown]), &input, size);
+    }
+
+    #[test]
+    fn transposed_convolutions_equal_the_reference(
+        seed in any::<u64>(),
+        size in [1usize..6, 1usize..6, 1usize..16],
+        kernel in [1usize..4, 1usize..4, 1usize..4],
+        (inputs_count, outputs) in (1usize..40, 1usize..36),
+        (zero, kinds) in (any::<u8>(), (inputs(), weights())),
+    ) {
+        let mut build = Build::new(seed, 2, zero);
+        let part = split(&mut build, &[inputs_count])[0];
+        build.weights = kinds.1;
+        let up = build.upsample(part, outputs, kernel);
+        build.weights = Weights::Any;
+        let shown = build.shown(up);
+        let input = input(&mut build.random, kinds.0, 2 * size.iter().product::<usize>(), zero);
+        check(&build.finish(&[shown]), &input, size);
+    }
+
+    #[test]
+    fn normalised_sums_equal_the_reference(
+        seed in any::<u64>(),
+        size in [1usize..14, 1usize..9, 1usize..9],
+        channels in 1usize..36,
+        (residual, winograd) in any::<(bool, bool)>(),
+        (zero, kinds) in (any::<u8>(), (inputs(), weights())),
+    ) {
+        let size = if winograd { size.map(|side| side.max(6)) } else { size };
+        let mut build = Build::new(seed, 2, zero);
+        let part = split(&mut build, &[channels])[0];
+        build.weights = kinds.1;
+        let window = window([3; 3], [1; 3]);
+        let sum = build.normalised(&[part], channels, (window, residual.then_some(part)));
+        build.weights = Weights::Any;
+        let shown = build.shown(sum);
+        let input = input(&mut build.random, kinds.0, 2 * size.iter().product::<usize>(), zero);
+        check(&build.finish(&[shown]), &input, size);
+    }
+
+    #[test]
+    fn sums_pools_and_doubling_equal_the_reference(
+        seed in any::<u64>(),
+        size in [1usize..8, 1usize..8, 1usize..8],
+        channels in 1usize..36,
+        (kernel, stride) in ([1usize..4, 1usize..4, 1usize..4], [1usize..3, 1usize..3, 1usize..3]),
+        (zero, kind) in (any::<u8>(), inputs()),
+    ) {
+        let mut build = Build::new(seed, 2, zero);
+        let parts = split(&mut build, &[channels, channels]);
+        let mut scaling = |_| Scaling::Fixed {
+            scale: (0..channels).map(|_| build.random.unit() * 3.0 - 1.0).collect(),
+            bias: (0..channels).map(|_| build.random.unit() * 100.0 - 50.0).collect(),
+        };
+        let scalings = [scaling(0), scaling(1)];
+        let terms = parts.iter().zip(scalings).map(|(&input, scaling)| Term { input, scaling });
+        let sum = build.combine(terms.collect(), channels);
+        let window = window(kernel, stride);
+        prop_assume!(window.shape(size).is_some_and(|shape| !shape.contains(&0)));
+        let largest = build.pool(sum, window, PoolKind::Max);
+        let mean = build.pool(sum, window, PoolKind::Mean { scale: 0.9 });
+        let doubled = build.double(sum);
+        let shown = [sum, largest, mean, doubled].map(|value| build.shown(value));
+        let input = input(&mut build.random, kind, 2 * size.iter().product::<usize>(), zero);
+        check(&build.finish(&shown), &input, size);
+    }
+}
+
+#[test]
+fn many_channels_need_groups_and_stay_exact() {
+    for weights in [Weights::All(127), Weights::All(-127), Weights::Alternating, Weights::Any] {
+        let mut build = Build::new(7, 1, 3);
+        let parts = split(&mut build, &[320, 320]);
+        build.weights = weights;
+        let conv = build.conv(&parts, 17, window([3; 3], [1; 3]));
+        build.weights = Weights::Any;
+        let shown = build.shown(conv);
+        let input = input(&mut build.random, Inputs::Any, 6 * 6 * 6, 3);
+        check(&build.finish(&[shown]), &input, [6; 3]);
+    }
+}
+
+#[test]
+fn whole_networks_equal_the_reference() {
+    for normalise in [false, true] {
+        let program = unet(3, (2, &[16, 24, 40]), normalise);
+        for size in [[8, 8, 8], [12, 16, 20], [4, 4, 8]] {
+            let voxels = size.iter().product::<usize>();
+            let input = input(&mut Random(5), Inputs::Any, 2 * voxels, 10);
+            check(&program, &input, size);
+        }
+    }
+}
