@@ -198,7 +198,7 @@ impl Maker<'_> {
             Op::Quantise => {
                 let (layout, _) = self.quantised(layer);
                 let quant = self.program.quant(layer).expect("the program was checked");
-                Box::new(Quantising::new(layout, quant, self.program.input_channels))
+                Box::new(Quantising::<P>::new(layout, quant, self.program.input_channels))
             }
             Op::Conv(op) => self.conv::<P>(layer, op),
             Op::Upsample(op) => {

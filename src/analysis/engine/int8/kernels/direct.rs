@@ -2,14 +2,13 @@
 //!
 //! With channels last, the taps of a window along x lie one behind the other, so a sum is a list of
 //! segments, one per input, z and y of the window. A unit takes a few rows of the output, widens the
-//! input rows they need into scratch memory once, and computes tiles of a few voxels by sixteen
-//! channels.
+//! input rows they need into scratch memory once, and computes row by row, sixteen channels at a time.
 
 use super::super::layout::{BLOCK, Halo, Layout};
 use super::super::memory::Packed;
 use super::super::program::{Conv, MAX_INPUTS, MAX_KERNEL, Window};
 use super::finish::Finishing;
-use super::path::{Path, Segment, Sums, TILE};
+use super::path::{BEYOND, Path, Segment};
 use super::{Kernel, Place};
 
 /// Rows of the output that a unit computes where there are enough of them.
@@ -69,7 +68,7 @@ impl<P: Path> Direct<P> {
             .iter()
             .map(|&layout| {
                 let corner = [0, 1, 2].map(|axis| layout.front[axis] - window.before[axis]);
-                let beyond = (TILE * window.stride[2] + width) * layout.channels;
+                let beyond = (BEYOND * window.stride[2] + width) * layout.channels;
                 Input {
                     layout,
                     corner,
@@ -118,10 +117,10 @@ impl<P: Path> Direct<P> {
         }
     }
 
-    /// The sum of the voxels from `x` on, row `row` of the unit, as segments.
+    /// The sums of row `row` of the unit, which has `rows`.
     unsafe fn segments(
         &self,
-        (row, rows, x): (usize, usize, usize),
+        (row, rows): (usize, usize),
         block: usize,
         widened: *const P::Input,
         segments: &mut Segments<P>,
@@ -135,7 +134,7 @@ impl<P: Path> Direct<P> {
             for _ in 0..self.window.kernel[0] {
                 for dy in 0..self.window.kernel[1] {
                     let line = row * self.window.stride[1] + dy;
-                    let first = (input.corner[2] + x * self.window.stride[2]) * channels;
+                    let first = input.corner[2] * channels;
                     // SAFETY: inside what `widen` wrote, and inside the packed weights.
                     let segment = unsafe {
                         Segment {
@@ -182,37 +181,15 @@ impl<P: Path> Kernel for Direct<P> {
         unsafe {
             self.widen((z, y, rows), place, widened);
             for block in share(part)..share(part + 1) {
+                let channels = self.finishing.channels(block, 0);
                 for row in 0..rows {
-                    for (x, voxels) in tiles(width) {
-                        let mut sums = Sums::ZERO;
-                        self.segments((row, rows, x), block, widened, &mut segments);
-                        P::tile(&segments, voxels, &mut sums);
-                        let at = ([z, y + row, x], voxels, 1);
-                        self.finishing.store::<P>(&sums, (block, 0), at, place);
-                    }
+                    self.segments((row, rows), block, widened, &mut segments);
+                    let to = self.finishing.row(block, ([z, y + row, 0], 1), place);
+                    P::row(&segments, width, channels, to);
                 }
             }
         }
     }
-}
-
-/// First voxel and number of voxels of the tiles of a row: sixes, with fours and pairs where they leave
-/// less of a tile unused.
-pub(crate) fn tiles(width: usize) -> impl Iterator<Item = (usize, usize)> {
-    let mut x = 0;
-    std::iter::from_fn(move || {
-        let left = width - x;
-        let voxels = match left {
-            0 => return None,
-            1 | 2 => left,
-            4 | 8 => 4,
-            3 => 3,
-            _ => left.min(TILE),
-        };
-        let tile = (x, voxels);
-        x += voxels;
-        Some(tile)
-    })
 }
 
 impl Work {

@@ -4,7 +4,7 @@ use super::super::layout::{BLOCK, Layout};
 use super::super::memory::Packed;
 use super::super::program::{Affine, Finish, Kind, Value};
 use super::Place;
-use super::path::{Channels, Path, Sums, TILE};
+use super::path::{Channels, To};
 
 /// Where the values go.
 #[derive(Debug, Clone, Copy)]
@@ -107,40 +107,32 @@ impl Finishing {
         }
     }
 
-    /// Finishes `voxels` voxels of a row, every `step`-th from `[z, y, x]` on.
+    /// Where channels of block `block` of a row go: its first voxel is `at`, the others follow every
+    /// `step` voxels.
     ///
     /// # Safety
-    /// They lie in the value, nobody else writes them, and the machine has the path.
-    pub(crate) unsafe fn store<P: Path>(
-        &self,
-        sums: &Sums,
-        (block, tap): (usize, usize),
-        (at, voxels, step): ([usize; 3], usize, usize),
-        place: Place<'_>,
-    ) {
-        let channels = self.channels(block, tap);
+    /// The row lies in the value.
+    pub(crate) unsafe fn row(&self, block: usize, (at, step): ([usize; 3], usize), place: Place<'_>) -> To {
         // SAFETY: the caller says that the voxels lie in the value; its layout is of this arena.
         unsafe {
             match self.target {
-                Target::Quantised { layout, zero } => {
-                    let to = place.at::<u8>(layout.offset + layout.voxel(at) + block * BLOCK);
-                    P::to_u8(sums, voxels, channels, zero, (to, step * layout.channels));
-                }
-                Target::Staged(layout) => {
-                    let to = place.at::<i16>(layout.offset).add(layout.voxel(at) + block * BLOCK);
-                    P::to_i16(sums, voxels, channels, (to, step * layout.channels));
-                }
-                Target::Real { output, size, channels: count } => {
-                    let mut values = [[0.0; BLOCK]; TILE];
-                    P::to_f32(sums, channels, &mut values);
-                    let first = (at[0] * size[1] + at[1]) * size[2] + at[2];
+                Target::Quantised { layout, zero } => To::U8 {
+                    first: place.at::<u8>(layout.offset + layout.voxel(at) + block * BLOCK),
+                    stride: step * layout.channels,
+                    zero,
+                },
+                Target::Staged(layout) => To::I16 {
+                    first: place.at::<i16>(layout.offset).add(layout.voxel(at) + block * BLOCK),
+                    stride: step * layout.channels,
+                },
+                Target::Real { output, size, channels } => {
                     let plane = size[0] * size[1] * size[2];
-                    let to = place.output(output);
-                    for c in 0..BLOCK.min(count - block * BLOCK) {
-                        let to = to.add((block * BLOCK + c) * plane + first);
-                        for (voxel, value) in values.iter().take(voxels).enumerate() {
-                            to.add(voxel * step).write(value[c]);
-                        }
+                    let first = (at[0] * size[1] + at[1]) * size[2] + at[2];
+                    To::F32 {
+                        first: place.output(output).add(block * BLOCK * plane + first),
+                        step,
+                        plane,
+                        count: BLOCK.min(channels - block * BLOCK),
                     }
                 }
             }

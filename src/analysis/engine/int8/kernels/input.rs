@@ -1,23 +1,25 @@
 //! The f32 input to u8, channels last.
 
 use super::super::layout::Layout;
-use super::super::program::{Quant, quantised};
+use super::super::program::Quant;
+use super::path::Path;
 use super::{Kernel, Place};
 
 /// The input layer. A unit is one row.
-pub(crate) struct Quantising {
+pub(crate) struct Quantising<P: Path> {
     layout: Layout,
     quant: Quant,
     channels: usize,
+    path: std::marker::PhantomData<P>,
 }
 
-impl Quantising {
+impl<P: Path> Quantising<P> {
     pub(crate) fn new(layout: Layout, quant: Quant, channels: usize) -> Self {
-        Self { layout, quant, channels }
+        Self { layout, quant, channels, path: std::marker::PhantomData }
     }
 }
 
-impl Kernel for Quantising {
+impl<P: Path> Kernel for Quantising<P> {
     fn units(&self) -> usize {
         self.layout.size[0] * self.layout.size[1]
     }
@@ -31,9 +33,7 @@ impl Kernel for Quantising {
             // SAFETY: the row lies in the value, and this unit alone writes it.
             unsafe {
                 let to = place.at::<u8>(self.layout.offset + self.layout.voxel([z, y, 0]) + c);
-                for (x, &value) in row.iter().enumerate() {
-                    to.add(x * self.layout.channels).write(quantised(value, self.quant));
-                }
+                P::quantise(row.as_ptr(), width, self.quant, (to, self.layout.channels));
             }
         }
     }

@@ -1,19 +1,10 @@
 //! What a path of the processor must be able to do. The loops around it are the same for all paths.
 
-use super::super::layout::BLOCK;
 use super::super::memory::Plain;
+use super::super::program::Quant;
 
-/// Voxels of a row that one tile computes.
-pub(crate) const TILE: usize = 6;
-
-/// Sums of up to [`TILE`] voxels, [`BLOCK`] channels each.
-#[repr(C, align(64))]
-#[derive(Clone, Copy)]
-pub(crate) struct Sums(pub(crate) [[i32; BLOCK]; TILE]);
-
-impl Sums {
-    pub(crate) const ZERO: Self = Self([[0; BLOCK]; TILE]);
-}
+/// Voxels beyond a row whose inputs may be read.
+pub(crate) const BEYOND: usize = 8;
 
 /// A stretch of a sum: `groups` times [`Path::GROUP`] inputs that lie one behind the other, with their
 /// weights.
@@ -37,6 +28,17 @@ pub(crate) struct Channels {
     pub(crate) slope: *const f32,
 }
 
+/// Where the values of a row go.
+#[derive(Clone, Copy)]
+pub(crate) enum To {
+    /// u8, sixteen channels of a voxel side by side, `stride` bytes from voxel to voxel.
+    U8 { first: *mut u8, stride: usize, zero: u8 },
+    /// Staged, sixteen channels of a voxel side by side, `stride` values from voxel to voxel.
+    I16 { first: *mut i16, stride: usize },
+    /// f32, `step` numbers from voxel to voxel, `plane` from channel to channel, `count` channels.
+    F32 { first: *mut f32, step: usize, plane: usize, count: usize },
+}
+
 /// One way to compute.
 ///
 /// # Safety
@@ -58,17 +60,12 @@ pub(crate) trait Path: Send + Sync + Sized + 'static {
     /// `count` activations, and up to 15 more that are there to be read, and to be written.
     unsafe fn widen(from: *const u8, to: *mut Self::Input, count: usize);
 
-    /// Sums of `voxels` voxels (1..=[`TILE`]); of up to [`TILE`] voxels inputs may be read.
-    unsafe fn tile(segments: &[Segment<Self>], voxels: usize, sums: &mut Sums);
+    /// The sums of `width` voxels and sixteen channels, finished. Inputs of up to [`BEYOND`] voxels
+    /// more may be read.
+    unsafe fn row(segments: &[Segment<Self>], width: usize, at: Channels, to: To);
 
-    /// The first `voxels` sums to u8: 16 bytes each, `stride` bytes apart.
-    unsafe fn to_u8(sums: &Sums, voxels: usize, at: Channels, zero: u8, to: (*mut u8, usize));
-
-    /// The first `voxels` sums to staged values: 16 each, `stride` values apart.
-    unsafe fn to_i16(sums: &Sums, voxels: usize, at: Channels, to: (*mut i16, usize));
-
-    /// All sums to f32.
-    unsafe fn to_f32(sums: &Sums, at: Channels, to: &mut [[f32; BLOCK]; TILE]);
+    /// `count` numbers to u8, stored `stride` bytes apart.
+    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: (*mut u8, usize));
 
     /// Sixteen channels of a sum of scaled values, requantised.
     unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8);

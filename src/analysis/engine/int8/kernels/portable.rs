@@ -1,8 +1,11 @@
 //! The path of every machine: plain Rust that the compiler vectorises as it can.
 
 use super::super::layout::BLOCK;
-use super::super::program::{activated, requantised};
-use super::path::{Channels, Operand, Path, Segment, Stored, Sums, TILE};
+use super::super::program::{Quant, activated, quantised, requantised};
+use super::path::{Channels, Operand, Path, Segment, Stored, To};
+
+/// Voxels whose sums are kept at a time.
+const TILE: usize = 4;
 
 /// No instruction beyond the target's baseline.
 pub(crate) struct Portable;
@@ -50,48 +53,22 @@ impl Path for Portable {
         }
     }
 
-    unsafe fn tile(segments: &[Segment<Self>], voxels: usize, sums: &mut Sums) {
-        for segment in segments {
-            for group in 0..segment.groups {
-                // SAFETY: the segment says how many there are.
-                unsafe {
-                    let weights = segment.weights.add(group * 2 * BLOCK).cast::<Lanes<[i16; 2]>>().read();
-                    for (voxel, sums) in sums.0.iter_mut().take(voxels).enumerate() {
-                        let inputs = segment.inputs.add(voxel * segment.stride + 2 * group);
-                        let [a, b] = inputs.cast::<[i16; 2]>().read_unaligned().map(i32::from);
-                        for (sum, [wa, wb]) in sums.iter_mut().zip(weights) {
-                            *sum += a * i32::from(wa) + b * i32::from(wb);
-                        }
-                    }
-                }
+    unsafe fn row(segments: &[Segment<Self>], width: usize, at: Channels, to: To) {
+        for first in (0..width).step_by(TILE) {
+            let voxels = TILE.min(width - first);
+            // SAFETY: by the caller's word.
+            let sums = unsafe { tile(segments, first) };
+            for (voxel, sums) in (first..).zip(&sums[..voxels]) {
+                // SAFETY: by the caller's word, voxel by voxel.
+                unsafe { store(at.values(sums), voxel, to) };
             }
         }
     }
 
-    unsafe fn to_u8(sums: &Sums, voxels: usize, at: Channels, zero: u8, to: (*mut u8, usize)) {
-        for (voxel, sums) in sums.0.iter().take(voxels).enumerate() {
+    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: (*mut u8, usize)) {
+        for index in 0..count {
             // SAFETY: by the caller's word.
-            unsafe {
-                let values = at.values(sums).map(|value| requantised(value, zero));
-                to.0.add(voxel * to.1).cast::<Lanes<u8>>().write(values);
-            }
-        }
-    }
-
-    unsafe fn to_i16(sums: &Sums, voxels: usize, at: Channels, to: (*mut i16, usize)) {
-        for (voxel, sums) in sums.0.iter().take(voxels).enumerate() {
-            // SAFETY: by the caller's word.
-            unsafe {
-                let values = at.values(sums).map(|value| value.round_ties_even() as i16);
-                to.0.add(voxel * to.1).cast::<Lanes<i16>>().write_unaligned(values);
-            }
-        }
-    }
-
-    unsafe fn to_f32(sums: &Sums, at: Channels, to: &mut [[f32; BLOCK]; TILE]) {
-        for (sums, to) in sums.0.iter().zip(to) {
-            // SAFETY: by the caller's word.
-            *to = unsafe { at.values(sums) };
+            unsafe { to.0.add(index * to.1).write(quantised(from.add(index).read(), quant)) };
         }
     }
 
@@ -120,6 +97,48 @@ impl Path for Portable {
             let values: Lanes<u8> =
                 std::array::from_fn(|lane| requantised(activated(total[lane], slope[lane]), zero));
             to.cast::<Lanes<u8>>().write(values);
+        }
+    }
+}
+
+/// Sums of the voxels from `first` on.
+unsafe fn tile(segments: &[Segment<Portable>], first: usize) -> [Lanes<i32>; TILE] {
+    let mut sums = [[0; BLOCK]; TILE];
+    for segment in segments {
+        for group in 0..segment.groups {
+            // SAFETY: the segment says how many there are, and a tile may read beyond the row.
+            unsafe {
+                let weights = segment.weights.add(group * 2 * BLOCK).cast::<Lanes<[i16; 2]>>().read();
+                for (voxel, sums) in (first..).zip(&mut sums) {
+                    let inputs = segment.inputs.add(voxel * segment.stride + 2 * group);
+                    let [a, b] = inputs.cast::<[i16; 2]>().read_unaligned().map(i32::from);
+                    for (sum, [wa, wb]) in sums.iter_mut().zip(weights) {
+                        *sum += a * i32::from(wa) + b * i32::from(wb);
+                    }
+                }
+            }
+        }
+    }
+    sums
+}
+
+unsafe fn store(values: Lanes<f32>, voxel: usize, to: To) {
+    // SAFETY: the row has this voxel.
+    unsafe {
+        match to {
+            To::U8 { first, stride, zero } => {
+                let values = values.map(|value| requantised(value, zero));
+                first.add(voxel * stride).cast::<Lanes<u8>>().write(values);
+            }
+            To::I16 { first, stride } => {
+                let values = values.map(|value| value.round_ties_even() as i16);
+                first.add(voxel * stride).cast::<Lanes<i16>>().write_unaligned(values);
+            }
+            To::F32 { first, step, plane, count } => {
+                for (channel, value) in values.into_iter().take(count).enumerate() {
+                    first.add(channel * plane + voxel * step).write(value);
+                }
+            }
         }
     }
 }

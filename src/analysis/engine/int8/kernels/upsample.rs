@@ -3,9 +3,8 @@
 use super::super::layout::{BLOCK, Layout};
 use super::super::memory::Packed;
 use super::super::program::Upsample;
-use super::direct::tiles;
 use super::finish::Finishing;
-use super::path::{Path, Segment, Sums, TILE};
+use super::path::{BEYOND, Path, Segment};
 use super::{Kernel, Place};
 
 /// A transposed convolution, packed for a path. A unit is one row of the input.
@@ -41,7 +40,7 @@ impl<P: Path> Upsampling<P> {
     }
 
     fn row_elements(&self) -> usize {
-        ((self.input.size[2] + TILE) * self.input.channels).next_multiple_of(32) + 32
+        ((self.input.size[2] + BEYOND) * self.input.channels).next_multiple_of(32) + 32
     }
 }
 
@@ -72,18 +71,16 @@ impl<P: Path> Kernel for Upsampling<P> {
             for tap in 0..kz * ky * kx {
                 let (dz, dy, dx) = (tap / (ky * kx), tap / kx % ky, tap % kx);
                 for block in 0..blocks {
-                    for (x, voxels) in tiles(self.input.size[2]) {
-                        let segment = Segment {
-                            inputs: widened.cast_const().add(x * self.input.channels),
-                            stride: self.input.channels,
-                            weights: self.weights.pointer().add((tap * blocks + block) * piece),
-                            groups: self.groups,
-                        };
-                        let mut sums = Sums::ZERO;
-                        P::tile(&[segment], voxels, &mut sums);
-                        let at = ([z * kz + dz, y * ky + dy, x * kx + dx], voxels, kx);
-                        self.finishing.store::<P>(&sums, (block, tap), at, place);
-                    }
+                    let segment = Segment {
+                        inputs: widened.cast_const(),
+                        stride: self.input.channels,
+                        weights: self.weights.pointer().add((tap * blocks + block) * piece),
+                        groups: self.groups,
+                    };
+                    let at = [z * kz + dz, y * ky + dy, dx];
+                    let to = self.finishing.row(block, (at, kx), place);
+                    let channels = self.finishing.channels(block, tap);
+                    P::row(&[segment], self.input.size[2], channels, to);
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! Sums to values, in the f32 operations that `program` prescribes.
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm_loadu_si128, _mm_storeu_si128, _mm256_add_epi32, _mm256_add_ps,
+    __m128i, __m256, __m256i, _mm_cvtsi128_si32, _mm_loadu_si128, _mm_storeu_si128,
+    _mm256_div_ps, _mm256_add_epi32, _mm256_add_ps,
     _mm256_adds_epi16, _mm256_blendv_ps, _mm256_castsi256_si128, _mm256_cvtepi16_epi32,
     _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtps_epi32, _mm256_extracti128_si256,
     _mm256_load_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_min_ps, _mm256_mul_ps,
@@ -10,9 +11,8 @@ use std::arch::x86_64::{
     _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi16,
 };
 
-use super::super::super::layout::BLOCK;
-use super::super::super::program::STAGED_MAX;
-use super::super::path::{Channels, Operand, Stored, Sums, TILE};
+use super::super::super::program::{Quant, STAGED_MAX, quantised};
+use super::super::path::{Channels, Operand, Stored};
 
 /// Constants of sixteen channels in registers.
 #[derive(Clone, Copy)]
@@ -47,7 +47,7 @@ impl Constants {
     /// Affine values of eight channels.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn affine(&self, sum: __m256i, half: usize) -> __m256 {
+    pub(crate) fn affine(&self, sum: __m256i, half: usize) -> __m256 {
         let sum = _mm256_cvtepi32_ps(_mm256_add_epi32(sum, self.correction[half]));
         let value = _mm256_add_ps(_mm256_mul_ps(sum, self.scale[half]), self.bias[half]);
         _mm256_blendv_ps(value, _mm256_mul_ps(value, self.slope[half]), value)
@@ -77,45 +77,6 @@ impl Constants {
     pub(crate) fn to_i16(&self, sums: [__m256i; 2]) -> __m256i {
         _mm256_permute4x64_epi64::<0b11_01_10_00>(self.rounded(sums))
     }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub(crate) unsafe fn sums_to_u8(&self, sums: &Sums, voxels: usize, to: (*mut u8, usize)) {
-        for voxel in (0..voxels).step_by(2) {
-            let next = (voxel + 1).min(voxels - 1);
-            // SAFETY: the caller's bytes, one voxel in each store.
-            unsafe {
-                let [first, second] = self.pair_to_u8(of(sums, voxel), of(sums, next));
-                _mm_storeu_si128(to.0.add(voxel * to.1).cast(), first);
-                _mm_storeu_si128(to.0.add(next * to.1).cast(), if next == voxel { first } else { second });
-            }
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub(crate) unsafe fn sums_to_i16(&self, sums: &Sums, voxels: usize, to: (*mut i16, usize)) {
-        for voxel in 0..voxels {
-            // SAFETY: the caller's values.
-            unsafe {
-                let values = self.to_i16(of(sums, voxel));
-                _mm256_storeu_si256(to.0.add(voxel * to.1).cast(), values);
-            }
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub(crate) unsafe fn sums_to_f32(&self, sums: &Sums, to: &mut [[f32; BLOCK]; TILE]) {
-        for (voxel, to) in to.iter_mut().enumerate() {
-            // SAFETY: a row is two registers.
-            unsafe {
-                let [low, high] = of(sums, voxel);
-                _mm256_storeu_ps(to.as_mut_ptr(), self.affine(low, 0));
-                _mm256_storeu_ps(to.as_mut_ptr().add(8), self.affine(high, 1));
-            }
-        }
-    }
 }
 
 /// Rounds half to even and packs, in the order `[0..4, 8..12, 4..8, 12..16]`. What exceeds i16 below
@@ -127,14 +88,6 @@ fn rounded([low, high]: [__m256; 2]) -> __m256i {
     let low = _mm256_cvtps_epi32(_mm256_min_ps(low, most));
     let high = _mm256_cvtps_epi32(_mm256_min_ps(high, most));
     _mm256_packs_epi32(low, high)
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn of(sums: &Sums, voxel: usize) -> [__m256i; 2] {
-    let from = sums.0[voxel].as_ptr().cast::<__m256i>();
-    // SAFETY: a row of sums is two registers, aligned to 64.
-    unsafe { [_mm256_load_si256(from), _mm256_load_si256(from.add(1))] }
 }
 
 /// See [`Path::combine`](super::super::path::Path::combine).
@@ -177,5 +130,30 @@ unsafe fn operand(term: &Operand) -> [__m256; 2] {
             let scale = _mm256_loadu_ps(term.scale.add(8 * half));
             _mm256_add_ps(_mm256_mul_ps(value, scale), _mm256_loadu_ps(term.bias.add(8 * half)))
         })
+    }
+}
+
+/// See [`Path::quantise`](super::super::path::Path::quantise).
+#[target_feature(enable = "avx2")]
+pub(crate) unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: (*mut u8, usize)) {
+    let whole = count / 8 * 8;
+    let (scale, zero) = (_mm256_set1_ps(quant.scale), _mm256_set1_epi16(i16::from(quant.zero_point)));
+    for at in (0..whole).step_by(8) {
+        // SAFETY: eight numbers in, eight bytes out.
+        unsafe {
+            let values = _mm256_div_ps(_mm256_loadu_ps(from.add(at)), scale);
+            let values = _mm256_adds_epi16(rounded([values, values]), zero);
+            // Each of the halves holds four of the eight values twice.
+            let bytes = _mm256_packus_epi16(values, values);
+            let low = _mm_cvtsi128_si32(_mm256_castsi256_si128(bytes)).to_le_bytes();
+            let high = _mm_cvtsi128_si32(_mm256_extracti128_si256::<1>(bytes)).to_le_bytes();
+            for (index, byte) in low.into_iter().chain(high).enumerate() {
+                to.0.add((at + index) * to.1).write(byte);
+            }
+        }
+    }
+    for at in whole..count {
+        // SAFETY: the rest of them.
+        unsafe { to.0.add(at * to.1).write(quantised(from.add(at).read(), quant)) };
     }
 }

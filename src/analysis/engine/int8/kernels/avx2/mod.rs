@@ -3,6 +3,7 @@
 //! | file | makes |
 //! |---|---|
 //! | `multiply` | products of rows and weights: `vpmaddwd`, written out |
+//! | `row` | the sums of a row, tile by tile |
 //! | `finish` | sums to values |
 //! | `winograd` | 3×3×3 convolution with a sixth of the products, exact in integers |
 //! | `transform` | what goes before and after its products |
@@ -12,6 +13,8 @@
 
 pub(crate) mod multiply;
 
+pub(crate) mod row;
+
 pub(crate) mod finish;
 
 pub(crate) mod transform;
@@ -19,13 +22,11 @@ pub(crate) mod transform;
 pub(crate) mod winograd;
 
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_loadu_si128, _mm256_cvtepu8_epi16, _mm256_setzero_si256,
-    _mm256_store_si256, _mm256_storeu_si256,
+    __m128i, __m256i, _mm_loadu_si128, _mm256_cvtepu8_epi16, _mm256_storeu_si256,
 };
 
-use super::super::layout::BLOCK;
-use super::path::{Channels, Operand, Path, Segment, Sums, TILE};
-use finish::Constants;
+use super::super::program::Quant;
+use super::path::{Channels, Operand, Path, Segment, To};
 
 /// AVX2.
 pub(crate) struct Avx2;
@@ -50,30 +51,14 @@ impl Path for Avx2 {
         unsafe { widen(from, to, count) }
     }
 
-    unsafe fn tile(segments: &[Segment<Self>], voxels: usize, sums: &mut Sums) {
+    unsafe fn row(segments: &[Segment<Self>], width: usize, at: Channels, to: To) {
         // SAFETY: see above.
-        unsafe {
-            match voxels {
-                0..=2 => tile2(segments, sums),
-                3 | 4 => tile4(segments, sums),
-                _ => tile6(segments, sums),
-            }
-        }
+        unsafe { row::row(segments, width, at, to) }
     }
 
-    unsafe fn to_u8(sums: &Sums, voxels: usize, at: Channels, zero: u8, to: (*mut u8, usize)) {
+    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: (*mut u8, usize)) {
         // SAFETY: see above.
-        unsafe { Constants::load(at, zero).sums_to_u8(sums, voxels, to) }
-    }
-
-    unsafe fn to_i16(sums: &Sums, voxels: usize, at: Channels, to: (*mut i16, usize)) {
-        // SAFETY: see above.
-        unsafe { Constants::load(at, 0).sums_to_i16(sums, voxels, to) }
-    }
-
-    unsafe fn to_f32(sums: &Sums, at: Channels, to: &mut [[f32; BLOCK]; TILE]) {
-        // SAFETY: see above.
-        unsafe { Constants::load(at, 0).sums_to_f32(sums, to) }
+        unsafe { finish::quantise(from, count, quant, to) }
     }
 
     unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8) {
@@ -92,42 +77,3 @@ unsafe fn widen(from: *const u8, to: *mut i16, count: usize) {
         }
     }
 }
-
-/// Elements from one group of eight pairs to the next, in bytes.
-const PAIRS: usize = 32;
-
-macro_rules! tile {
-    ($name:ident, $voxels:literal, $multiply:ident) => {
-        #[target_feature(enable = "avx2")]
-        unsafe fn $name(segments: &[Segment<Avx2>], sums: &mut Sums) {
-            let mut registers: Registers<$voxels> = [[_mm256_setzero_si256(); 2]; $voxels];
-            for segment in segments {
-                let (whole, rest) = (segment.groups / 8, segment.groups % 8);
-                let stride = 2 * segment.stride;
-                // SAFETY: a segment has `groups` pairs of inputs and weights.
-                unsafe {
-                    if whole > 0 {
-                        let at = (segment.inputs, segment.weights);
-                        multiply::by_eight::$multiply(&mut registers, at, (stride, PAIRS), whole);
-                    }
-                    if rest > 0 {
-                        let at = (segment.inputs.add(whole * 16), segment.weights.add(whole * 256));
-                        multiply::by_one::$multiply(&mut registers, at, (stride, 4), rest);
-                    }
-                }
-            }
-            for (voxel, [low, high]) in registers.iter().enumerate() {
-                let to = sums.0[voxel].as_mut_ptr().cast::<__m256i>();
-                // SAFETY: a row of sums is two registers, aligned to 64.
-                unsafe {
-                    _mm256_store_si256(to, *low);
-                    _mm256_store_si256(to.add(1), *high);
-                }
-            }
-        }
-    };
-}
-
-tile!(tile2, 2, multiply2);
-tile!(tile4, 4, multiply4);
-tile!(tile6, 6, multiply6);
