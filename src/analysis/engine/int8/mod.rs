@@ -7,3 +7,5 @@
 pub mod program;
 
 pub mod reference;
+
+pub mod lower;
