@@ -4,6 +4,7 @@
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
 
+use super::clipped;
 use crate::analysis::engine::int8::program::{MAX_KERNEL, Window};
 
 /// The attributes of one node.
@@ -17,7 +18,7 @@ impl<'m> Attributes<'m> {
         for (index, attribute) in node.attribute.iter().enumerate() {
             let name = attribute.name.as_str();
             if !expected.contains(&name) {
-                return Err(format!("attribute {name} is not supported"));
+                return Err(format!("attribute {} is not supported", clipped(name)));
             }
             if node.attribute[..index].iter().any(|earlier| earlier.name == name) {
                 return Err(format!("attribute {name} is there twice"));
@@ -77,7 +78,8 @@ impl<'m> Attributes<'m> {
         let values: Option<[usize; COUNT]> =
             if small.len() == found.ints.len() { small.try_into().ok() } else { None };
         values.ok_or_else(|| {
-            format!("attribute {name} is {:?}, expected {COUNT} numbers", found.ints)
+            let first = &found.ints[..found.ints.len().min(8)];
+            format!("attribute {name} is {first:?}, expected {COUNT} numbers, none negative")
         })
     }
 
@@ -96,7 +98,10 @@ impl<'m> Attributes<'m> {
         }
         let auto_pad = self.text("auto_pad", "NOTSET")?;
         if auto_pad != "NOTSET" {
-            return Err(format!("attribute auto_pad is {auto_pad}, only NOTSET is supported"));
+            return Err(format!(
+                "attribute auto_pad is {}, only NOTSET is supported",
+                clipped(auto_pad)
+            ));
         }
         let [z, y, x, after_z, after_y, after_x] = pads;
         let (before, after) = ([z, y, x], [after_z, after_y, after_x]);

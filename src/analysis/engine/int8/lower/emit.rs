@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::MAX_WEIGHTS;
 use super::form::{Expr, Path, Pending, Source, Sum, Term};
 use crate::analysis::engine::int8::program::{
     Affine, Combine, Conv, Double, Finish, Kind, Layer, MAX_LAYERS, Op, Pool, PoolKind, Quant,
@@ -21,6 +22,8 @@ pub(super) struct Layers {
     staged: BTreeMap<usize, ValueId>,
     /// How often the sums of a convolution were rounded to 8 bits at once, by node.
     rounded: BTreeMap<usize, usize>,
+    /// Of all convolutions.
+    weights: usize,
     /// Convolutions whose sums have several readers: staged once, finished for each.
     shared: BTreeSet<usize>,
 }
@@ -81,29 +84,22 @@ impl Layers {
         if let Some(&(_, _, id)) = self.made.iter().find(same) {
             return Ok(id);
         }
-        let channels = self.channels(expr);
-        let mut push = |op| self.push(name, Value { channels, kind: Kind::Quantised(quant) }, op);
-        let id = match expr {
-            Expr::Input => push(Op::Quantise)?,
+        let op = match expr {
+            Expr::Input => Op::Quantise,
             &Expr::Value(id) if self.quant(id)? == quant => return Ok(id),
-            Expr::Value(_) | Expr::Sum(_) => self.rounded_sum(&self.sum(expr)?, quant, name)?,
+            Expr::Value(_) | Expr::Sum(_) => {
+                let id = self.rounded_sum(&self.sum(expr)?, quant, name)?;
+                self.made.push((expr.clone(), quant, id));
+                return Ok(id);
+            }
             &Expr::Mean(input, window) => {
                 let kind = PoolKind::Mean { scale: self.ratio(input, quant)? };
-                self.push(
-                    name,
-                    Value { channels, kind: Kind::Quantised(quant) },
-                    Op::Pool(Pool { input, window, kind }),
-                )?
+                Op::Pool(Pool { input, window, kind })
             }
-            &Expr::Double(input) => {
-                let scale = self.ratio(input, quant)?;
-                self.push(
-                    name,
-                    Value { channels, kind: Kind::Quantised(quant) },
-                    Op::Double(Double { input, scale }),
-                )?
-            }
+            &Expr::Double(input) => Op::Double(Double { input, scale: self.ratio(input, quant)? }),
         };
+        let value = Value { channels: self.channels(expr), kind: Kind::Quantised(quant) };
+        let id = self.push(name, value, op)?;
         self.made.push((expr.clone(), quant, id));
         Ok(id)
     }
@@ -200,6 +196,10 @@ impl Layers {
         kind: Kind,
         finish: Finish,
     ) -> Result<ValueId, String> {
+        self.weights = self.weights.saturating_add(pending.weights.len());
+        if self.weights > MAX_WEIGHTS {
+            return Err(format!("the weights of all convolutions are more than {MAX_WEIGHTS}"));
+        }
         let (inputs, weights) = (pending.inputs.clone(), pending.weights.clone());
         let op = match pending.path {
             Path::Window(window) => Op::Conv(Conv { inputs, window, weights, finish }),

@@ -37,6 +37,9 @@ mod tests;
 #[cfg(test)]
 mod hostile_tests;
 
+#[cfg(test)]
+mod shipped_tests;
+
 /// The most nodes a model may have.
 pub const MAX_NODES: usize = 4096;
 /// The most tensors that may be concatenated, counting through nested concatenations.

@@ -6,6 +6,7 @@ use super::form::{Expr, Form, Sum};
 use super::quantise::place;
 use super::tensor;
 use super::walk::{Made, Node, Walk};
+use crate::analysis::engine::int8::program::MAX_CHANNELS;
 
 impl<'m> Walk<'_, 'm> {
     pub(super) fn relu(&mut self, node: Node<'m>) -> Made<'m> {
@@ -112,16 +113,14 @@ impl<'m> Walk<'_, 'm> {
         let forms = (0..node.proto.input.len())
             .map(|index| self.form(node, index))
             .collect::<Result<Vec<_>, _>>()?;
-        let joined = joined(&forms)?;
-        let count = match &joined {
-            Form::Real(exprs) => exprs.len(),
-            Form::Quantised { values, .. } => values.len(),
-            _ => 0,
-        };
-        if (1..=MAX_PARTS).contains(&count) {
-            return Ok((joined, "several inputs of the layers that read it".into()));
+        let (joined, parts, channels) = self.joined(&forms)?;
+        if parts > MAX_PARTS || channels > MAX_CHANNELS {
+            return Err(format!(
+                "{parts} parts with {channels} channels, the limits are {MAX_PARTS} and \
+                 {MAX_CHANNELS}"
+            ));
         }
-        Err(format!("{count} parts, expected 1 to {MAX_PARTS}"))
+        Ok((joined, "several inputs of the layers that read it".into()))
     }
 
     pub(super) fn identity(&mut self, node: Node<'m>) -> Made<'m> {
@@ -135,6 +134,38 @@ impl<'m> Walk<'_, 'm> {
             return Err("is in training mode".into());
         }
         Ok((self.form(node, 0)?.clone(), "its input".into()))
+    }
+
+    /// All f32, or all 8-bit of one sign; with the number of parts and of channels.
+    fn joined(&self, forms: &[&Form<'m>]) -> Result<(Form<'m>, usize, usize), String> {
+        let mixed = || Err("concatenates values of different kinds".to_string());
+        match forms.first() {
+            Some(Form::Real(_)) => {
+                let mut all = Vec::new();
+                for form in forms {
+                    let Form::Real(exprs) = form else { return mixed() };
+                    all.extend(exprs.iter().cloned());
+                }
+                let (parts, channels) = (all.len(), self.channels(&all));
+                Ok((Form::Real(all), parts, channels))
+            }
+            Some(&&Form::Quantised { signed, .. }) => {
+                let mut values = Vec::new();
+                for form in forms {
+                    match form {
+                        Form::Quantised { values: more, signed: sign } if *sign == signed => {
+                            values.extend(more);
+                        }
+                        _ => return mixed(),
+                    }
+                }
+                let channels =
+                    values.iter().map(|&id: &usize| self.layers.values[id].channels).sum();
+                let parts = values.len();
+                Ok((Form::Quantised { values, signed }, parts, channels))
+            }
+            _ => Err("concatenates constants".into()),
+        }
     }
 
     fn channels(&self, exprs: &[Expr]) -> usize {
@@ -155,31 +186,5 @@ impl<'m> Walk<'_, 'm> {
             changed.push(Expr::Sum(change(self.layers.sum(expr)?, range)?));
         }
         Ok(Form::Real(changed))
-    }
-}
-
-/// All f32, or all 8-bit of one sign.
-fn joined<'m>(forms: &[&Form<'m>]) -> Result<Form<'m>, String> {
-    let mixed = || Err("concatenates values of different kinds".to_string());
-    match forms.first() {
-        Some(Form::Real(_)) => {
-            let mut all = Vec::new();
-            for form in forms {
-                let Form::Real(exprs) = form else { return mixed() };
-                all.extend(exprs.iter().cloned());
-            }
-            Ok(Form::Real(all))
-        }
-        Some(Form::Quantised { signed: first, .. }) => {
-            let mut all = Vec::new();
-            for form in forms {
-                match form {
-                    Form::Quantised { values, signed } if signed == first => all.extend(values),
-                    _ => return mixed(),
-                }
-            }
-            Ok(Form::Quantised { values: all, signed: *first })
-        }
-        _ => Err("concatenates constants".into()),
     }
 }

@@ -3,8 +3,12 @@
 use tract_onnx::pb::TensorProto;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 
+use super::clipped;
+
 /// The most elements of one constant.
 const MAX_ELEMENTS: usize = 1 << 28;
+/// The most axes of one constant.
+const MAX_AXES: usize = 8;
 
 /// Whether the numbers lie in another file.
 pub(super) fn is_external(tensor: &TensorProto) -> bool {
@@ -13,23 +17,26 @@ pub(super) fn is_external(tensor: &TensorProto) -> bool {
 
 /// Sides, all positive.
 pub(super) fn sides(tensor: &TensorProto) -> Result<Vec<usize>, String> {
+    let (name, rank) = (clipped(&tensor.name), tensor.dims.len());
+    if rank > MAX_AXES {
+        return Err(format!("constant {name} has {rank} axes, the limit is {MAX_AXES}"));
+    }
     let sides: Vec<usize> =
         tensor.dims.iter().filter_map(|&side| usize::try_from(side).ok()).collect();
     let count = sides.iter().try_fold(1usize, |count, &side| count.checked_mul(side));
     let good = count.is_some_and(|count| (1..=MAX_ELEMENTS).contains(&count));
-    if sides.len() == tensor.dims.len() && good {
+    if sides.len() == rank && good {
         return Ok(sides);
     }
-    Err(format!(
-        "constant {} has sides {:?}, expected 1 to {MAX_ELEMENTS} elements",
-        tensor.name, tensor.dims
-    ))
+    let found = &tensor.dims;
+    Err(format!("constant {name} has sides {found:?}, expected 1 to {MAX_ELEMENTS} elements"))
 }
 
 /// What the elements are.
 pub(super) fn kind(tensor: &TensorProto) -> Result<DataType, String> {
-    DataType::try_from(tensor.data_type)
-        .map_err(|_| format!("constant {} has the unknown type {}", tensor.name, tensor.data_type))
+    DataType::try_from(tensor.data_type).map_err(|_| {
+        format!("constant {} has the unknown type {}", clipped(&tensor.name), tensor.data_type)
+    })
 }
 
 /// f32 elements, all finite.
@@ -37,7 +44,7 @@ pub(super) fn floats(tensor: &TensorProto) -> Result<Vec<f32>, String> {
     let values = elements(tensor, DataType::Float, &tensor.float_data, f32::from_le_bytes)?;
     match values.iter().find(|value| !value.is_finite()) {
         None => Ok(values),
-        Some(value) => Err(format!("constant {} contains {value}", tensor.name)),
+        Some(value) => Err(format!("constant {} contains {value}", clipped(&tensor.name))),
     }
 }
 
@@ -64,7 +71,11 @@ pub(super) fn truth(tensor: &TensorProto) -> Result<bool, String> {
     let values = elements(tensor, DataType::Bool, &written, u8::from_le_bytes)?;
     match values[..] {
         [value] => Ok(value != 0),
-        _ => Err(format!("constant {} has {} elements, expected one", tensor.name, values.len())),
+        _ => Err(format!(
+            "constant {} has {} elements, expected one",
+            clipped(&tensor.name),
+            values.len()
+        )),
     }
 }
 
@@ -72,7 +83,10 @@ pub(super) fn truth(tensor: &TensorProto) -> Result<bool, String> {
 fn narrowed<T: TryFrom<i32>>(tensor: &TensorProto) -> Result<Vec<T>, String> {
     let narrow = |&word: &i32| {
         T::try_from(word).map_err(|_| {
-            format!("constant {} contains {word}, which its type does not hold", tensor.name)
+            format!(
+                "constant {} contains {word}, which its type does not hold",
+                clipped(&tensor.name)
+            )
         })
     };
     tensor.int32_data.iter().map(narrow).collect()
@@ -85,7 +99,7 @@ fn elements<T: Copy, const BYTES: usize>(
     written: &[T],
     from_bytes: impl Fn([u8; BYTES]) -> T,
 ) -> Result<Vec<T>, String> {
-    let (name, found) = (&tensor.name, kind(tensor)?);
+    let (name, found) = (clipped(&tensor.name), kind(tensor)?);
     if found != expected {
         return Err(format!("constant {name} is of type {found:?}, expected {expected:?}"));
     }

@@ -1,8 +1,8 @@
 //! Pools and the doubling of sides, over dequantised values.
 
 use super::form::{Expr, Form};
-use super::tensor;
 use super::walk::{Made, Node, Walk};
+use super::{clipped, tensor};
 
 impl<'m> Walk<'_, 'm> {
     /// Exact in the scale of its input, so it needs no rounding after it.
@@ -73,6 +73,7 @@ impl<'m> Walk<'_, 'm> {
         let aligned =
             matches!(places, "half_pixel" | "pytorch_half_pixel") && self.graph.opset >= 11;
         if mode != "linear" || !aligned {
+            let (mode, places) = (clipped(mode), clipped(places));
             return Err(format!(
                 "mode {mode} with {places}, only linear with half_pixel is supported"
             ));
@@ -82,7 +83,8 @@ impl<'m> Walk<'_, 'm> {
         }
         let scales = tensor::floats(self.held(node, 2)?)?;
         if scales != [1.0, 1.0, 2.0, 2.0, 2.0] {
-            return Err(format!("scales {scales:?}, only doubling three axes is supported"));
+            let first = &scales[..scales.len().min(8)];
+            return Err(format!("scales {first:?}, only doubling three axes is supported"));
         }
         let parts = self.values(node, Expr::Double)?;
         Ok((parts, "each side doubled".into()))
