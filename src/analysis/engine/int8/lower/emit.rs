@@ -2,9 +2,10 @@
 //! compute it are appended, each once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
-use super::MAX_WEIGHTS;
 use super::form::{Expr, Path, Pending, Source, Sum, Term};
+use super::{MAX_NODES, MAX_WEIGHTS};
 use crate::analysis::engine::int8::program::{
     Affine, Combine, Conv, Double, Finish, Kind, Layer, MAX_LAYERS, Op, Pool, PoolKind, Quant,
     STAGED_MAX, Scaling, Term as Summand, Upsample, Value, ValueId, Window, largest_sum,
@@ -125,15 +126,31 @@ impl Layers {
         self.push(name, Value { channels, kind }, op)
     }
 
-    /// `expr` in f32; only what a convolution makes can be.
+    /// `expr` in f32: a convolution's result, or what was rounded to 8 bits.
     pub(super) fn real(&mut self, expr: &Expr) -> Result<ValueId, String> {
-        let Expr::Sum(sum) = expr else {
-            return Err("is not made by a convolution".into());
+        let sum = self.convolved(self.sum(expr)?)?;
+        let Some((pending, term)) = at_once(&sum) else {
+            return Err("is a sum or normalised, and not rounded to 8 bits after that".into());
         };
-        let Some((pending, term)) = at_once(sum) else {
-            return Err("is a sum or normalised, only a convolution's result is handed out".into());
-        };
-        self.convolution(pending, Kind::Real, Finish::Real(affine(term, sum, 1.0)))
+        self.convolution(pending, Kind::Real, Finish::Real(affine(term, &sum, 1.0)))
+    }
+
+    /// A single term of 8-bit values as one of a convolution: only their sums can be normalised or
+    /// handed out, and a 1×1×1 convolution with ones on its diagonal changes nothing.
+    pub(super) fn convolved(&mut self, mut sum: Sum) -> Result<Sum, String> {
+        let [term] = &mut sum.terms[..] else { return Ok(sum) };
+        if let Source::Value(id) = term.source {
+            let channels = self.values[id].channels;
+            self.spend(channels * channels)?;
+            let diagonal = |at: usize| i8::from(at / channels == at % channels);
+            let weights = (0..channels * channels).map(diagonal).collect();
+            let window = Window { kernel: [1; 3], stride: [1; 3], before: [0; 3], after: [0; 3] };
+            let name = format!("{} unchanged", self.layers[id].name);
+            let (node, path) = (MAX_NODES + id, Path::Window(window));
+            let pending = Pending { node, name, channels, inputs: vec![id], path, weights };
+            term.source = Source::Pending(Rc::new(pending));
+        }
+        Ok(sum)
     }
 
     /// The largest values of windows, in the scale of their input.
@@ -196,10 +213,7 @@ impl Layers {
         kind: Kind,
         finish: Finish,
     ) -> Result<ValueId, String> {
-        self.weights = self.weights.saturating_add(pending.weights.len());
-        if self.weights > MAX_WEIGHTS {
-            return Err(format!("the weights of all convolutions are more than {MAX_WEIGHTS}"));
-        }
+        self.spend(pending.weights.len())?;
         let (inputs, weights) = (pending.inputs.clone(), pending.weights.clone());
         let op = match pending.path {
             Path::Window(window) => Op::Conv(Conv { inputs, window, weights, finish }),
@@ -208,6 +222,15 @@ impl Layers {
             }
         };
         self.push(&pending.name, Value { channels: pending.channels, kind }, op)
+    }
+
+    /// Counts weights that are about to be held.
+    fn spend(&mut self, weights: usize) -> Result<(), String> {
+        self.weights = self.weights.saturating_add(weights);
+        if self.weights <= MAX_WEIGHTS {
+            return Ok(());
+        }
+        Err(format!("the weights of all layers are more than {MAX_WEIGHTS}"))
     }
 
     fn push(&mut self, name: &str, value: Value, op: Op) -> Result<ValueId, String> {

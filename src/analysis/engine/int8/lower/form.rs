@@ -111,7 +111,7 @@ impl PartialEq for Source {
 /// A convolution without its finish.
 #[derive(Debug)]
 pub(super) struct Pending {
-    /// Place of its node in the model: what it is known by.
+    /// What it is known by: the place of its node in the model.
     pub(super) node: usize,
     /// Name of its node.
     pub(super) name: String,
@@ -173,9 +173,6 @@ impl Sum {
         let [term] = &mut self.terms[..] else {
             return Err("normalises a sum of two values".into());
         };
-        if matches!(term.source, Source::Value(_)) {
-            return Err("normalises what was rounded to 8 bits before".into());
-        }
         if term.normalised.is_some() {
             return Err("normalises what is normalised already".into());
         }

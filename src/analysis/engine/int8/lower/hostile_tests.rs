@@ -166,9 +166,10 @@ fn operators_of_other_kinds() {
     refuses(&wide, "Add", "channels");
     let normalised = around(|qdq, x| {
         let (gamma, beta) = (qdq.per_channel(2, 1.0), qdq.per_channel(2, 0.0));
-        qdq.node("InstanceNormalization", &[x, &gamma, &beta], &[])
+        let sum = qdq.node("Add", &[x, x], &[]);
+        qdq.node("InstanceNormalization", &[&sum, &gamma, &beta], &[])
     });
-    refuses(&normalised, "InstanceNormalization", "rounded to 8 bits before");
+    refuses(&normalised, "InstanceNormalization", "a sum of two values");
     let depth = around(|qdq, x| qdq.node("Concat", &[x, x], &[int("axis", 2)]));
     refuses(&depth, "Concat", "along axis 2");
     let nearest = around(|qdq, x| {
@@ -184,11 +185,17 @@ fn operators_of_other_kinds() {
 }
 
 #[test]
-fn outputs_that_no_convolution_makes() {
-    let mut qdq = Qdq::new();
-    let x = qdq.rounded("image", QUANT);
-    qdq.named("Relu", &[&x], "logits", &[]);
-    refuses(&proto(&qdq.onnx(2, &[("logits", 2)])), "output", "only a convolution");
+fn outputs_that_no_layer_makes() {
+    let ending = |operator: &str, attributes: &[Message], why: &str| {
+        let mut qdq = Qdq::new();
+        let x = qdq.rounded("image", QUANT);
+        let inputs = if operator == "AveragePool" { vec![&*x] } else { vec![&*x, &*x] };
+        qdq.named(operator, &inputs, "logits", attributes);
+        refuses(&proto(&qdq.onnx(2, &[("logits", 2)])), "output", why);
+    };
+    ending("Add", &[], "is a sum");
+    ending("Concat", &[int("axis", 1)], "is concatenated");
+    ending("AveragePool", &[ints("kernel_shape", &[2; 3])], "before it is quantised");
 }
 
 #[test]

@@ -74,10 +74,14 @@ impl<'m> Walk<'_, 'm> {
         if epsilon <= 0.0 {
             return Err(format!("attribute epsilon is {epsilon}"));
         }
-        let exprs = self.real(node, 0)?;
-        let channels = self.channels(exprs);
+        let mut exprs = self.real(node, 0)?.to_vec();
+        for expr in &mut exprs {
+            let sum = self.layers.sum(expr)?;
+            *expr = Expr::Sum(self.layers.convolved(sum)?);
+        }
+        let channels = self.channels(&exprs);
         let (gamma, beta) = (self.numbers(node, 1, channels)?, self.numbers(node, 2, channels)?);
-        let parts = self.parts(exprs, |sum, range| {
+        let parts = self.parts(&exprs, |sum, range| {
             sum.normalised((&gamma[range.clone()], &beta[range]), epsilon)
         })?;
         Ok((parts, "a normalisation of 16-bit sums by their own mean and variance".into()))

@@ -231,6 +231,17 @@ fn a_convolution_may_end_in_f32_with_an_activation() {
     agrees(&qdq, (2, 4), "QR", 1e-4);
 }
 
+/// As ONNX Runtime's quantiser ends a network.
+#[test]
+fn values_rounded_to_8_bits_may_be_handed_out() {
+    let mut qdq = Qdq::new();
+    let x = start(&mut qdq);
+    let x = qdq.conv(&x, [4, 2, 3, 3, 3], &padded());
+    let x = qdq.rounded(&x, (STEP, 120));
+    qdq.named("Identity", &[&x], "logits", &[]);
+    agrees(&qdq, (2, 4), "QCR", STEP);
+}
+
 #[test]
 fn transposed_convolutions() {
     for kernel in [[2, 2, 2], [1, 2, 2], [3, 1, 2]] {
@@ -322,6 +333,20 @@ fn instance_normalisation() {
         let layers = if residual { "QCc+R" } else { "Qc+R" };
         agrees(&qdq, (2, 4), layers, if residual { 0.04 } else { 0.02 });
     }
+}
+
+#[test]
+fn rounding_before_the_normalisation_is_honoured() {
+    let mut qdq = Qdq::new();
+    let x = start(&mut qdq);
+    let x = qdq.conv(&x, [4, 2, 3, 3, 3], &padded());
+    let x = qdq.rounded(&x, (STEP, 128));
+    let (gamma, beta) = (qdq.per_channel(4, 1.0), qdq.per_channel(4, 0.1));
+    let x = qdq.node("InstanceNormalization", &[&x, &gamma, &beta], &[]);
+    let x = qdq.node("LeakyRelu", &[&x], &[]);
+    let x = qdq.rounded(&x, (0.02, 40));
+    qdq.handed_out(&x, 4, "logits");
+    agrees(&qdq, (2, 4), "QCc+R", 0.04);
 }
 
 #[test]
