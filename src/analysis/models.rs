@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use thiserror::Error;
 
 use super::analyse::{Clinic, Networks};
+use super::engine::compute::Compute;
 use super::engine::network::EngineInfo;
 use super::engine::package::Package;
 use super::findings::Reason;
@@ -24,12 +25,12 @@ pub struct Packages {
     pub segmenter: Package,
     /// Task `classification`.
     pub pmn: Package,
-    /// Compute threads, at least 1.
-    pub threads: usize,
+    /// What the networks may compute with.
+    pub compute: Compute,
     /// Memory the whole process may use.
     pub memory: Bytes,
-    /// What computed last; empty before the first network ran.
-    pub ran_on: RefCell<Option<EngineInfo>>,
+    /// What has computed, each once, in order.
+    pub ran_on: RefCell<Vec<EngineInfo>>,
 }
 
 /// Why a network gave no answer.
@@ -64,15 +65,22 @@ impl Packages {
         }
         Ok(())
     }
+
+    fn note(&self, engine: EngineInfo) {
+        let mut ran_on = self.ran_on.borrow_mut();
+        if !ran_on.contains(&engine) {
+            ran_on.push(engine);
+        }
+    }
 }
 
 impl Networks for Packages {
     type Error = NetworkFailure;
 
     fn locate_liver(&self, portal: &HuVolume) -> Result<Option<VoxelBox>, NetworkFailure> {
-        let localiser = Localiser::new(&self.localiser, self.threads)?;
+        let localiser = Localiser::new(&self.localiser, self.compute)?;
         let located = localiser.locate(portal, &mut |_| {})?;
-        self.ran_on.replace(Some(located.engine));
+        self.note(located.engine);
         Ok(located.region)
     }
 
@@ -82,9 +90,9 @@ impl Networks for Packages {
         liver: VoxelBox,
         progress: &mut dyn FnMut(u8),
     ) -> Result<Mask, NetworkFailure> {
-        let segmenter = Segmenter::load(&self.segmenter, self.threads)?;
+        let segmenter = Segmenter::load(&self.segmenter, self.compute)?;
         self.check_memory(portal, segmenter.predicted_peak(portal, liver))?;
-        self.ran_on.replace(Some(segmenter.engine()));
+        self.note(segmenter.engine());
         Ok(segmenter.segment(portal, liver, &mut |p| progress(percent(p)))?)
     }
 
@@ -94,7 +102,9 @@ impl Networks for Packages {
         portal: &HuVolume,
         mask: &Mask,
     ) -> Result<(Risk, HeatMap), NetworkFailure> {
-        Ok(Classifier::load(&self.pmn)?.classify(Phases { arterial, portal }, mask)?)
+        let classifier = Classifier::load(&self.pmn, self.compute)?;
+        self.note(classifier.engine());
+        Ok(classifier.classify(Phases { arterial, portal }, mask)?)
     }
 }
 

@@ -9,6 +9,7 @@
 use ndarray::{Array3, ArrayView3, ArrayViewMut3, Ix5, Zip, s};
 use thiserror::Error;
 
+use super::engine::compute::Compute;
 use super::engine::manifest::{InputSpec, Prototypes, Task};
 use super::engine::network::{EngineError, EngineInfo, Network};
 use super::engine::package::Package;
@@ -97,12 +98,12 @@ pub struct Classifier {
 
 impl Classifier {
     /// Loads a classification package.
-    pub fn load(package: &Package) -> Result<Self, PmnError> {
+    pub fn load(package: &Package, compute: Compute) -> Result<Self, PmnError> {
         let Task::Classification(spec, prototypes) = &package.manifest.task else {
             return Err(PmnError::WrongTask { package: package.manifest.name.clone() });
         };
         let [z, y, x] = spec.input.patch;
-        let network = Network::load(package, &[1, 2, z, y, x])?;
+        let network = Network::load(package, &[1, 2, z, y, x], compute)?;
         let tokens = prototypes.token_grid.iter().product();
         network.expect_output(0, &spec.outputs[0], &[1, 6])?;
         network.expect_output(1, &spec.outputs[1], &[1, tokens, 2])?;
@@ -283,7 +284,7 @@ mod tests {
 
     /// Distances are the means of the two channels, times `weights`.
     fn classifier(weights: &[f32; 12]) -> Classifier {
-        Classifier::load(&pmn_package(12, 3, weights)).unwrap()
+        Classifier::load(&pmn_package(12, 3, weights), Compute::alone()).unwrap()
     }
 
     #[test]
@@ -428,6 +429,9 @@ mod tests {
         assert!(matches!(classify(&portal, &wrong), Err(PmnError::Grid { what: "mask", .. })));
         assert!(matches!(classify(&portal, &mask()), Err(PmnError::Distances { .. })));
         let unet = unet_package(&[(0.0, 0.0), (1.0, 0.0)], 4.0);
-        assert!(matches!(Classifier::load(&unet), Err(PmnError::WrongTask { .. })));
+        assert!(matches!(
+            Classifier::load(&unet, Compute::alone()),
+            Err(PmnError::WrongTask { .. })
+        ));
     }
 }

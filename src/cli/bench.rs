@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
+use super::bench_engine::{self, EngineArgs};
 use super::daemon_process::DaemonProcess;
 use super::exit;
 use super::phantom::write_study;
@@ -33,10 +34,22 @@ pub struct BenchArgs {
     /// Folder of model packages, searched first.
     #[arg(long, value_name = "FOLDER")]
     models: Option<PathBuf>,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+/// One part alone.
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Measure one network in the int8 engine, layer by layer
+    Engine(EngineArgs),
 }
 
 /// Runs the command; the figures go to standard output as one JSON object, or as lines.
 pub fn run(args: &BenchArgs, json: bool) -> anyhow::Result<u8> {
+    if let Some(What::Engine(engine)) = &args.what {
+        return bench_engine::run(engine, json);
+    }
     let mut figures = Map::new();
     figures.insert("threads".into(), json!(std::thread::available_parallelism()?.get()));
     let program = std::env::current_exe()?;

@@ -16,6 +16,8 @@ pub mod check;
 #[cfg(feature = "demo")]
 pub mod bench;
 
+mod bench_engine;
+
 pub mod phantom;
 
 pub mod verify;

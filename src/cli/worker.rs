@@ -1,6 +1,8 @@
 //! `hcc-edge worker`: the hidden command the daemon starts once per study. Not for people: it
 //! locks itself in, then reads frames from stdin and writes frames to stdout.
 
+use crate::analysis::engine::compute::Compute;
+use crate::analysis::engine::int8::isa::Isa;
 use crate::daemon::inside;
 use crate::units::Bytes;
 
@@ -16,10 +18,23 @@ pub struct Args {
     /// Compute threads.
     #[arg(long)]
     threads: u16,
+    /// Instructions of the int8 engine instead of the best there are.
+    #[arg(long, value_parser = available)]
+    isa: Option<Isa>,
+}
+
+/// The instructions of that name, if this processor has them.
+pub fn available(name: &str) -> Result<Isa, String> {
+    match Isa::named(name) {
+        Some(isa) if isa.available() => Ok(isa),
+        Some(_) => Err(format!("this processor has no {name}: set `engine.isa` to \"auto\"")),
+        None => Err(format!("{name} is not one of the int8 engine's instruction sets")),
+    }
 }
 
 /// Runs the worker to its end; the exit status is 0 when it answered.
 pub fn run(args: &Args) -> u8 {
-    let threads = usize::from(args.threads);
-    inside::run(Bytes::mib(u64::from(args.memory_mib)), args.cpu_seconds, threads)
+    let mut compute = Compute::with_threads(usize::from(args.threads));
+    compute.isa = args.isa.unwrap_or(compute.isa);
+    inside::run(Bytes::mib(u64::from(args.memory_mib)), args.cpu_seconds, compute)
 }

@@ -172,8 +172,41 @@ pub struct DicomConfig {
 pub struct EngineConfig {
     /// Compute threads; `None` is one per core.
     pub threads: Option<usize>,
+    /// Instructions that the int8 engine is to use; `None` is the best there are.
+    pub isa: Option<EngineIsa>,
     /// The backend without which the daemon refuses to start.
     pub require: Option<EngineKind>,
+}
+
+/// Instructions of the int8 engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineIsa {
+    /// x86-64 with AVX2.
+    Avx2,
+    /// ARM with dot products.
+    NeonDotprod,
+    /// ARM.
+    Neon,
+    /// Every processor.
+    Portable,
+}
+
+impl EngineIsa {
+    const ALL: [Self; 4] = [Self::Avx2, Self::NeonDotprod, Self::Neon, Self::Portable];
+
+    /// As it is written in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Avx2 => "avx2",
+            Self::NeonDotprod => "neon-dotprod",
+            Self::Neon => "neon",
+            Self::Portable => "portable",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|isa| isa.name() == name)
+    }
 }
 
 /// A compute backend.
@@ -232,6 +265,7 @@ pub(super) fn check(values: &Values, problems: &mut Vec<Problem>) -> Option<Conf
         dicom: DicomConfig { objects: v.flag("dicom.objects")? },
         engine: EngineConfig {
             threads: v.count("engine.threads").filter(|threads| *threads > 0),
+            isa: v.text("engine.isa").and_then(EngineIsa::named),
             require: v.text("engine.require").map(|_| EngineKind::Cpu),
         },
         sandbox: match v.text("sandbox.rule")? {

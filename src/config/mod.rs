@@ -15,8 +15,8 @@ mod reference;
 
 pub use address::{AddressError, BrokerUrl};
 pub use checked::{
-    Config, Confirm, Delivery, EngineConfig, EngineKind, Inbox, Limits, Login, Mode, Mqtt,
-    SandboxRule, TlsFiles, TlsIdentity,
+    Config, Confirm, Delivery, EngineConfig, EngineIsa, EngineKind, Inbox, Limits, Login, Mode,
+    Mqtt, SandboxRule, TlsFiles, TlsIdentity,
 };
 pub use keys::{KEYS, Key, Kind, Presence};
 pub use names::{AeTitle, AeTitleError, MAX_AE_TITLE, MAX_PART, NameError, PartName};

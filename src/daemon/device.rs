@@ -9,8 +9,8 @@ use std::time::Duration;
 use ring::hmac;
 use thiserror::Error;
 
-use crate::analysis::engine::network::MAX_THREADS;
-use crate::config::{Config, Effective, Mode};
+use crate::analysis::engine::compute::MAX_THREADS;
+use crate::config::{Config, Effective, EngineIsa, Mode};
 use crate::host::files::StateDir;
 use crate::host::keys::{self, KeyError};
 use crate::host::worker::{Limits, Setup};
@@ -134,6 +134,7 @@ impl Device {
             memory: self.config.limits.worker_memory,
             time: Duration::from_millis(self.config.limits.worker_time.0),
             threads: threads as u32,
+            isa: self.config.engine.isa.map(EngineIsa::name),
             artefact_bytes: MOST_ARTEFACTS,
         }
     }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use super::package::{MODEL_FILE, Package};
 
+pub(crate) mod qdq;
+
 /// A protobuf message under construction.
 #[derive(Default, Clone)]
-struct Message(Vec<u8>);
+pub(crate) struct Message(Vec<u8>);
 
 impl Message {
     fn varint(&mut self, mut value: u64) {
@@ -35,15 +37,36 @@ impl Message {
         self.bytes(field, value.as_bytes())
     }
 
+    fn float(mut self, field: u64, value: f32) -> Self {
+        self.varint((field << 3) | 5);
+        self.0.extend_from_slice(&value.to_le_bytes());
+        self
+    }
+
     fn message(self, field: u64, value: &Message) -> Self {
         self.bytes(field, &value.0)
     }
 }
 
 /// `AttributeProto` of kind INTS.
-fn ints(name: &str, values: &[u64]) -> Message {
+pub(crate) fn ints(name: &str, values: &[u64]) -> Message {
     let attribute = Message::default().text(1, name).int(20, 7);
     values.iter().fold(attribute, |message, &value| message.int(8, value))
+}
+
+/// `AttributeProto` of kind INT.
+pub(crate) fn int(name: &str, value: i64) -> Message {
+    Message::default().text(1, name).int(20, 2).int(3, value.cast_unsigned())
+}
+
+/// `AttributeProto` of kind FLOAT.
+pub(crate) fn float(name: &str, value: f32) -> Message {
+    Message::default().text(1, name).int(20, 1).float(2, value)
+}
+
+/// `AttributeProto` of kind STRING.
+pub(crate) fn text(name: &str, value: &str) -> Message {
+    Message::default().text(1, name).int(20, 3).text(4, value)
 }
 
 /// `NodeProto`.
@@ -53,7 +76,7 @@ fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[Message]) -
     attributes.iter().fold(node, |node, attribute| node.message(5, attribute))
 }
 
-/// `TensorProto` of kind FLOAT (1) or INT64 (7).
+/// `TensorProto` of kind FLOAT (1), UINT8 (2), INT8 (3), INT32 (6) or INT64 (7).
 fn tensor(name: &str, dims: &[u64], kind: u64, raw: &[u8]) -> Message {
     let tensor = dims.iter().fold(Message::default(), |tensor, &dim| tensor.int(1, dim));
     tensor.int(2, kind).text(8, name).bytes(9, raw)

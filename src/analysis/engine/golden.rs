@@ -3,6 +3,7 @@
 
 use ndarray::{ArrayD, IxDyn};
 
+use super::compute::Compute;
 use super::network::{EngineError, EngineInfo, Network};
 use super::package::Package;
 
@@ -18,12 +19,12 @@ pub struct GoldenReport {
 }
 
 /// Runs the golden input and compares every output with the stored one.
-pub fn self_test(package: &Package) -> Result<GoldenReport, EngineError> {
+pub fn self_test(package: &Package, compute: Compute) -> Result<GoldenReport, EngineError> {
     let Some(spec) = package.network() else {
         return Err(EngineError::NoNetwork { package: package.manifest.name.clone() });
     };
     let golden = &spec.golden;
-    let network = Network::load(package, &golden.input_shape)?;
+    let network = Network::load(package, &golden.input_shape, compute)?;
     for (index, expected) in golden.outputs.iter().enumerate() {
         network.expect_output(index, &expected.name, &expected.shape)?;
     }
@@ -73,9 +74,9 @@ mod tests {
     #[test]
     fn a_true_pair_passes() {
         let package = unet_package(&[(0.0, 0.5), (2.0, -1.0), (1.0, 0.25)], 2.0);
-        let report = self_test(&package).unwrap();
+        let report = self_test(&package, Compute::alone()).unwrap();
         assert!(report.max_abs_error <= 1e-6, "{report:?}");
-        self_test(&pmn_package(12, 3, &[0.5; 12])).unwrap();
+        self_test(&pmn_package(12, 3, &[0.5; 12]), Compute::alone()).unwrap();
     }
 
     #[test]
@@ -84,12 +85,15 @@ mod tests {
         let output = package.files.get_mut("golden/output.f32").unwrap();
         output[4..8].copy_from_slice(&0.502f32.to_le_bytes());
         assert!(matches!(
-            self_test(&package),
+            self_test(&package, Compute::alone()),
             Err(EngineError::GoldenMismatch { max_abs_error, .. }) if max_abs_error > 0.0015
         ));
         let output = package.files.get_mut("golden/output.f32").unwrap();
         output[4..8].copy_from_slice(&f32::NAN.to_le_bytes());
-        assert!(matches!(self_test(&package), Err(EngineError::GoldenMismatch { .. })));
+        assert!(matches!(
+            self_test(&package, Compute::alone()),
+            Err(EngineError::GoldenMismatch { .. })
+        ));
     }
 
     #[test]
@@ -97,7 +101,7 @@ mod tests {
         let mut package = unet_package(&[(0.0, 0.5), (2.0, -1.0)], 2.0);
         let three = crate::analysis::engine::fixture::pointwise_onnx(&[(0.0, 0.0); 3]);
         package.files.insert("model.onnx".into(), three);
-        let error = self_test(&package).unwrap_err();
+        let error = self_test(&package, Compute::alone()).unwrap_err();
         assert!(
             matches!(&error, EngineError::OutputShape { found, .. } if found == &[1, 3, 2, 2, 2])
         );
@@ -112,7 +116,7 @@ mod tests {
         for folder in packages.iter().filter(|folder| folder.join("model.onnx").is_file()) {
             let text = std::fs::read_to_string(folder.join("manifest.toml")).unwrap();
             let package = Package::new(&text, [0; 32], files(folder)).unwrap();
-            let report = self_test(&package).unwrap();
+            let report = self_test(&package, Compute::alone()).unwrap();
             println!("{}: {report:?}", package.manifest.name);
             tested += 1;
         }

@@ -1,4 +1,4 @@
-//! ONNX import and inference: the only code that names tract.
+//! ONNX import and inference: the only code that names tract, and the int8 engine.
 //!
 //! A [`package::Package`] is made of bytes that the host has verified already; nothing here reads a
 //! file. [`network::Network`] runs its model on one input shape, behind a backend seam, and
@@ -13,11 +13,15 @@ mod check;
 
 pub mod package;
 
+pub mod compute;
+
 pub mod network;
 
-mod tract;
+mod integer;
 
 pub mod int8;
+
+mod tract;
 
 pub mod golden;
 

@@ -1,7 +1,8 @@
 //! A package's network, ready to run on one input shape.
 //!
-//! What executes it is behind the trait `Backend`: tract today; an int8 program takes the same place and
-//! describes itself through the same [`EngineInfo`], so that a result always names what computed it.
+//! What executes it is behind the trait `Backend`: the int8 program where the whole model can be lowered
+//! to one, tract otherwise. Both describe themselves through [`EngineInfo`], so that a result always
+//! names what computed it.
 
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,20 +11,20 @@ use std::thread;
 use ndarray::{ArrayD, ArrayViewD};
 use thiserror::Error;
 
+use super::compute::Compute;
+use super::integer::IntegerProgram;
 use super::package::{Package, PackageError};
 use super::tract::TractProgram;
+use crate::units::Bytes;
 
 /// The most elements one tensor of a network may have, inputs and intermediate ones included: 1 GiB
 /// of f32. What a damaged model asks for beyond that is refused before memory is.
 pub const MAX_TENSOR_ELEMENTS: usize = 1 << 28;
-/// The widest compute pool.
-pub const MAX_THREADS: usize = 64;
-
 /// A network on one input shape.
 pub struct Network {
     backend: Box<dyn Backend>,
     package: String,
-    precision: &'static str,
+    arithmetic: Arithmetic,
     input_shape: Vec<usize>,
     threads: usize,
 }
@@ -34,7 +35,14 @@ pub(super) trait Backend: Send + Sync {
     fn identity(&self) -> (&'static str, &'static str);
 
     /// What it makes of a quantised package and of a float one.
-    fn precision(&self, quantised: bool) -> &'static str;
+    fn arithmetic(&self, quantised: bool) -> Arithmetic;
+
+    /// The instructions it chose, if it chooses.
+    fn path(&self) -> Option<&'static str>;
+
+    /// Memory that it holds for a run, if it works on one input at a time with all threads; `None` if
+    /// inputs are computed side by side, a thread each.
+    fn memory(&self) -> Option<Bytes>;
 
     /// Shapes of the outputs, in the manifest's order.
     fn output_shapes(&self) -> &[Vec<usize>];
@@ -54,11 +62,35 @@ pub struct EngineInfo {
     /// Version of that library.
     pub version: &'static str,
     /// Arithmetic really used.
-    pub precision: &'static str,
+    pub arithmetic: Arithmetic,
     /// Hardware really used.
     pub device: &'static str,
-    /// Inputs computed at the same time, one thread each.
+    /// Instructions chosen, where there is a choice.
+    pub path: Option<&'static str>,
+    /// Compute threads.
     pub threads: usize,
+}
+
+/// How a network was computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// An int8 graph in integers.
+    Int8,
+    /// An int8 graph in single precision.
+    Int8InFloat,
+    /// A float graph.
+    Float,
+}
+
+impl Arithmetic {
+    /// As it is told to people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int8 => "int8",
+            Self::Int8InFloat => "int8-qdq (executed in f32)",
+            Self::Float => "f32",
+        }
+    }
 }
 
 /// Why a network cannot be loaded or run.
@@ -135,8 +167,10 @@ pub enum EngineError {
         /// What the backend said.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// An output is NaN or infinite.
-    #[error("package {package} computed values that are not finite: nothing can be concluded")]
+    /// The input or an output is NaN or infinite.
+    #[error(
+        "package {package} was given or computed values that are not finite: nothing can be concluded"
+    )]
     NotFinite {
         /// Package name.
         package: String,
@@ -160,7 +194,7 @@ pub enum EngineError {
 
 impl Network {
     /// Reads the package's network and prepares it for inputs of `shape` (batch and channel first).
-    pub fn load(package: &Package, shape: &[usize]) -> Result<Self, EngineError> {
+    pub fn load(package: &Package, shape: &[usize], compute: Compute) -> Result<Self, EngineError> {
         let name = package.manifest.name.clone();
         let Some(spec) = package.network() else {
             return Err(EngineError::NoNetwork { package: name });
@@ -169,26 +203,39 @@ impl Network {
         if !elements.is_some_and(|count| (1..=MAX_TENSOR_ELEMENTS).contains(&count)) {
             return Err(EngineError::TooLarge { package: name, shape: shape.to_vec() });
         }
-        let program = unwinding(&name, "loading", || TractProgram::load(package, spec, shape))??;
-        let quantised = spec.quantisation.is_some();
-        let precision = program.precision(quantised);
-        let backend: Box<dyn Backend> = Box::new(program);
-        Ok(Self { backend, package: name, precision, input_shape: shape.to_vec(), threads: 1 })
-    }
-
-    /// Lets [`Self::run_each`] compute up to `threads` inputs at a time (1..=[`MAX_THREADS`]); each
-    /// costs the memory of one inference.
-    #[must_use]
-    pub fn with_threads(mut self, threads: usize) -> Self {
-        self.threads = threads.clamp(1, MAX_THREADS);
-        self
+        let backend = unwinding(&name, "loading", || -> Result<Box<dyn Backend>, EngineError> {
+            if let Some(program) = IntegerProgram::load(package, spec, shape, compute)? {
+                return Ok(Box::new(program));
+            }
+            Ok(Box::new(TractProgram::load(package, spec, shape)?))
+        })??;
+        let arithmetic = backend.arithmetic(spec.quantisation.is_some());
+        let (input_shape, threads) = (shape.to_vec(), compute.threads);
+        Ok(Self { backend, package: name, arithmetic, input_shape, threads })
     }
 
     /// What computes here.
     pub fn engine(&self) -> EngineInfo {
         let (backend, version) = self.backend.identity();
-        let (precision, threads) = (self.precision, self.threads);
-        EngineInfo { backend, version, precision, device: "cpu", threads }
+        let (arithmetic, threads) = (self.arithmetic, self.threads);
+        EngineInfo {
+            backend,
+            version,
+            arithmetic,
+            device: "cpu",
+            path: self.backend.path(),
+            threads,
+        }
+    }
+
+    /// Inputs that [`Self::run_each`] computes at the same time; each costs the memory of one inference.
+    pub fn inputs_at_once(&self) -> usize {
+        if self.backend.memory().is_some() { 1 } else { self.threads }
+    }
+
+    /// Memory of one inference, where it is known.
+    pub fn memory(&self) -> Option<Bytes> {
+        self.backend.memory()
     }
 
     /// The shape it was loaded for.
@@ -229,6 +276,10 @@ impl Network {
                 found: input.shape().to_vec(),
             });
         }
+        // An int8 input layer would turn what is not a number into one.
+        if input.iter().any(|value| !value.is_finite()) {
+            return Err(EngineError::NotFinite { package: self.package.clone() });
+        }
         let outputs = unwinding(&self.package, "running", || self.backend.run(input))?
             .map_err(|source| EngineError::Run { package: self.package.clone(), source })?;
         if outputs.iter().flatten().any(|value| !value.is_finite()) {
@@ -237,7 +288,7 @@ impl Network {
         Ok(outputs)
     }
 
-    /// Runs inputs `0..count`, as many at a time as there are threads, and hands the outputs over in
+    /// Runs inputs `0..count`, [`Self::inputs_at_once`] at a time, and hands the outputs over in
     /// order: the result does not depend on the number of threads.
     pub fn run_each(
         &self,
@@ -245,8 +296,9 @@ impl Network {
         input: impl Fn(usize) -> ArrayD<f32> + Sync,
         mut take: impl FnMut(usize, Vec<ArrayD<f32>>),
     ) -> Result<(), EngineError> {
-        for first in (0..count).step_by(self.threads) {
-            let last = count.min(first + self.threads);
+        let at_once = self.inputs_at_once();
+        for first in (0..count).step_by(at_once) {
+            let last = count.min(first + at_once);
             let round = |index: usize| self.run(input(index).view());
             let outputs: Vec<Result<Vec<ArrayD<f32>>, EngineError>> = if last - first == 1 {
                 vec![round(first)]
@@ -294,6 +346,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::analysis::engine::compute::MAX_THREADS;
     use crate::analysis::engine::fixture::{pmn_package, pointwise_onnx, unet_package};
     use crate::analysis::engine::package::MODEL_FILE;
 
@@ -309,7 +362,7 @@ mod tests {
     #[test]
     fn computes_what_the_model_says() {
         let package = unet_package(&CLASSES, 2.0);
-        let network = Network::load(&package, &[1, 1, 5, 5, 5]).unwrap();
+        let network = Network::load(&package, &[1, 1, 5, 5, 5], Compute::alone()).unwrap();
         assert_eq!(network.output_shapes(), [vec![1, 3, 5, 5, 5]]);
         let outputs = network.run(image(5).view()).unwrap();
         for (at, &value) in outputs[0].indexed_iter() {
@@ -323,7 +376,9 @@ mod tests {
     fn outputs_come_in_the_manifests_order() {
         let mut weights = [0.0; 12];
         weights[..6].copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        let network = Network::load(&pmn_package(12, 3, &weights), &[1, 2, 12, 12, 12]).unwrap();
+        let network =
+            Network::load(&pmn_package(12, 3, &weights), &[1, 2, 12, 12, 12], Compute::alone())
+                .unwrap();
         assert_eq!(network.output_shapes(), [vec![1, 6], vec![1, 27, 2]]);
         let outputs = network.run(ArrayD::ones(IxDyn(&[1, 2, 12, 12, 12])).view()).unwrap();
         let distances: Vec<f32> = outputs[0].iter().copied().collect();
@@ -334,7 +389,8 @@ mod tests {
     fn the_number_of_threads_changes_nothing() {
         let package = unet_package(&CLASSES, 2.0);
         let collect = |threads: usize| {
-            let network = Network::load(&package, &[1, 1, 3, 3, 3]).unwrap().with_threads(threads);
+            let network =
+                Network::load(&package, &[1, 1, 3, 3, 3], Compute::with_threads(threads)).unwrap();
             let mut taken = Vec::new();
             let input = |index: usize| image(3) + index as f32;
             network.run_each(7, input, |index, outputs| taken.push((index, outputs))).unwrap();
@@ -349,30 +405,30 @@ mod tests {
     #[test]
     fn says_what_really_computes() {
         let package = unet_package(&CLASSES, 2.0);
-        let network = Network::load(&package, &[1, 1, 2, 2, 2]).unwrap().with_threads(2);
+        let network = Network::load(&package, &[1, 1, 2, 2, 2], Compute::with_threads(2)).unwrap();
         let engine = network.engine();
         assert_eq!((engine.backend, engine.device, engine.threads), ("tract", "cpu", 2));
-        assert_eq!(engine.precision, "int8-qdq (executed in f32)");
-        assert_eq!(network.with_threads(MAX_THREADS + 1).engine().threads, MAX_THREADS);
+        assert_eq!(engine.arithmetic, Arithmetic::Int8InFloat);
+        assert_eq!(Compute::with_threads(MAX_THREADS + 1).threads, MAX_THREADS);
     }
 
     #[test]
     fn wrong_shapes_are_errors() {
         let package = unet_package(&CLASSES, 2.0);
-        let network = Network::load(&package, &[1, 1, 4, 4, 4]).unwrap();
+        let network = Network::load(&package, &[1, 1, 4, 4, 4], Compute::alone()).unwrap();
         assert!(matches!(network.run(image(5).view()), Err(EngineError::InputShape { .. })));
         assert!(network.expect_output(0, "logits", &[1, 3, 4, 4, 4]).is_ok());
         assert!(network.expect_output(0, "logits", &[1, 2, 4, 4, 4]).is_err());
         assert!(network.expect_output(1, "logits", &[1, 3, 4, 4, 4]).is_err());
-        assert!(Network::load(&package, &[1, 2, 4, 4, 4]).is_err());
-        assert!(Network::load(&package, &[1, 1, 4, 4]).is_err());
+        assert!(Network::load(&package, &[1, 2, 4, 4, 4], Compute::alone()).is_err());
+        assert!(Network::load(&package, &[1, 1, 4, 4], Compute::alone()).is_err());
     }
 
     #[test]
     fn a_tensor_has_a_largest_size() {
         let package = unet_package(&CLASSES, 2.0);
         // Three classes: the logits pass the limit, the image does not.
-        let load = |z: usize| Network::load(&package, &[1, 1, z, 4096, 4096]);
+        let load = |z: usize| Network::load(&package, &[1, 1, z, 4096, 4096], Compute::alone());
         assert!(load(5).is_ok());
         assert!(matches!(
             load(6),
@@ -386,7 +442,7 @@ mod tests {
     #[test]
     fn outputs_that_are_not_finite_are_errors() {
         let package = unet_package(&CLASSES, 2.0);
-        let network = Network::load(&package, &[1, 1, 2, 2, 2]).unwrap();
+        let network = Network::load(&package, &[1, 1, 2, 2, 2], Compute::alone()).unwrap();
         let mut input = image(2);
         input[[0, 0, 1, 1, 1]] = f32::NAN;
         assert!(matches!(network.run(input.view()), Err(EngineError::NotFinite { .. })));
@@ -423,7 +479,7 @@ mod tests {
                 let len = cut.index(model.len());
                 model.truncate(len);
             }
-            if let Ok(network) = Network::load(&package, &shape)
+            if let Ok(network) = Network::load(&package, &shape, Compute::alone())
                 && let Ok(outputs) = network.run(ArrayD::ones(IxDyn(&shape)).view())
             {
                 let shapes: Vec<Vec<usize>> =
@@ -438,7 +494,7 @@ mod tests {
         let mut package = unet_package(&CLASSES, 2.0);
         for bytes in [&b""[..], b"not a model at all", &pointwise_onnx(&CLASSES)[..20]] {
             package.files.insert(MODEL_FILE.into(), bytes.to_vec());
-            assert!(Network::load(&package, &[1, 1, 4, 4, 4]).is_err());
+            assert!(Network::load(&package, &[1, 1, 4, 4, 4], Compute::alone()).is_err());
         }
     }
 }

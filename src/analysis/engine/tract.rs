@@ -14,8 +14,9 @@ use tract_onnx::prelude::{
 };
 
 use super::manifest::NetworkSpec;
-use super::network::{Backend, BackendError, EngineError, MAX_TENSOR_ELEMENTS};
+use super::network::{Arithmetic, Backend, BackendError, EngineError, MAX_TENSOR_ELEMENTS};
 use super::package::{MODEL_FILE, Package};
+use crate::units::Bytes;
 
 /// Version of tract in the lock file; a test compares.
 const VERSION: &str = "0.23.9";
@@ -57,8 +58,16 @@ impl Backend for TractProgram {
         ("tract", VERSION)
     }
 
-    fn precision(&self, quantised: bool) -> &'static str {
-        if quantised { "int8-qdq (executed in f32)" } else { "f32" }
+    fn arithmetic(&self, quantised: bool) -> Arithmetic {
+        if quantised { Arithmetic::Int8InFloat } else { Arithmetic::Float }
+    }
+
+    fn path(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn memory(&self) -> Option<Bytes> {
+        None
     }
 
     fn output_shapes(&self) -> &[Vec<usize>] {

@@ -4,6 +4,7 @@ use ndarray::{Array3, Array4};
 
 use super::window::blended;
 use super::{Mirroring, Progress, SegmentError, sampling};
+use crate::analysis::engine::compute::Compute;
 use crate::analysis::engine::manifest::Task;
 use crate::analysis::engine::network::{EngineInfo, Network};
 use crate::analysis::engine::package::Package;
@@ -26,7 +27,7 @@ const STAGE: &str = "localise the liver";
 pub struct Localiser<'a> {
     package: &'a Package,
     spacing: Spacing,
-    threads: usize,
+    compute: Compute,
 }
 
 /// Where the liver is, and what said so.
@@ -42,9 +43,9 @@ pub struct Located {
 
 impl<'a> Localiser<'a> {
     /// Takes a localisation package; its network is built per scan, because it fits the scan's shape.
-    pub fn new(package: &'a Package, threads: usize) -> Result<Self, SegmentError> {
+    pub fn new(package: &'a Package, compute: Compute) -> Result<Self, SegmentError> {
         match package.manifest.task {
-            Task::Localisation(_, spacing) => Ok(Self { package, spacing, threads }),
+            Task::Localisation(_, spacing) => Ok(Self { package, spacing, compute }),
             Task::Segmentation(..) | Task::Classification(..) | Task::Nomogram => {
                 Err(SegmentError::WrongTask {
                     package: package.manifest.name.clone(),
@@ -88,8 +89,8 @@ impl<'a> Localiser<'a> {
         let mut model = sampling::to_model(portal, whole, self.spacing, f32::from);
         model.values.mapv_inplace(|hu| spec.input.normalise(hu));
         let [z, y, x] = one_look(model.values.dim().into()).unwrap_or(spec.input.patch);
-        let network = Network::load(self.package, &[1, 1, z, y, x]).map_err(failed)?;
-        let network = network.with_threads(self.threads);
+        let network =
+            Network::load(self.package, &[1, 1, z, y, x], self.compute).map_err(failed)?;
         let shape = [1, spec.classes.len(), z, y, x];
         network.expect_output(0, &spec.outputs[0], &shape).map_err(failed)?;
         let evidence = blended(&network, model.values.view(), Mirroring::Off, progress);
@@ -180,7 +181,7 @@ mod tests {
         let portal = scan([50, 100, 120], [3.0, 2.0, 2.0], -100, &[(LIVER, 110), (SPLEEN, 110)]);
         let package = package();
         let mut last = None;
-        let located = Localiser::new(&package, 2)
+        let located = Localiser::new(&package, Compute::with_threads(2))
             .unwrap()
             .locate(&portal, &mut |progress| last = Some(progress))
             .unwrap();
@@ -203,7 +204,7 @@ mod tests {
     #[test]
     fn what_is_too_small_is_no_liver() {
         let package = package();
-        let localiser = Localiser::new(&package, 1).unwrap();
+        let localiser = Localiser::new(&package, Compute::with_threads(1)).unwrap();
         // The scan's voxels are the localiser's: nothing is resampled.
         let block = |x: usize| {
             let region = VoxelBox { start: [2; 3], end: [12, 12, 2 + x] };
@@ -229,7 +230,10 @@ mod tests {
     #[test]
     fn takes_no_other_package() {
         let package = unet_package(&[(0.0, 0.0), (1.0, 0.0), (2.0, 0.0)], 2.0);
-        assert!(matches!(Localiser::new(&package, 1), Err(SegmentError::WrongTask { .. })));
+        assert!(matches!(
+            Localiser::new(&package, Compute::with_threads(1)),
+            Err(SegmentError::WrongTask { .. })
+        ));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::restore::{Placement, labels};
 use super::window::{blended, window_count};
 use super::{Mirroring, Progress, SegmentError, sampling};
+use crate::analysis::engine::compute::Compute;
 use crate::analysis::engine::manifest::{InputSpec, Task};
 use crate::analysis::engine::network::{EngineInfo, Network};
 use crate::analysis::engine::package::Package;
@@ -22,24 +23,25 @@ pub struct Segmenter {
 }
 
 impl Segmenter {
-    /// Loads a segmentation package; `threads` patches are computed at a time.
-    pub fn load(package: &Package, threads: usize) -> Result<Self, SegmentError> {
+    /// Loads a segmentation package.
+    pub fn load(package: &Package, compute: Compute) -> Result<Self, SegmentError> {
         let failed = |source| SegmentError::Engine { stage: STAGE, source };
         let Task::Segmentation(spec, spacing) = &package.manifest.task else {
             let package = package.manifest.name.clone();
             return Err(SegmentError::WrongTask { package, stage: STAGE });
         };
         let [z, y, x] = spec.input.patch;
-        let network = Network::load(package, &[1, 1, z, y, x]).map_err(failed)?;
+        let network = Network::load(package, &[1, 1, z, y, x], compute).map_err(failed)?;
         let classes = spec.classes.len();
         network.expect_output(0, &spec.outputs[0], &[1, classes, z, y, x]).map_err(failed)?;
+        let peak_per_patch = network.memory().unwrap_or(package.manifest.peak_ram);
         Ok(Self {
-            network: network.with_threads(threads),
+            network,
             input: spec.input.clone(),
             classes,
             spacing: *spacing,
             mirroring: Mirroring::Off,
-            peak_per_patch: package.manifest.peak_ram,
+            peak_per_patch,
         })
     }
 
@@ -68,7 +70,7 @@ impl Segmenter {
         let voxel_bytes = (1 + self.classes) * size_of::<f32>();
         let arrays = fine.iter().product::<usize>() * voxel_bytes;
         let scan: usize = portal.geometry.shape.iter().product();
-        let in_flight = self.engine().threads.min(window_count(fine, self.input.patch));
+        let in_flight = self.network.inputs_at_once().min(window_count(fine, self.input.patch));
         Bytes(self.peak_per_patch.0 * in_flight as u64 + (arrays + scan) as u64)
     }
 
@@ -132,7 +134,7 @@ mod tests {
     fn labels_come_back_on_the_scans_own_grid() {
         let shape = [20, 40, 50];
         let portal = scan(shape, [3.0, 1.5, 1.0], 0, &[(ORGAN, 100), (NODULE, 200)]);
-        let segmenter = Segmenter::load(&package(), 2).unwrap();
+        let segmenter = Segmenter::load(&package(), Compute::with_threads(2)).unwrap();
         let mask = segmenter.segment(&portal, REGION, &mut |_| ()).unwrap();
         assert_eq!(mask.labels.shape(), shape);
         let near = |at: [usize; 3], region: VoxelBox, grow: isize| {
@@ -160,7 +162,7 @@ mod tests {
     #[test]
     fn outside_the_region_is_background() {
         let portal = scan([20, 40, 50], [3.0, 1.5, 1.0], 100, &[]);
-        let segmenter = Segmenter::load(&package(), 1).unwrap();
+        let segmenter = Segmenter::load(&package(), Compute::with_threads(1)).unwrap();
         let mask = segmenter.segment(&portal, REGION, &mut |_| ()).unwrap();
         for ((z, y, x), &label) in mask.labels.indexed_iter() {
             let inside = (0..3).all(|a| (REGION.start[a]..REGION.end[a]).contains(&[z, y, x][a]));
@@ -171,7 +173,7 @@ mod tests {
     #[test]
     fn a_region_must_lie_in_the_scan() {
         let portal = scan([20, 40, 50], [3.0, 1.5, 1.0], 100, &[]);
-        let segmenter = Segmenter::load(&package(), 1).unwrap();
+        let segmenter = Segmenter::load(&package(), Compute::with_threads(1)).unwrap();
         for (start, end) in [([0; 3], [20, 40, 51]), ([3, 4, 5], [3, 9, 9])] {
             let refused = segmenter.segment(&portal, VoxelBox { start, end }, &mut |_| ());
             assert!(matches!(refused, Err(SegmentError::Region { .. })));
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn a_small_region_is_shown_with_its_surroundings() {
         let portal = scan([20, 40, 50], [3.0, 1.5, 1.0], 100, &[]);
-        let segmenter = Segmenter::load(&package(), 1).unwrap();
+        let segmenter = Segmenter::load(&package(), Compute::with_threads(1)).unwrap();
         // The patch is 16 mm: 6 slices, 11 rows, 16 columns.
         let seen = |start, end| {
             let seen = segmenter.widened(&portal, VoxelBox { start, end });
@@ -200,7 +202,10 @@ mod tests {
         let portal = scan([20, 40, 50], [3.0, 1.5, 1.0], 100, &[]);
         let whole = VoxelBox { start: [0; 3], end: [20, 40, 50] };
         let peak = |threads: usize, region| {
-            Segmenter::load(&package(), threads).unwrap().predicted_peak(&portal, region).0
+            Segmenter::load(&package(), Compute::with_threads(threads))
+                .unwrap()
+                .predicted_peak(&portal, region)
+                .0
         };
         // 64 MiB a patch; 30 × 30 × 25 fine voxels of 16 bytes; a byte a voxel of labels.
         assert_eq!(peak(1, whole), (64 << 20) + 30 * 30 * 25 * 16 + 40_000);
@@ -214,6 +219,9 @@ mod tests {
     #[test]
     fn takes_no_other_package() {
         let package = unet_package(&[(0.0, 0.0), (1.0, 0.0)], 4.0);
-        assert!(matches!(Segmenter::load(&package, 1), Err(SegmentError::WrongTask { .. })));
+        assert!(matches!(
+            Segmenter::load(&package, Compute::with_threads(1)),
+            Err(SegmentError::WrongTask { .. })
+        ));
     }
 }

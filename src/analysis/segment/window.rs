@@ -207,6 +207,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::analysis::engine::compute::Compute;
     use crate::analysis::engine::fixture::unet_package;
 
     const CLASSES: [(f32, f32); 3] = [(0.5, 0.5), (2.0, -1.0), (-1.0, 0.25)];
@@ -291,7 +292,7 @@ mod tests {
             threads in 1usize..4,
         ) {
             let package = unet_package(&CLASSES, 2.0);
-            let network = Network::load(&package, &[1, 1, 8, 8, 8]).unwrap().with_threads(threads);
+            let network = Network::load(&package, &[1, 1, 8, 8, 8], Compute::with_threads(threads)).unwrap();
             let value = |(z, y, x)| ((z * 5 + y * 3 + x) % 9) as f32 - 4.0;
             let values = Array3::from_shape_fn(size, value);
             let mirroring = if mirrored { Mirroring::AllAxes } else { Mirroring::Off };

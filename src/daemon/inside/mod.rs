@@ -36,6 +36,7 @@ use failure::Failure;
 use order::{Envelope, ORDER, Task};
 use outlet::Outlet;
 
+use crate::analysis::engine::compute::Compute;
 use crate::host::errors::one_line;
 use crate::host::worker::FailureClass;
 use crate::host::worker::sandbox;
@@ -48,12 +49,12 @@ const GAVE_UP: u8 = 70;
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     memory: Bytes,
-    threads: usize,
+    compute: Compute,
 }
 
 /// Does what the order on stdin says, locked in; returns the exit status. Call it while there is
 /// one thread.
-pub fn run(memory: Bytes, cpu_seconds: u64, threads: usize) -> u8 {
+pub fn run(memory: Bytes, cpu_seconds: u64, compute: Compute) -> u8 {
     let started = Instant::now();
     let mut outlet = Outlet::new(io::stdout().lock());
     let entered = sandbox::enter(memory, cpu_seconds);
@@ -68,7 +69,7 @@ pub fn run(memory: Bytes, cpu_seconds: u64, threads: usize) -> u8 {
     if !told {
         return GAVE_UP;
     }
-    let bounds = Bounds { memory, threads: threads.max(1) };
+    let bounds = Bounds { memory, compute };
     serve(&mut io::stdin().lock(), &mut outlet, bounds, started)
 }
 

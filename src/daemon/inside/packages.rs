@@ -40,9 +40,9 @@ pub(super) fn load(
         localiser: one(found.localiser, "localisation")?,
         segmenter: one(found.segmenter, "segmentation")?,
         pmn: one(found.pmn, "classification")?,
-        threads: bounds.threads,
+        compute: bounds.compute,
         memory: bounds.memory,
-        ran_on: None.into(),
+        ran_on: Vec::new().into(),
     };
     let tace = one(found.tace, "nomogram (TACE)")?;
     let haic = one(found.haic, "nomogram (HAIC)")?;

@@ -14,7 +14,7 @@ use super::packages::Loaded;
 use super::page::{self, PageFacts, Scan};
 use crate::analysis::decode::Limits;
 use crate::analysis::decode::dicom::{DicomError, Source};
-use crate::analysis::engine::network::EngineInfo;
+use crate::analysis::engine::network::{Arithmetic, EngineInfo};
 use crate::analysis::findings::{Findings, Images, Reason, Stage, StageTiming};
 use crate::analysis::models::{Packages, Patient};
 use crate::analysis::phases::NamedSeries;
@@ -47,7 +47,7 @@ pub(super) fn run<W: Write>(
     drop(contents);
     let mut watch = Watch::new(outlet, started);
     let (limits, keep_source) = (limits(order), order.dicom_objects);
-    let settings = Settings { limits, threads: bounds.threads, keep_source };
+    let settings = Settings { limits, threads: bounds.compute.threads, keep_source };
     let Analysis { mut findings, images, subject, source } =
         analyse(study, &networks, &patient, &settings, &mut watch)?;
     if let Some(subject) = subject {
@@ -179,19 +179,38 @@ fn slices(findings: &Findings) -> Vec<usize> {
     lesions.map(|lesion| lesion.slice).collect()
 }
 
+/// `None` where no network ran.
 fn engine_of(networks: Packages) -> Option<Engine> {
-    networks.ran_on.into_inner().map(|info| engine(&info))
-}
-
-/// tract computes what the int8 graph says in single precision: both are said.
-fn engine(info: &EngineInfo) -> Engine {
-    let quantised = if info.precision.starts_with("int8") { ", int8 graph" } else { "" };
-    let threads = if info.threads == 1 { "thread" } else { "threads" };
-    let device = format!("{} {}, {} {threads}", info.device, std::env::consts::ARCH, info.threads);
-    Engine {
-        backend: Text::shortened(&format!("{} {}{quantised}", info.backend, info.version)),
-        precision: Precision::Float32,
+    let ran_on = networks.ran_on.into_inner();
+    let first = ran_on.first()?;
+    let mut backends: Vec<String> = Vec::new();
+    for info in &ran_on {
+        let graph = if info.arithmetic == Arithmetic::Int8InFloat { ", int8 graph" } else { "" };
+        let backend = format!("{} {}{graph}", info.backend, info.version);
+        if !backends.contains(&backend) {
+            backends.push(backend);
+        }
+    }
+    let path = ran_on.iter().find_map(|info| info.path).map_or(String::new(), |p| format!(" {p}"));
+    let threads = if first.threads == 1 { "thread" } else { "threads" };
+    let device =
+        format!("{} {}{path}, {} {threads}", first.device, std::env::consts::ARCH, first.threads);
+    Some(Engine {
+        backend: Text::shortened(&backends.join(" + ")),
+        precision: precision(&ran_on),
         device: Text::shortened(&device),
         analysis_version: ANALYSIS_VERSION,
+    })
+}
+
+/// What tract computes of an int8 graph, it computes in single precision.
+fn precision(ran_on: &[EngineInfo]) -> Precision {
+    let integer = ran_on.iter().filter(|info| info.arithmetic == Arithmetic::Int8).count();
+    if integer == ran_on.len() {
+        Precision::Int8
+    } else if integer == 0 {
+        Precision::Float32
+    } else {
+        Precision::Mixed
     }
 }

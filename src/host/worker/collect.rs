@@ -234,6 +234,7 @@ mod tests {
             memory: Bytes::mib(64),
             time: Duration::from_secs(20),
             threads: 1,
+            isa: None,
             artefact_bytes: Bytes(8),
         };
         Setup { program: Path::new("/nonexistent"), limits, sandbox }

@@ -68,6 +68,8 @@ pub struct Limits {
     pub time: Duration,
     /// Compute threads.
     pub threads: u32,
+    /// Name of the int8 engine's instructions; `None` is the best there are.
+    pub isa: Option<&'static str>,
     /// All artefacts together.
     pub artefact_bytes: Bytes,
 }

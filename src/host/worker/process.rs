@@ -89,6 +89,7 @@ fn spawn(program: &Path, limits: &Limits) -> io::Result<Child> {
         .args(["--memory-mib", &(limits.memory.0 >> 20).to_string()])
         .args(["--cpu-seconds", &cpu_seconds(limits).to_string()])
         .args(["--threads", &limits.threads.max(1).to_string()])
+        .args(limits.isa.iter().flat_map(|isa| ["--isa", isa]))
         // A Ctrl-C or a stop of the service is for the daemon, which then ends the worker itself.
         .process_group(0)
         .env_clear()

@@ -1,8 +1,8 @@
 //! Random programs for tests and benches: sizes, weights and scales from a seed.
 
 use super::program::{
-    Affine, Combine, Conv, Double, Finish, Kind, Layer, Op, Pool, PoolKind, Program, Quant, Scaling,
-    Term, Upsample, Value, ValueId, Window, largest_sum,
+    Affine, Combine, Conv, Double, Finish, Kind, Layer, Op, Pool, PoolKind, Program, Quant,
+    Scaling, Term, Upsample, Value, ValueId, Window, largest_sum,
 };
 
 /// SplitMix64 (Steele 2014, OOPSLA).
@@ -90,7 +90,13 @@ impl Build {
             .map(|index| match self.weights {
                 Weights::Any => (self.random.between(0, 254) as i32 - 127) as i8,
                 Weights::All(weight) => weight,
-                Weights::Alternating => if index % 2 == 0 { 127 } else { -127 },
+                Weights::Alternating => {
+                    if index % 2 == 0 {
+                        127
+                    } else {
+                        -127
+                    }
+                }
             })
             .collect()
     }
@@ -124,9 +130,8 @@ impl Build {
         let products = self.channels(inputs) * window.taps();
         let weights = self.drawn(channels * products);
         let zero_point = self.quant(inputs[0]).zero_point;
-        let step = |weights: &[i8]| {
-            (largest_sum(weights, zero_point).max(1) as f32 / 32760.0).max(1e-3)
-        };
+        let step =
+            |weights: &[i8]| (largest_sum(weights, zero_point).max(1) as f32 / 32760.0).max(1e-3);
         let steps = weights.chunks_exact(products).map(step).collect();
         let op = Op::Conv(Conv { inputs: inputs.to_vec(), window, weights, finish: Finish::Stage });
         let staged = self.push(channels, Kind::Staged(steps), op);
@@ -157,7 +162,8 @@ impl Build {
         let weights = self.drawn(channels * inputs * kernel.iter().product::<usize>());
         let affine = self.affine(channels, inputs, 1.0);
         let zero_point = self.quant(input).zero_point;
-        let op = Op::Upsample(Upsample { input, kernel, weights, finish: Finish::Requantise(affine) });
+        let op =
+            Op::Upsample(Upsample { input, kernel, weights, finish: Finish::Requantise(affine) });
         self.push(channels, Kind::Quantised(Quant { scale: 1.0, zero_point }), op)
     }
 

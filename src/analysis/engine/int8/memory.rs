@@ -63,7 +63,6 @@ impl<T: Plain> Packed<T> {
         Self { lines, len, kind: std::marker::PhantomData }
     }
 
-
     /// All of them.
     pub(super) fn as_slice(&self) -> &[T] {
         // SAFETY: the lines hold `len` numbers, any bytes are a number, and the alignment is larger.

@@ -8,6 +8,8 @@ pub mod program;
 
 pub mod reference;
 
+pub mod lower;
+
 pub mod isa;
 
 mod layout;
@@ -20,7 +22,7 @@ pub mod ready;
 
 pub mod run;
 
-#[cfg(any(test, feature = "bench"))]
+#[cfg(test)]
 pub mod fixture;
 
 #[cfg(test)]

@@ -404,8 +404,9 @@ mod check {
     //! What [`Program::new`](super::Program::new) refuses.
 
     use super::{
-        Affine, Combine, Conv, Finish, Kind, Layer, MAX_CHANNELS, MAX_INPUTS, MAX_KERNEL, MAX_LAYERS,
-        Op, Pool, PoolKind, Program, ProgramError, Scaling, Upsample, Value, Window, largest_sum,
+        Affine, Combine, Conv, Finish, Kind, Layer, MAX_CHANNELS, MAX_INPUTS, MAX_KERNEL,
+        MAX_LAYERS, Op, Pool, PoolKind, Program, ProgramError, Scaling, Upsample, Value, Window,
+        largest_sum,
     };
 
     type Checked = Result<(), String>;
@@ -506,7 +507,8 @@ mod check {
                 format!("sums of channel {channel} reach {largest}, more than 32 bits hold")
             })?;
             if let Kind::Staged(steps) = &value.kind {
-                let fits = largest as f64 <= f64::from(steps[channel]) * f64::from(super::STAGED_MAX);
+                let fits =
+                    largest as f64 <= f64::from(steps[channel]) * f64::from(super::STAGED_MAX);
                 that(fits, || format!("the step of channel {channel} is too small for its sums"))?;
             }
         }
@@ -515,7 +517,8 @@ mod check {
 
     fn finish(value: &Value, finish: &Finish) -> Checked {
         let fits = match (finish, &value.kind) {
-            (Finish::Requantise(affine), Kind::Quantised(_)) | (Finish::Real(affine), Kind::Real) => {
+            (Finish::Requantise(affine), Kind::Quantised(_))
+            | (Finish::Real(affine), Kind::Real) => {
                 self::affine(affine, value.channels)?;
                 true
             }
@@ -546,7 +549,9 @@ mod check {
                     numbers("biases", bias, value.channels)?;
                 }
                 Scaling::Normalised { gamma, beta, epsilon, unit } => {
-                    that(matches!(kind, Kind::Staged(_)), || "normalises what is not staged".into())?;
+                    that(matches!(kind, Kind::Staged(_)), || {
+                        "normalises what is not staged".into()
+                    })?;
                     numbers("gammas", gamma, value.channels)?;
                     numbers("betas", beta, value.channels)?;
                     numbers("units", unit, value.channels)?;

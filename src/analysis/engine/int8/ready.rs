@@ -155,7 +155,11 @@ fn halo(
     let Op::Conv(op) = &program.layers[reader].op else { return Halo::default() };
     let output = shapes[reader];
     let output = if is_winograd(program, shapes, reader, isa) {
-        [output[0].next_multiple_of(2), output[1].next_multiple_of(4), output[2].next_multiple_of(4)]
+        [
+            output[0].next_multiple_of(2),
+            output[1].next_multiple_of(4),
+            output[2].next_multiple_of(4),
+        ]
     } else {
         output
     };
@@ -188,7 +192,9 @@ impl Maker<'_> {
     fn stages<P: Path>(&self) -> Vec<Stage> {
         let stage = |(layer, kernels)| Stage { layer, kernels };
         let layers = 0..self.program.layers.len();
-        layers.flat_map(|layer| self.layer::<P>(layer).into_iter().map(move |k| stage((layer, k)))).collect()
+        layers
+            .flat_map(|layer| self.layer::<P>(layer).into_iter().map(move |k| stage((layer, k))))
+            .collect()
     }
 
     /// The stages of a layer.
@@ -242,7 +248,12 @@ impl Maker<'_> {
             let corrections = corrections(&op.weights, per_channel, shift);
             let finishing = self.finishing(layer, &op.finish, &[corrections]);
             let inputs = (&layouts[..], &channels[..]);
-            return Box::new(avx2::winograd::Winograd::new(op, inputs, finishing, self.options.threads));
+            return Box::new(avx2::winograd::Winograd::new(
+                op,
+                inputs,
+                finishing,
+                self.options.threads,
+            ));
         }
         let corrections = corrections(&op.weights, per_channel, P::SHIFT - i32::from(zero));
         let finishing = self.finishing(layer, &op.finish, &[corrections]);
@@ -308,7 +319,9 @@ impl Maker<'_> {
                     statistics.push(Box::new(measured));
                     (Numbers::Measured(room.scale), Numbers::Measured(room.bias))
                 }
-                (Scaling::Fixed { scale, bias }, _) => (Numbers::fixed(scale), Numbers::fixed(bias)),
+                (Scaling::Fixed { scale, bias }, _) => {
+                    (Numbers::fixed(scale), Numbers::fixed(bias))
+                }
                 (Scaling::Normalised { .. }, _) => unreachable!("the program was checked"),
             };
             added.push(Added { layout, zero, scale, bias });

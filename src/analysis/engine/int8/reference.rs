@@ -126,11 +126,8 @@ impl Machine<'_> {
 
     fn combine(&self, id: ValueId, op: &Combine) -> Data {
         let (zero, count) = (self.zero_point(id), voxels(self.shapes[id]));
-        let terms: Vec<Vec<(f32, f32)>> = op
-            .terms
-            .iter()
-            .map(|term| self.scaling(term.input, &term.scaling))
-            .collect();
+        let terms: Vec<Vec<(f32, f32)>> =
+            op.terms.iter().map(|term| self.scaling(term.input, &term.scaling)).collect();
         Data::Quantised(self.every(id, |c, at| {
             let place = c * count + ravel(at, self.shapes[id]);
             let value = |(term, scaling): (&super::program::Term, &Vec<(f32, f32)>)| {

@@ -42,7 +42,8 @@ impl Memory {
 impl Engine {
     /// Packs the weights and plans the memory for inputs of `size` voxels `[z, y, x]`.
     pub fn new(program: &Program, size: [usize; 3], options: Options) -> Result<Self, ReadyError> {
-        let Prepared { stages, arena, scratch, weights, outputs } = prepare(program, size, options)?;
+        let Prepared { stages, arena, scratch, weights, outputs } =
+            prepare(program, size, options)?;
         let threads = options.threads.clamp(1, super::ready::MAX_THREADS);
         let channels = program.outputs.iter().map(|&id| program.values[id].channels);
         Ok(Self {

@@ -25,7 +25,13 @@ fn input(random: &mut Random, inputs: Inputs, len: usize, zero: u8) -> Vec<f32> 
             Inputs::Any => low + random.unit() * 255.0,
             Inputs::Lowest => low,
             Inputs::Highest => high,
-            Inputs::Alternating => if index % 2 == 0 { low } else { high },
+            Inputs::Alternating => {
+                if index % 2 == 0 {
+                    low
+                } else {
+                    high
+                }
+            }
         })
         .collect()
 }
@@ -47,16 +53,22 @@ fn check(program: &Program, input: &[f32], size: [usize; 3]) {
             for _ in 0..2 {
                 let mut found: Vec<Vec<f32>> =
                     expected.iter().map(|values| vec![f32::NAN; values.len()]).collect();
-                let mut outputs: Vec<&mut [f32]> = found.iter_mut().map(Vec::as_mut_slice).collect();
+                let mut outputs: Vec<&mut [f32]> =
+                    found.iter_mut().map(Vec::as_mut_slice).collect();
                 engine.run(input, &mut outputs);
                 for (found, expected) in found.iter().zip(&expected) {
-                    let differing = found.iter().zip(*expected).filter(|(a, b)| a.to_bits() != b.to_bits());
+                    let differing =
+                        found.iter().zip(*expected).filter(|(a, b)| a.to_bits() != b.to_bits());
                     let count = differing.count();
-                    let first = found.iter().zip(*expected).position(|(a, b)| a.to_bits() != b.to_bits());
+                    let first =
+                        found.iter().zip(*expected).position(|(a, b)| a.to_bits() != b.to_bits());
                     assert_eq!(
-                        count, 0,
+                        count,
+                        0,
                         "{isa:?}, {threads} threads: {count} of {} differ, first at {first:?}: {:?} for {:?}",
-                        found.len(), first.map(|at| found[at]), first.map(|at| expected[at]),
+                        found.len(),
+                        first.map(|at| found[at]),
+                        first.map(|at| expected[at]),
                     );
                 }
             }

@@ -83,7 +83,9 @@ impl<P: Path> Kernel for Combining<P> {
                         let at = row(&term.layout) + x * term.layout.channels + block;
                         Operand {
                             values: match term.zero {
-                                Some(zero) => Stored::U8(place.at::<u8>(term.layout.offset + at), zero),
+                                Some(zero) => {
+                                    Stored::U8(place.at::<u8>(term.layout.offset + at), zero)
+                                }
                                 None => Stored::I16(place.at::<i16>(term.layout.offset).add(at)),
                             },
                             scale: term.scale.pointer(place).add(block),
@@ -212,9 +214,8 @@ impl Kernel for Normaliser {
             let sums = place.at::<i64>(self.room.sums).cast_const();
             let (scale, bias) = (place.at::<f32>(self.room.scale), place.at::<f32>(self.room.bias));
             for c in 0..self.channels {
-                let at = |unit: usize, which: usize| {
-                    *sums.add((unit * 2 + which) * self.channels + c)
-                };
+                let at =
+                    |unit: usize, which: usize| *sums.add((unit * 2 + which) * self.channels + c);
                 let sum = (0..self.units).map(|unit| at(unit, 0)).sum();
                 let squares = (0..self.units).map(|unit| at(unit, 1)).sum();
                 let (scaled, biased) = match self.constants.get(c) {

@@ -95,7 +95,12 @@ impl<P: Path> Direct<P> {
     }
 
     /// Widens all rows that the unit reads: `[input][z of the window][y]`.
-    unsafe fn widen(&self, (z, y, rows): (usize, usize, usize), place: Place<'_>, to: *mut P::Input) {
+    unsafe fn widen(
+        &self,
+        (z, y, rows): (usize, usize, usize),
+        place: Place<'_>,
+        to: *mut P::Input,
+    ) {
         let mut to = to;
         for input in &self.inputs {
             let layout = &input.layout;

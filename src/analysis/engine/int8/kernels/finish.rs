@@ -112,7 +112,12 @@ impl Finishing {
     ///
     /// # Safety
     /// The row lies in the value.
-    pub(crate) unsafe fn row(&self, block: usize, (at, step): ([usize; 3], usize), place: Place<'_>) -> To {
+    pub(crate) unsafe fn row(
+        &self,
+        block: usize,
+        (at, step): ([usize; 3], usize),
+        place: Place<'_>,
+    ) -> To {
         // SAFETY: the caller says that the voxels lie in the value; its layout is of this arena.
         unsafe {
             match self.target {

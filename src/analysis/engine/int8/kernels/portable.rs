@@ -108,7 +108,8 @@ unsafe fn tile(segments: &[Segment<Portable>], first: usize) -> [Lanes<i32>; TIL
         for group in 0..segment.groups {
             // SAFETY: the segment says how many there are, and a tile may read beyond the row.
             unsafe {
-                let weights = segment.weights.add(group * 2 * BLOCK).cast::<Lanes<[i16; 2]>>().read();
+                let weights =
+                    segment.weights.add(group * 2 * BLOCK).cast::<Lanes<[i16; 2]>>().read();
                 for (voxel, sums) in (first..).zip(&mut sums) {
                     let inputs = segment.inputs.add(voxel * segment.stride + 2 * group);
                     let [a, b] = inputs.cast::<[i16; 2]>().read_unaligned().map(i32::from);

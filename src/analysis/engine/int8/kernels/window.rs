@@ -112,7 +112,8 @@ impl Kernel for Doubling {
                 let mut sums = [0i32; BLOCK];
                 for corner in 0..8 {
                     let side = [corner >> 2 & 1, corner >> 1 & 1, corner & 1];
-                    let weight: i32 = side.iter().map(|&far| if far == 0 { 3 } else { 1 }).product();
+                    let weight: i32 =
+                        side.iter().map(|&far| if far == 0 { 3 } else { 1 }).product();
                     let at = [zs[side[0]], ys[side[1]], xs[side[2]]];
                     // SAFETY: inside the input, and its channels are padded to whole blocks.
                     let values: [u8; BLOCK] = unsafe {

@@ -2,13 +2,12 @@
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_cvtsi128_si32, _mm_loadu_si128, _mm_storeu_si128,
-    _mm256_div_ps, _mm256_add_epi32, _mm256_add_ps,
-    _mm256_adds_epi16, _mm256_blendv_ps, _mm256_castsi256_si128, _mm256_cvtepi16_epi32,
-    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtps_epi32, _mm256_extracti128_si256,
-    _mm256_load_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_min_ps, _mm256_mul_ps,
-    _mm256_packs_epi32, _mm256_packus_epi16, _mm256_permute4x64_epi64,
+    _mm256_add_epi32, _mm256_add_ps, _mm256_adds_epi16, _mm256_blendv_ps, _mm256_castsi256_si128,
+    _mm256_cvtepi16_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtps_epi32,
+    _mm256_div_ps, _mm256_extracti128_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_min_ps,
+    _mm256_mul_ps, _mm256_packs_epi32, _mm256_packus_epi16, _mm256_permute4x64_epi64,
     _mm256_permutevar8x32_epi32, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setr_epi32,
-    _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi16,
+    _mm256_sub_epi16,
 };
 
 use super::super::super::program::{Quant, STAGED_MAX, quantised};
@@ -137,7 +136,8 @@ unsafe fn operand(term: &Operand) -> [__m256; 2] {
 #[target_feature(enable = "avx2")]
 pub(crate) unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: (*mut u8, usize)) {
     let whole = count / 8 * 8;
-    let (scale, zero) = (_mm256_set1_ps(quant.scale), _mm256_set1_epi16(i16::from(quant.zero_point)));
+    let (scale, zero) =
+        (_mm256_set1_ps(quant.scale), _mm256_set1_epi16(i16::from(quant.zero_point)));
     for at in (0..whole).step_by(8) {
         // SAFETY: eight numbers in, eight bytes out.
         unsafe {

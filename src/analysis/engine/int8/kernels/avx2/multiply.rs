@@ -11,11 +11,23 @@ use super::Registers;
 macro_rules! voxel {
     ($row:literal, $at:literal, $low:literal, $high:literal) => {
         concat!(
-            "vpbroadcastd {v}, [", $row, "+", $at, "]\n",
+            "vpbroadcastd {v}, [",
+            $row,
+            "+",
+            $at,
+            "]\n",
             "vpmaddwd {t}, {v}, {w0}\n",
             "vpmaddwd {v}, {v}, {w1}\n",
-            "vpaddd {", $low, "}, {", $low, "}, {t}\n",
-            "vpaddd {", $high, "}, {", $high, "}, {v}\n",
+            "vpaddd {",
+            $low,
+            "}, {",
+            $low,
+            "}, {t}\n",
+            "vpaddd {",
+            $high,
+            "}, {",
+            $high,
+            "}, {v}\n",
         )
     };
 }

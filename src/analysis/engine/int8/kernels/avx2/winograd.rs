@@ -116,11 +116,8 @@ impl Winograd {
             let run = (self.tiles[2] - x).min(tiles.end - index);
             let mut block = 0;
             for (layout, corner) in &self.inputs {
-                let at = [
-                    corner[0] + z * TILE[0],
-                    corner[1] + y * TILE[1],
-                    corner[2] + x * TILE[2],
-                ];
+                let at =
+                    [corner[0] + z * TILE[0], corner[1] + y * TILE[1], corner[2] + x * TILE[2]];
                 let strides = Strides { z: layout.plane(), y: layout.row(), x: layout.channels };
                 for channel in (0..layout.channels).step_by(BLOCK) {
                     let first = (index - tiles.start) * self.depth + block;
@@ -143,7 +140,8 @@ impl Winograd {
         let stride = self.depth * TILE_LEN;
         for (number, group) in self.groups.iter().enumerate() {
             for tap in 0..PLANE {
-                let weights = ((block * PLANE + tap) * DEPTH * self.depth + group.start) * WEIGHTS_LEN;
+                let weights =
+                    ((block * PLANE + tap) * DEPTH * self.depth + group.start) * WEIGHTS_LEN;
                 let mut tile = 0;
                 while tile < tiles {
                     // SAFETY: scratch holds whole rounds of tiles, the weights all taps and blocks.
@@ -156,9 +154,8 @@ impl Winograd {
                             plane: self.depth * WEIGHTS_LEN,
                             blocks: group.len(),
                         };
-                        let to = to.add(
-                            (number * self.rounded() + tile) * PRODUCTS_LEN + tap * BLOCK,
-                        );
+                        let to =
+                            to.add((number * self.rounded() + tile) * PRODUCTS_LEN + tap * BLOCK);
                         tile += match tiles - tile {
                             1 | 2 => factors.two(to),
                             3 | 4 | 7 | 8 => factors.four(to),

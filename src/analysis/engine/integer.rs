@@ -1,0 +1,115 @@
+//! The int8 backend: a model that is quantised from its input to its outputs, in integers.
+
+use std::sync::{Mutex, PoisonError};
+
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use tract_onnx::prelude::Framework as _;
+
+use super::compute::Compute;
+use super::int8::isa::Isa;
+use super::int8::lower::lower;
+use super::int8::program::Program;
+use super::int8::ready::Options;
+use super::int8::run::Engine;
+use super::manifest::NetworkSpec;
+use super::network::{Arithmetic, Backend, BackendError, EngineError, MAX_TENSOR_ELEMENTS};
+use super::package::{MODEL_FILE, Package};
+use crate::units::Bytes;
+
+/// A program on one input shape.
+pub(super) struct IntegerProgram {
+    // One run at a time: all threads work on it.
+    engine: Mutex<Engine>,
+    output_shapes: Vec<Vec<usize>>,
+    isa: Isa,
+    memory: Bytes,
+}
+
+impl IntegerProgram {
+    /// Lowers the package's model and makes it ready for `[1, channels, z, y, x]`; `None` where a part
+    /// of it cannot be computed in integers, or the shape is another one.
+    pub(super) fn load(
+        package: &Package,
+        spec: &NetworkSpec,
+        shape: &[usize],
+        compute: Compute,
+    ) -> Result<Option<Self>, EngineError> {
+        let &[1, channels, z, y, x] = shape else { return Ok(None) };
+        let bytes = package.file(MODEL_FILE)?;
+        // What cannot be read here is refused with its reason where it is read for tract.
+        let Ok(model) = tract_onnx::onnx().proto_model_for_read(&mut &*bytes) else {
+            return Ok(None);
+        };
+        let Some(program) = lower(&model, &spec.input.tensor, &spec.outputs).program else {
+            return Ok(None);
+        };
+        if program.input_channels != channels {
+            return Ok(None);
+        }
+        let name = &package.manifest.name;
+        if let Some(shape) = too_large(&program, [z, y, x]) {
+            return Err(EngineError::TooLarge { package: name.clone(), shape });
+        }
+        let options = Options { isa: compute.isa, threads: compute.threads };
+        let failed = |source| EngineError::Load {
+            package: name.clone(),
+            step: "packing",
+            shape: shape.to_vec(),
+            source: Box::new(source),
+        };
+        let engine = Engine::new(&program, [z, y, x], options).map_err(failed)?;
+        let shapes = engine.outputs().iter();
+        let output_shapes = shapes.map(|&(c, [z, y, x])| vec![1, c, z, y, x]).collect();
+        let memory = Bytes(engine.memory().total() as u64);
+        Ok(Some(Self { engine: Mutex::new(engine), output_shapes, isa: compute.isa, memory }))
+    }
+}
+
+/// The first value beyond the limit on tensors.
+fn too_large(program: &Program, size: [usize; 3]) -> Option<Vec<usize>> {
+    let shapes = program.shapes(size)?;
+    program.values.iter().zip(shapes).find_map(|(value, [z, y, x])| {
+        let elements = [value.channels, z, y, x]
+            .iter()
+            .try_fold(1usize, |product, &side| product.checked_mul(side));
+        let small = elements.is_some_and(|count| count <= MAX_TENSOR_ELEMENTS);
+        if small { None } else { Some(vec![1, value.channels, z, y, x]) }
+    })
+}
+
+impl Backend for IntegerProgram {
+    fn identity(&self) -> (&'static str, &'static str) {
+        ("hcc-edge", env!("CARGO_PKG_VERSION"))
+    }
+
+    fn arithmetic(&self, _: bool) -> Arithmetic {
+        Arithmetic::Int8
+    }
+
+    fn path(&self) -> Option<&'static str> {
+        Some(self.isa.name())
+    }
+
+    fn memory(&self) -> Option<Bytes> {
+        Some(self.memory)
+    }
+
+    fn output_shapes(&self) -> &[Vec<usize>] {
+        &self.output_shapes
+    }
+
+    fn run(&self, input: ArrayViewD<'_, f32>) -> Result<Vec<ArrayD<f32>>, BackendError> {
+        let mut outputs: Vec<ArrayD<f32>> =
+            self.output_shapes.iter().map(|shape| ArrayD::zeros(IxDyn(shape))).collect();
+        let input = input.as_standard_layout();
+        let input = input.as_slice().expect("an array in standard layout is a slice");
+        let mut slices: Vec<&mut [f32]> = outputs
+            .iter_mut()
+            .map(|output| output.as_slice_mut().expect("a new array is in standard layout"))
+            .collect();
+        // A run that panicked leaves nothing that the next one reads.
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        engine.run(input, &mut slices);
+        Ok(outputs)
+    }
+}
