@@ -1,9 +1,9 @@
 //! From the QDQ pattern of an ONNX model to an int8 [`Program`].
 //!
-//! The nodes are walked once, in order. Each tensor gets a [`form`]: a constant, 8-bit values that exist,
+//! The nodes are walked once, in order. Each tensor gets a `form`: a constant, 8-bit values that exist,
 //! or an f32 expression that nobody has computed yet (a convolution's sum with a scale, a bias, an
 //! activation, a second summand). `QuantizeLinear` and the graph's outputs are where an expression
-//! becomes a layer ([`emit`]). A node that fits no pattern is named with the reason and what it makes
+//! becomes a layer (`emit`). A node that fits no pattern is named with the reason and what it makes
 //! is not looked at further; nothing here panics, whatever the model says. What is not done here:
 //! choosing kernels, fixing shapes.
 

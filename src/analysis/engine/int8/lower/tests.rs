@@ -341,7 +341,9 @@ fn rounding_before_the_normalisation_is_honoured() {
     let x = start(&mut qdq);
     let x = qdq.conv(&x, [4, 2, 3, 3, 3], &padded());
     let x = qdq.rounded(&x, (STEP, 128));
-    let (gamma, beta) = (qdq.per_channel(4, 1.0), qdq.per_channel(4, 0.1));
+    let (gamma, scale) = (qdq.raw(&[4], 3, &[127, 100, 80, 60]), qdq.floats(&[], &[0.01]));
+    let gamma = qdq.node("DequantizeLinear", &[&gamma, &scale], &[]);
+    let beta = qdq.per_channel(4, 0.1);
     let x = qdq.node("InstanceNormalization", &[&x, &gamma, &beta], &[]);
     let x = qdq.node("LeakyRelu", &[&x], &[]);
     let x = qdq.rounded(&x, (0.02, 40));

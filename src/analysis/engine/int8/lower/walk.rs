@@ -155,7 +155,7 @@ impl<'g, 'm> Walk<'g, 'm> {
         }
     }
 
-    /// An input of `count` f32 numbers along one axis, also quantised to i32.
+    /// An input of `count` f32 numbers along one axis, also quantised ones.
     pub(super) fn numbers(
         &self,
         node: Node<'m>,
@@ -166,6 +166,11 @@ impl<'g, 'm> Walk<'g, 'm> {
             Form::Numbers(numbers) => numbers.clone(),
             Form::Constant(held) if held.dims.len() == 1 => {
                 tensor::floats(held)?.into_iter().map(f64::from).collect()
+            }
+            Form::Weights(weights) if weights.tensor.dims.len() == 1 => {
+                let held = tensor::signed_bytes(weights.tensor)?;
+                let scales = weights.scales.iter().cycle();
+                held.iter().zip(scales).map(|(&w, &s)| f64::from(w) * f64::from(s)).collect()
             }
             _ => return Err(format!("input {index} is not a constant with one axis")),
         };
