@@ -332,11 +332,11 @@ def check_words(account, study, report):
         if item.ConceptNameCodeSequence[0].CodeValue == "121106"
     ]
     images = {name: study.objects[name] for name in ("segmentation.dcm", "overview.dcm")}
-    remarks = {name: dataset.ImageComments.splitlines() for name, dataset in images.items()}
+    remarks = {name: dataset.get("ImageComments", "").splitlines() for name, dataset in images.items()}
     for name, said in [*remarks.items(), ("measurements.dcm", comments)]:
         check_remarks(account, study, name, said)
     described = [(name, dataset.SeriesDescription) for name, dataset in study.objects.items()]
-    described.append(("segmentation.dcm", study.segmentation.ContentDescription))
+    described.append(("segmentation.dcm", study.segmentation.get("ContentDescription", "")))
     words = {
         "abstained": study.view["status"] != "ok",
         "unverified": True,
