@@ -42,7 +42,11 @@ IDENTITY = (
     "AccessionNumber",
     "ReferringPhysicianName",
     "SpecificCharacterSet",
+    "QualityControlSubject",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
 )
+ABSTAINED = "The analysis abstained: "
 
 
 class Account:
@@ -62,7 +66,8 @@ class Study:
 
     def __init__(self, result, source):
         self.folder = result
-        self.view = json.loads((result / "result.json").read_text())["result"]
+        view = json.loads((result / "result.json").read_text())
+        self.view, self.sentences = view["result"], view["sentences"]
         self.objects = {name: pydicom.dcmread(result / name) for name in FILES}
         self.slices = source_slices(source)
         self.mask = nibabel.load(result / "mask.nii.gz")
@@ -104,6 +109,12 @@ def check_standard(account, study):
             print(f"      {line.split('<')[0].strip()}")
 
 
+def removal_codes(dataset):
+    """How the patient's identity was removed, in codes."""
+    codes = dataset.get("DeidentificationMethodCodeSequence") or []
+    return [(c.get("CodeValue"), c.get("CodingSchemeDesignator"), c.get("CodeMeaning")) for c in codes]
+
+
 def check_identity(account, study):
     """The objects belong to the scan's patient and study, and are objects of their own."""
     scan = next(iter(study.slices.values()))
@@ -111,6 +122,7 @@ def check_identity(account, study):
     own = []
     for name, dataset in study.objects.items():
         same = all(str(dataset.get(word, "")) == str(scan.get(word, "")) for word in IDENTITY)
+        same = same and removal_codes(dataset) == removal_codes(scan)
         account.check(same, f"{name}: patient and study are those of the scan")
         own += [dataset.SOPInstanceUID, dataset.SeriesInstanceUID]
         account.check(
@@ -319,15 +331,40 @@ def check_words(account, study, report):
         for item in report.ContentSequence
         if item.ConceptNameCodeSequence[0].CodeValue == "121106"
     ]
-    said = " ".join(comments)
-    account.check("Preliminary" in said, "the report says that it is preliminary")
-    if study.view["intended_use"] == "demonstration":
-        account.check("DEMONSTRATION" in said, "the report says that it is a demonstration")
+    images = {name: study.objects[name] for name in ("segmentation.dcm", "overview.dcm")}
+    remarks = {name: dataset.get("ImageComments", "").splitlines() for name, dataset in images.items()}
+    for name, said in [*remarks.items(), ("measurements.dcm", comments)]:
+        check_remarks(account, study, name, said)
+    described = [(name, dataset.SeriesDescription) for name, dataset in study.objects.items()]
+    described.append(("segmentation.dcm", study.segmentation.get("ContentDescription", "")))
+    words = {
+        "abstained": study.view["status"] != "ok",
+        "unverified": True,
+        "demonstration": study.view["intended_use"] == "demonstration",
+    }
+    for name, description in described:
+        holds = all((word in description) == expected for word, expected in words.items())
+        account.check(holds and len(description) <= 64, f"{name}: a description says what it is")
     complete = "COMPLETE" if study.view["status"] == "ok" else "PARTIAL"
     account.check(
         (report.CompletionFlag, report.VerificationFlag) == (complete, "UNVERIFIED"),
         f"the report is {complete.lower()} and unverified",
     )
+
+
+def check_remarks(account, study, name, said):
+    """What an object is and why there is no score, in the words of the result."""
+    whole = " ".join(said)
+    account.check("Preliminary" in whole, f"{name}: says that it is preliminary")
+    if study.view["intended_use"] == "demonstration":
+        account.check("DEMONSTRATION" in whole, f"{name}: says that it is a demonstration")
+    reasons = [line.removeprefix(ABSTAINED) for line in said if line.startswith(ABSTAINED)]
+    # In the result a reason may be followed by its details.
+    stated = study.sentences[: len(study.view["reasons"])]
+    same = len(reasons) == len(stated) and all(map(str.startswith, stated, reasons))
+    account.check(same, f"{name}: says {len(reasons)} reasons why the analysis abstained")
+    zone = study.objects[name].get("TimezoneOffsetFromUTC")
+    account.check(("in UTC" in whole) == (not zone), f"{name}: the time zone of its times is said")
 
 
 def main():

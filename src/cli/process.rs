@@ -1,7 +1,9 @@
 //! `hcc-edge process`: one study on the command line, through the same worker, journal and signature
 //! as in the daemon, without inbox and broker.
 
-use std::fs;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,6 +25,7 @@ use crate::daemon::notice::{Notice, Tell};
 use crate::daemon::release;
 use crate::daemon::sealing::open_journal;
 use crate::host::clock;
+use crate::host::files::create_private_folder;
 use crate::host::inbox::{self, Claim};
 use crate::host::journal::{JobId, Record};
 use crate::host::keys;
@@ -30,12 +33,16 @@ use crate::host::mqtt::messages::{JobPhase, JobUpdate};
 use crate::seal::verify::{Verified, verify};
 use crate::seal::wire::{CompletionRule, ResultMessage, Slug};
 
+/// Owner and group may read a copy: it may carry the patient's identity.
+const COPY_MODE: u32 = 0o640;
+
 /// What `hcc-edge process` takes.
 #[derive(Debug, Args)]
 pub struct ProcessArgs {
     /// Folder of the study: arterial and portal images, clinical.json. It is left as it is.
     study: PathBuf,
-    /// Folder for the result; made, and must not hold one yet.
+    /// Folder for the result and the study's files; must not hold a result yet. It is made for this
+    /// user alone, and its files cannot be read by others: they carry the patient's identity.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Use this device's configuration, keys and journal instead of throw-away ones; not while its
@@ -170,23 +177,36 @@ fn study_name(study: &Path) -> String {
 }
 
 /// Copies the plain files of a folder and of those within it, as deep as a study may be, and one level
-/// more, so that what lies too deep is told.
+/// more, so that what lies too deep is told. Folders that are made are this user's alone, and no copy can
+/// be read by others than its owner and group.
 pub fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
     copy_level(from, to, 0)
 }
 
 fn copy_level(from: &Path, to: &Path, level: usize) -> anyhow::Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
+    create_private_folder(to).with_context(|| format!("making {}", to.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
         let entry = entry?;
         let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
         if kind.is_file() {
-            fs::copy(entry.path(), &target)
-                .with_context(|| format!("writing {}", target.display()))?;
+            copy_file(&entry.path(), &target)?;
         } else if kind.is_dir() && level <= inbox::MOST_LEVELS {
             copy_level(&entry.path(), &target, level + 1)?;
         }
     }
+    Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let mut source = File::open(from).with_context(|| format!("reading {}", from.display()))?;
+    let writing = || format!("writing {}", to.display());
+    let mut options = File::options();
+    let options = options.write(true).create(true).truncate(true).mode(COPY_MODE);
+    let mut target = options.open(to).with_context(writing)?;
+    // One that was there already has a mode of its own.
+    let mode = target.metadata().with_context(writing)?.permissions().mode() & COPY_MODE;
+    target.set_permissions(Permissions::from_mode(mode)).with_context(writing)?;
+    io::copy(&mut source, &mut target).with_context(writing)?;
     Ok(())
 }
 
@@ -229,4 +249,36 @@ fn object(verified: &Verified<ResultMessage>, out: &Path) -> Value {
         "run": run_facts(out),
         "files": files(out),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn copies_and_the_folders_made_for_them_are_private() {
+        let place = tempfile::tempdir().unwrap();
+        let (from, to) = (place.path().join("from"), place.path().join("to"));
+        fs::create_dir_all(from.join("input")).unwrap();
+        for name in ["measurements.dcm", "input/portal.dcm", "there.dcm"] {
+            fs::write(from.join(name), name).unwrap();
+            fs::set_permissions(from.join(name), Permissions::from_mode(0o666)).unwrap();
+        }
+        copy_files(&from, &to).unwrap();
+        fs::set_permissions(to.join("there.dcm"), Permissions::from_mode(0o666)).unwrap();
+        copy_files(&from, &to).unwrap();
+        for name in ["measurements.dcm", "input/portal.dcm", "there.dcm"] {
+            assert_eq!(fs::read(to.join(name)).unwrap(), name.as_bytes());
+            assert_eq!(mode(&to.join(name)) & 0o137, 0, "{name}");
+        }
+        assert_eq!([mode(&to), mode(&to.join("input"))], [0o700; 2]);
+        // A folder that was there is left as it is.
+        fs::set_permissions(&to, Permissions::from_mode(0o755)).unwrap();
+        copy_files(&from, &to).unwrap();
+        assert_eq!(mode(&to), 0o755);
+    }
 }

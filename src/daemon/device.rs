@@ -23,7 +23,8 @@ use crate::units::Bytes;
 /// Name and version of this software.
 pub const SOFTWARE: &str = concat!("hcc-edge ", env!("CARGO_PKG_VERSION"));
 
-/// All artefacts of one study: two masks and two pictures of the largest scan come to less.
+/// All artefacts of one study: two masks and two pictures of the largest scan, and its DICOM objects
+/// with a segmentation of the longest kind, come to less.
 const MOST_ARTEFACTS: Bytes = Bytes::mib(1024);
 
 /// Why the box cannot start.

@@ -26,7 +26,7 @@ use crate::host::inbox::{self, Claim, StudyFile};
 use crate::host::journal::{JobId, Journal, Record, SealError};
 use crate::host::mqtt::messages::JobPhase;
 use crate::host::mqtt::topic::AlarmCode;
-use crate::host::worker::{self, FailureClass, Input, Job, WorkerError, WorkerReport};
+use crate::host::worker::{self, Artefact, FailureClass, Input, Job, WorkerError, WorkerReport};
 use crate::seal::digest::{ResultIdentity, result_id};
 use crate::seal::verify::decode_unverified;
 use crate::seal::wire::{
@@ -227,9 +227,11 @@ impl<'a> Case<'a> {
                 self.files = found.files;
                 self.series = found.series;
                 self.clinical = found.clinical;
-                return Ok(self
-                    .known(&result_id.0)
-                    .map_or(Event::Inspected, |seq| Event::Known { seq }));
+                let Some(seq) = self.known(&result_id.0) else { return Ok(Event::Inspected) };
+                if let Some(said) = self.objects_not_made(seq) {
+                    log::warn!("job {}: {said}", self.job);
+                }
+                return Ok(Event::Known { seq });
             }
         };
         log::warn!("job {}: {}", self.job, refusal.reason.sentence());
@@ -243,6 +245,27 @@ impl<'a> Case<'a> {
         let seq = self.lane.journal.ledger().seq_of(result_id)?;
         let failed = self.lane.journal.ledger().result(seq).is_none_or(|entry| entry.failed);
         (!failed).then_some(seq)
+    }
+
+    /// What to say where DICOM objects were asked for and the result is there already: nothing is
+    /// analysed, so none are made now.
+    fn objects_not_made(&self, seq: u64) -> Option<String> {
+        let device = &self.lane.device;
+        let dicom = self.files.iter().any(|file| file.role == InputRole::Dicom);
+        if !device.config.dicom.objects || !dicom {
+            return None;
+        }
+        let earlier = self.lane.journal.ledger().result(seq)?.job;
+        let capture = Artefact::Capture.file_name();
+        Some(if release::place(&device.state, earlier, false).join(capture).exists() {
+            format!("no DICOM objects are made again; those of result {seq} lie in done/{earlier}")
+        } else {
+            format!(
+                "no DICOM objects are made: result {seq} of the same study was made without them \
+                 (job {earlier}), and it is not analysed again; `hcc-edge process` with \
+                 --dicom-objects and without --device makes them"
+            )
+        })
     }
 
     fn subject(&self, json: &[u8]) -> Option<Digest> {

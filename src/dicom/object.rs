@@ -8,6 +8,7 @@ use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use thiserror::Error;
 
 use super::uid::Uid;
+use super::{IMPLEMENTATION_NAME, IMPLEMENTATION_UID};
 
 /// An object that could not be written; in memory it cannot happen but by a mistake of this program.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -112,8 +113,8 @@ impl Object {
             .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
             .media_storage_sop_class_uid(class)
             .media_storage_sop_instance_uid(instance.as_str())
-            .implementation_class_uid(Uid::derived(&[b"implementation"]).as_str())
-            .implementation_version_name("HCC-EDGE");
+            .implementation_class_uid(IMPLEMENTATION_UID)
+            .implementation_version_name(IMPLEMENTATION_NAME);
         let object = self.texts(&identified).0.with_meta(meta).map_err(|_| WriteError)?;
         let mut bytes = Vec::new();
         object.write_all(&mut bytes).map_err(|_| WriteError)?;
@@ -186,6 +187,8 @@ mod tests {
         let file = object.file(uids::CT_IMAGE_STORAGE, &Uid::derived(&[b"x"])).unwrap();
         assert!(file.windows(name.len()).any(|window| window == name));
         let read = dicom_object::from_reader(&file[..]).unwrap();
+        let writer = read.meta().implementation_class_uid();
+        assert_eq!(writer, IMPLEMENTATION_UID, "as receive calls itself");
         assert_eq!(read.element(tags::PATIENT_NAME).unwrap().to_str().unwrap(), "Müller^A");
     }
 

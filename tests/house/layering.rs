@@ -13,7 +13,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("render", &["units", "config", "clinical", "dicom", "analysis"]),
     ("seal", &["units", "config"]),
     ("study", &["units", "config"]),
-    ("host", &["units", "config", "clinical", "analysis", "phantom", "render", "seal", "study"]),
+    (
+        "host",
+        &["units", "config", "clinical", "dicom", "analysis", "phantom", "render", "seal", "study"],
+    ),
     (
         "daemon",
         &["units", "config", "clinical", "analysis", "phantom", "render", "seal", "study", "host"],

@@ -137,3 +137,32 @@ fn the_daemon_writes_objects_and_says_nothing_of_their_identity() {
         }
     }
 }
+
+#[test]
+fn a_study_that_has_a_result_gets_no_objects_and_the_log_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("phantom");
+    let arguments = ["phantom", text(&made), "--dicom", "--preset", "small", "--single-phase"];
+    assert!(run(&arguments).status.success());
+    let study = made.join("study");
+    let processed = |edge: &Edge, out: &str, more: &[&str]| {
+        let (out, config) = (folder.path().join(out), edge.config());
+        let device = ["--device", "--config", text(&config)];
+        let arguments = [&["process", text(&study), "--out", text(&out)], &device[..], more];
+        let output = run(&arguments.concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(out.join("result.cose").exists(), "{said}");
+        (objects(&out), said)
+    };
+    let edge = Edge::new(1, "");
+    let (none, said) = processed(&edge, "unasked", &[]);
+    assert!(none.is_empty() && !said.contains("DICOM objects"), "{said}");
+    let (none, said) = processed(&edge, "too late", &["--dicom-objects"]);
+    assert!(none.is_empty() && said.contains("no DICOM objects are made: result 1"), "{said}");
+
+    let edge = Edge::new(1, "");
+    let (all, said) = processed(&edge, "asked", &["--dicom-objects"]);
+    assert!(all == OBJECTS && !said.contains("DICOM objects"), "{said}");
+    let (none, said) = processed(&edge, "again", &["--dicom-objects"]);
+    assert!(none.is_empty() && said.contains("those of result 1 lie in done/"), "{said}");
+}

@@ -47,6 +47,11 @@ pub fn draft(findings: &Findings, facts: RunFacts) -> Result<Draft, BoundError> 
     })
 }
 
+/// Why there is no score, as codes: what a message says without the details of the case.
+pub(super) fn reason_codes(findings: &Findings) -> Vec<wire::ReasonCode> {
+    reasons::reasons(findings).iter().map(|reason| reason.code).collect()
+}
+
 fn pmn(risk: &Risk) -> wire::Pmn {
     wire::Pmn {
         score_e4: risk.score.e4(),

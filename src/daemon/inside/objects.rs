@@ -51,6 +51,7 @@ fn run(order: &WorkOrder, models: &[ModelUse], source: &Source) -> Run {
         result_id: order.result_id.clone(),
         site: order.site.clone(),
         device: order.device.clone(),
+        job: order.job.clone(),
         software: order.software.clone(),
         segmenter: named(|model| model.name.to_string()),
         segmenter_version: named(|model| model.version.to_string()),
@@ -78,7 +79,8 @@ mod tests {
         let affine = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
         let geometry = Geometry::from_affine([16; 3], &affine, vec![0; 348]).unwrap();
         let mask = Mask { labels: Array3::zeros([16; 3]) };
-        let found = Found { outcome: Outcome::Ok, lesions: None, mask: &mask, geometry: &geometry };
+        let (outcome, geometry) = (Outcome::Ok, &geometry);
+        let found = Found { outcome, reasons: &[], lesions: None, mask: &mask, geometry };
         let picture = Picture { width: 1, height: 1, rgb: vec![0; 3] };
         let error = DicomError::Missing { attribute: "SOPInstanceUID" };
         let mut outlet = Outlet::new(Vec::new());

@@ -21,7 +21,7 @@ use crate::analysis::phases::NamedSeries;
 use crate::analysis::volume::restore::to_nifti_gz;
 use crate::analysis::{ANALYSIS_VERSION, Analysis, Observer, Settings, StudyInput, analyse};
 use crate::clinical::ClinicalData;
-use crate::daemon::draft::{RunFacts, draft};
+use crate::daemon::draft::{RunFacts, draft, reason_codes};
 use crate::host::worker::Artefact;
 use crate::render::dicom::Found;
 use crate::render::{self, OverviewLabels};
@@ -143,7 +143,9 @@ fn pictures<W: Write>(
     if let Some(source) = &source {
         let Findings { outcome, lesions, .. } = findings;
         let (outcome, lesions, mask) = (*outcome, lesions.as_ref(), &images.mask);
-        let found = Found { outcome, lesions, mask, geometry };
+        let reasons = reason_codes(findings);
+        let reasons: Vec<&str> = reasons.iter().map(|code| code.sentence()).collect();
+        let found = Found { outcome, reasons: &reasons, lesions, mask, geometry };
         let source = source.as_ref();
         note = objects::send((order, models), source, found, &picture, watch.outlet())?;
     }

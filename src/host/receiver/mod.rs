@@ -52,11 +52,3 @@ mod server;
 pub use server::{Receiver, ReceiverError, Settings};
 pub use shelf::ShelfError;
 pub use tls::{ServerTlsError, server_config};
-
-/// Implementation Class UID of this program (PS3.7 annex D.3.3.2), from a UUID (PS3.5 annex B.2).
-pub const IMPLEMENTATION_UID: &str = "2.25.124313820982172979246415211611532014927";
-
-/// Implementation Version Name, 1 to 16 characters.
-pub const IMPLEMENTATION_NAME: &str = concat!("HCCEDGE_", env!("CARGO_PKG_VERSION"));
-
-const _: () = assert!(IMPLEMENTATION_NAME.len() <= 16, "PS3.7 annex D.3.3.2.3");

@@ -11,9 +11,9 @@ use dicom_ul::pdu::{
 };
 
 use super::wire::MAX_PDU;
-use super::{IMPLEMENTATION_NAME, IMPLEMENTATION_UID};
 use crate::analysis::decode::dicom::transfer::accepted_syntaxes;
 use crate::config::{AeTitle, Receive};
+use crate::dicom::{IMPLEMENTATION_NAME, IMPLEMENTATION_UID};
 
 /// The DICOM application context (PS3.7 annex A.2.1).
 const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";

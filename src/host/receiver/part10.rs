@@ -1,7 +1,10 @@
 //! The head of a DICOM file (PS3.10 section 7.1): preamble and file meta information, always explicit
 //! little-endian. What follows it is the data set as it was received.
+//!
+//! Written by hand: nothing here can fail, where the table of `dicom-object` can while it is built and
+//! while it is written, and leaves preamble and "DICM" to its caller.
 
-use super::{IMPLEMENTATION_NAME, IMPLEMENTATION_UID};
+use crate::dicom::{IMPLEMENTATION_NAME, IMPLEMENTATION_UID};
 
 /// What a file says about its data set.
 #[derive(Debug, Clone, Copy)]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -15,6 +16,9 @@ use super::sandbox::Posture;
 use crate::clinical::data::Subject;
 use crate::config::SandboxRule;
 use crate::host::files;
+
+/// Owner and group may read an artefact: DICOM objects carry the patient's identity.
+const ARTEFACT_MODE: u32 = 0o640;
 
 /// Frames as they come, from a thread of their own so that waiting can be bounded. The queue is
 /// short: a worker that sends faster than the disk takes is held back.
@@ -177,8 +181,9 @@ impl<'a> Collector<'a> {
             .left
             .checked_sub(length)
             .ok_or_else(|| protocol("artefacts larger than the limit `artefact_bytes`"))?;
-        let file =
-            File::options().write(true).create_new(true).open(out.join(artefact.file_name()))?;
+        let mut options = File::options();
+        options.write(true).create_new(true).mode(ARTEFACT_MODE);
+        let file = options.open(out.join(artefact.file_name()))?;
         self.open = Some(OpenArtefact { artefact, file, left: length });
         self.close_if_complete()
     }
@@ -214,6 +219,8 @@ fn protocol(what: &str) -> WorkerError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::super::frame::write_frame;
     use super::super::job::Limits;
     use super::super::sandbox::Landlock;
@@ -297,7 +304,10 @@ mod tests {
             verdict(&[subject(), begin(8, "mask.nii.gz"), chunk(5), chunk(3), draft()]).unwrap();
         assert_eq!(whole.artefacts, [Artefact::Mask]);
         assert_eq!(whole.subject, Subject::new(&"a".repeat(64)));
-        assert_eq!(std::fs::read(out.path().join("mask.nii.gz")).unwrap(), [7; 8]);
+        let path = out.path().join("mask.nii.gz");
+        assert_eq!(std::fs::read(&path).unwrap(), [7; 8]);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o137, 0, "nobody else reads it: {mode:o}");
         for (what, frames) in [
             ("a byte over the limit", vec![begin(9, "mask.nii.gz"), chunk(9), draft()]),
             ("a name of its own", vec![begin(1, "../mask.nii.gz"), chunk(1), draft()]),

@@ -17,6 +17,7 @@ pub(super) fn write(about: &About<'_>, picture: &Picture) -> Result<Vec<u8>, Obj
             // No paired organ: a side need not be named.
             (tags::BODY_PART_EXAMINED, "LIVER"),
             (tags::PATIENT_ORIENTATION, ""),
+            (tags::IMAGE_COMMENTS, &about.image_comments()),
             (tags::BURNED_IN_ANNOTATION, "YES"),
             (tags::LOSSY_IMAGE_COMPRESSION, "00"),
             (tags::PHOTOMETRIC_INTERPRETATION, "RGB"),

@@ -26,6 +26,9 @@ pub(super) const ABNORMAL_STRUCTURE: Code =
 pub(super) const LIVER: Code = Code("10200004", "SCT", "Liver");
 pub(super) const NEOPLASM: Code = Code("108369006", "SCT", "Neoplasm");
 
+// CID 7005: what equipment did for an object.
+pub(super) const PROCESSING_EQUIPMENT: Code = Code("109102", "DCM", "Processing Equipment");
+
 // CID 7162, CID 7202 and CID 7203: how a segmentation came about.
 pub(super) const ARTIFICIAL_INTELLIGENCE: Code = Code("123110", "DCM", "Artificial Intelligence");
 pub(super) const SOURCE_IMAGE: Code =

@@ -1,16 +1,23 @@
 //! What all objects of a result share: the source's patient and study, series of their own, the
-//! equipment, and UIDs derived from the result.
+//! equipment, UIDs derived from the run, and what they are in words.
 
 use dicom_dictionary_std::tags;
 
-use super::Run;
+use super::codes;
+use super::{Found, Run};
 use crate::analysis::decode::dicom::Source;
+use crate::analysis::decode::dicom::source::Copied;
+use crate::analysis::findings::Outcome;
 use crate::dicom::{Object, Uid};
+use crate::render::overview::BANNER_WORDS;
 
-/// The run and the series it looked at.
+/// The run, the series it looked at, and how that ended.
 pub(super) struct About<'a> {
     pub(super) run: &'a Run,
     pub(super) source: &'a Source,
+    pub(super) outcome: Outcome,
+    /// Why the analysis abstained.
+    pub(super) reasons: &'a [&'a str],
 }
 
 /// What tells the objects of one result apart.
@@ -55,10 +62,29 @@ const NEEDED: [dicom_core::Tag; 9] = [
 /// Longest long string (LO), in characters.
 const MOST_CHARACTERS: usize = 64;
 
-impl About<'_> {
-    /// A UID of this result.
+/// Longest long text (LT), in characters.
+const MOST_COMMENT_CHARACTERS: usize = 10_240;
+
+/// Said in every object.
+const PRELIMINARY: &str =
+    "Preliminary: made by software without review. No person has verified it.";
+
+/// Said where the source names no time zone. TimezoneOffsetFromUTC would speak of the copied times too
+/// (PS3.3 C.12.1.1.8), of which nobody knows the zone.
+const TIMES_IN_UTC: &str =
+    "Series and content times are in UTC: the scan names no time zone for its own.";
+
+impl<'a> About<'a> {
+    pub(super) fn new(run: &'a Run, source: &'a Source, found: Found<'a>) -> Self {
+        Self { run, source, outcome: found.outcome, reasons: found.reasons }
+    }
+
+    /// A UID of this run: another run may give the same result other contents, such as its time or
+    /// the name of the folder in the picture, and an archive believes that one UID is one object.
     pub(super) fn uid(&self, label: &str) -> Uid {
-        Uid::derived(&[b"result", self.run.result_id.as_bytes(), label.as_bytes()])
+        let Run { result_id, site, device, job, started, .. } = self.run;
+        let parts = ["result", result_id, site, device, job, started, label];
+        Uid::derived(&parts.map(str::as_bytes))
     }
 
     /// The instance of an object.
@@ -93,26 +119,95 @@ impl About<'_> {
     /// Patient, study, series, equipment and when the object was made.
     pub(super) fn object(&self, kind: Kind) -> Object {
         let empty = NEEDED.iter().fold(Object::default(), |object, tag| object.text(*tag, ""));
-        let copied = self.source.copied.iter();
-        let object = copied.fold(empty, |object, (tag, value)| object.encoded(*tag, value));
+        let object = self.copied().fold(empty, |object, (tag, value)| object.encoded(*tag, value));
         let (date, time) = self.moment();
+        object
+            .texts(&[
+                (tags::STUDY_INSTANCE_UID, &self.source.study),
+                (tags::MODALITY, kind.modality),
+                (tags::SERIES_INSTANCE_UID, self.series(kind).as_str()),
+                (tags::SERIES_NUMBER, kind.series_number),
+                (tags::SERIES_DATE, date),
+                (tags::SERIES_TIME, time),
+                (tags::SERIES_DESCRIPTION, &self.described(&format!("{MAKER} {}", kind.content))),
+                (tags::INSTANCE_NUMBER, "1"),
+                (tags::CONTENT_DATE, date),
+                (tags::CONTENT_TIME, time),
+                (tags::MANUFACTURER, MAKER),
+                (tags::MANUFACTURER_MODEL_NAME, MAKER),
+                (tags::DEVICE_SERIAL_NUMBER, &long_string(&self.serial_number())),
+                (tags::SOFTWARE_VERSIONS, &long_string(&self.run.software)),
+            ])
+            .item(tags::CONTRIBUTING_EQUIPMENT_SEQUENCE, self.contribution())
+            .with(self.deidentification())
+    }
+
+    /// What is copied. A time zone that is none would be taken for the one of our times.
+    fn copied(&self) -> impl Iterator<Item = &'a (dicom_core::Tag, Vec<u8>)> {
+        let zone = self.source.utc_offset_minutes();
+        let is_zone = |tag| tag == tags::TIMEZONE_OFFSET_FROM_UTC;
+        self.source.copied.iter().filter(move |(tag, _)| zone.is_some() || !is_zone(*tag))
+    }
+
+    /// When this device made the object, with the time zone in the value.
+    fn contribution(&self) -> Object {
+        let ahead = self.source.utc_offset_minutes().unwrap_or(0);
+        let (sign, minutes) = (if ahead < 0 { '-' } else { '+' }, ahead.abs());
+        let zone = format!("{sign}{:02}{:02}", minutes / 60, minutes % 60);
+        Object::default()
+            .texts(&[
+                (tags::MANUFACTURER, MAKER),
+                (tags::MANUFACTURER_MODEL_NAME, MAKER),
+                (tags::CONTRIBUTION_DATE_TIME, &format!("{}{zone}", self.run.started)),
+            ])
+            .item(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, codes::PROCESSING_EQUIPMENT.item())
+    }
+
+    /// How the patient's identity was removed from the source, where it says so in codes.
+    fn deidentification(&self) -> Object {
+        let code = |code: &Copied| {
+            code.iter().fold(Object::default(), |object, (tag, value)| object.encoded(*tag, value))
+        };
+        let codes: Vec<Object> = self.source.deidentification.iter().map(code).collect();
+        if codes.is_empty() {
+            return Object::default();
+        }
+        Object::default().sequence(tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE, codes)
+    }
+
+    /// A short description that ends with what nobody may overlook, a long string.
+    pub(super) fn described(&self, what: &str) -> String {
+        let abstained = if self.abstained() { ", abstained" } else { "" };
         let purpose = if self.run.demonstration { ", demonstration" } else { "" };
-        object.texts(&[
-            (tags::STUDY_INSTANCE_UID, &self.source.study),
-            (tags::MODALITY, kind.modality),
-            (tags::SERIES_INSTANCE_UID, self.series(kind).as_str()),
-            (tags::SERIES_NUMBER, kind.series_number),
-            (tags::SERIES_DATE, date),
-            (tags::SERIES_TIME, time),
-            (tags::SERIES_DESCRIPTION, &format!("{MAKER} {}{purpose}", kind.content)),
-            (tags::INSTANCE_NUMBER, "1"),
-            (tags::CONTENT_DATE, date),
-            (tags::CONTENT_TIME, time),
-            (tags::MANUFACTURER, MAKER),
-            (tags::MANUFACTURER_MODEL_NAME, MAKER),
-            (tags::DEVICE_SERIAL_NUMBER, &long_string(&self.serial_number())),
-            (tags::SOFTWARE_VERSIONS, &long_string(&self.run.software)),
-        ])
+        format!("{what}{abstained}, unverified{purpose}")
+    }
+
+    /// Whether there is no score.
+    pub(super) fn abstained(&self) -> bool {
+        match self.outcome {
+            Outcome::Ok => false,
+            Outcome::Abstained | Outcome::Unreadable => true,
+        }
+    }
+
+    /// What the object is, in sentences, for a reader who has nothing else of the result.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        let demonstration = self.run.demonstration.then(|| format!("{BANNER_WORDS}."));
+        let reasons = self.reasons.iter().filter(|_| self.abstained());
+        let abstained = reasons.map(|reason| format!("The analysis abstained: {}", plain(reason)));
+        let zone = self.source.utc_offset_minutes();
+        let times = zone.is_none().then(|| TIMES_IN_UTC.to_owned());
+        demonstration
+            .into_iter()
+            .chain([PRELIMINARY.to_owned()])
+            .chain(abstained)
+            .chain(times)
+            .collect()
+    }
+
+    /// The remarks on an image.
+    pub(super) fn image_comments(&self) -> String {
+        self.remarks().join("\r\n").chars().take(MOST_COMMENT_CHARACTERS).collect()
     }
 
     fn serial_number(&self) -> String {
@@ -123,6 +218,9 @@ impl About<'_> {
 /// ASCII without a backslash, cut to what a long string holds: text of ours beside text in the
 /// source's character set.
 pub(super) fn long_string(text: &str) -> String {
-    let plain = |c: char| if matches!(c, ' '..='~') && c != '\\' { c } else { '?' };
-    text.chars().map(plain).take(MOST_CHARACTERS).collect()
+    plain(text).chars().take(MOST_CHARACTERS).collect()
+}
+
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, ' '..='~') && c != '\\' { c } else { '?' }).collect()
 }

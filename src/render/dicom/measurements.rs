@@ -9,19 +9,12 @@ use super::identity::{About, MAKER, MEASUREMENTS, SEGMENTATION, long_string};
 use super::items::{Relation, code, container, image, number, related, templated, text, uid};
 use super::segmentation::{self, source_series};
 use super::segments::{Part, Segment};
-use crate::analysis::findings::Outcome;
 use crate::analysis::lesions::Lesions;
 use crate::dicom::Object;
-use crate::render::overview::BANNER_WORDS;
-
-/// Said in every report.
-const PRELIMINARY: &str =
-    "Preliminary: measured by software without review. No person has verified this report.";
 
 /// Writes the object.
 pub(super) fn write(
     about: &About<'_>,
-    outcome: Outcome,
     segments: &[Segment],
     lesions: &Lesions,
 ) -> Result<Vec<u8>, ObjectError> {
@@ -31,8 +24,9 @@ pub(super) fn write(
     content.extend(observer(about));
     content.push(code(Relation::Modifier, codes::PROCEDURE_REPORTED, codes::COMPUTED_TOMOGRAPHY));
     content.push(related(Relation::Contains, container(codes::MEASUREMENTS, groups)));
-    content.extend(remarks(about).map(|said| text(Relation::Contains, codes::COMMENT, &said)));
-    let object = about.object(MEASUREMENTS).with(document(about, outcome)).with(templated(
+    let remarks = about.remarks().into_iter();
+    content.extend(remarks.map(|said| text(Relation::Contains, codes::COMMENT, &said)));
+    let object = about.object(MEASUREMENTS).with(document(about)).with(templated(
         codes::MEASUREMENT_REPORT,
         "1500",
         content,
@@ -40,19 +34,10 @@ pub(super) fn write(
     Ok(object.file(uids::COMPREHENSIVE3_DSR_STORAGE, &about.instance(MEASUREMENTS))?)
 }
 
-/// What the report is, in words.
-fn remarks(about: &About<'_>) -> impl Iterator<Item = String> {
-    let demonstration = about.run.demonstration.then(|| BANNER_WORDS.to_owned());
-    demonstration.into_iter().chain([PRELIMINARY.to_owned()])
-}
-
 /// The document, and the objects that its content points at. It is partial where the analysis
 /// abstained: what would follow from the measurements is not there.
-fn document(about: &About<'_>, outcome: Outcome) -> Object {
-    let completion = match outcome {
-        Outcome::Ok => "COMPLETE",
-        Outcome::Abstained | Outcome::Unreadable => "PARTIAL",
-    };
+fn document(about: &About<'_>) -> Object {
+    let completion = if about.abstained() { "PARTIAL" } else { "COMPLETE" };
     Object::default()
         .texts(&[
             (tags::COMPLETION_FLAG, completion),

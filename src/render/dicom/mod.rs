@@ -10,7 +10,8 @@
 //!
 //! They repeat the patient's identity from the source series, which is what makes them of use in an
 //! archive. Nothing else of a result does, and nothing of it may reach a log, a message or the
-//! broker. The same result gives objects with the same UIDs.
+//! broker. Every run gives its objects UIDs of their own: the time of the run is in all of them, the name
+//! of the study's folder in the picture.
 
 mod codes;
 
@@ -45,12 +46,14 @@ use crate::dicom::WriteError;
 /// What the objects say of the run that made them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// The result's id; all UIDs are derived from it.
+    /// The result's id.
     pub result_id: String,
     /// Site of the device.
     pub site: String,
     /// The device.
     pub device: String,
+    /// The job, which is another one each time a study comes.
+    pub job: String,
     /// Name, version and build of the software.
     pub software: String,
     /// Name of the package that labels liver and tumour.
@@ -94,6 +97,18 @@ pub enum ObjectError {
         /// Counted from 1.
         number: usize,
     },
+    /// The segmentation would be longer than is written.
+    #[error(
+        "the segmentation would have {frames} frames and {found} bytes, at most {limit} bytes are written"
+    )]
+    TooLarge {
+        /// Slices of segments.
+        frames: usize,
+        /// Bytes of all of them.
+        found: u64,
+        /// Bytes at most.
+        limit: u64,
+    },
     /// Encoding failed.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -104,6 +119,8 @@ pub enum ObjectError {
 pub struct Found<'a> {
     /// How the analysis ended.
     pub outcome: Outcome,
+    /// Why it abstained: sentences of this program, with no text of the source in them.
+    pub reasons: &'a [&'a str],
     /// What was measured on the mask.
     pub lesions: Option<&'a Lesions>,
     /// Liver and tumour.
@@ -119,12 +136,12 @@ pub fn objects(
     found: Found<'_>,
     picture: &Picture,
 ) -> Result<Objects, ObjectError> {
-    let about = identity::About { run, source };
+    let about = identity::About::new(run, source, found);
     let segments = segments::of(found.mask, found.geometry, found.lesions)?;
     let (mut segmentation, mut measurements) = (None, None);
     if let (Some(lesions), false) = (found.lesions, segments.is_empty()) {
         segmentation = Some(segmentation::write(&about, &found.geometry.stored, &segments)?);
-        measurements = Some(measurements::write(&about, found.outcome, &segments, lesions)?);
+        measurements = Some(measurements::write(&about, &segments, lesions)?);
     }
     Ok(Objects { segmentation, overview: capture::write(&about, picture)?, measurements })
 }

@@ -20,6 +20,14 @@ use crate::dicom::Object;
 /// The class of the object.
 pub(super) const CLASS: &str = uids::SEGMENTATION_STORAGE;
 
+/// Longest segmentation, in bytes: 4000 frames of 512 x 512, where a thick liver in thin slices with 32
+/// lesions has half as many. All artefacts of a result have a limit of their own, and to go over it
+/// would cost the result.
+pub(super) const MOST_BYTES: u64 = 128 << 20;
+
+/// What a frame takes beside its pixels: where it lies and what it refers to.
+const FRAME_BYTES: u64 = 1024;
+
 /// Writes the object.
 pub(super) fn write(
     about: &About<'_>,
@@ -31,6 +39,7 @@ pub(super) fn write(
         return Err(ObjectError::Shape { what: "the number of slices", found, expected });
     }
     let frames = frames(grid, segments);
+    check_size(grid.shape, frames.len())?;
     let groups = frames.iter().map(|frame| functional_groups(about, *frame)).collect();
     let object = about
         .object(SEGMENTATION)
@@ -45,6 +54,17 @@ pub(super) fn write(
         )
         .pixel_bytes(pixels(grid, segments, &frames));
     Ok(object.file(CLASS, &about.instance(SEGMENTATION))?)
+}
+
+/// Refuses what would be longer than the limit, before anything of that size is made.
+fn check_size([columns, rows, _]: [usize; 3], frames: usize) -> Result<(), ObjectError> {
+    let frame_bytes = ((rows * columns) as u64).div_ceil(8) + FRAME_BYTES;
+    let found = (frames as u64).saturating_mul(frame_bytes);
+    if found > MOST_BYTES {
+        let limit = MOST_BYTES;
+        return Err(ObjectError::TooLarge { frames, found, limit });
+    }
+    Ok(())
 }
 
 /// A frame: the slice of the stored grid, from 0, and the number of the segment, from 1.
@@ -112,7 +132,8 @@ fn image(about: &About<'_>, grid: &StoredGrid, frames: usize) -> Object {
             (tags::SEGMENTATION_TYPE, "BINARY"),
             (tags::SEGMENTS_OVERLAP, "YES"),
             (tags::CONTENT_LABEL, "LIVER_TUMOUR"),
-            (tags::CONTENT_DESCRIPTION, "Liver, liver tumour and its lesions"),
+            (tags::CONTENT_DESCRIPTION, &about.described("Liver, tumour, lesions")),
+            (tags::IMAGE_COMMENTS, &about.image_comments()),
             (tags::CONTENT_CREATOR_NAME, ""),
         ])
         .shorts(tags::SAMPLES_PER_PIXEL, &[1])
@@ -239,4 +260,21 @@ fn descriptions(about: &About<'_>, segments: &[Segment]) -> Vec<Object> {
             .item(tags::ANATOMIC_REGION_SEQUENCE, codes::LIVER.item())
     };
     segments.iter().enumerate().map(description).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segmentation_has_at_most_the_bytes_of_its_limit() {
+        // 512 x 512 bits and 1024 bytes are 33,792 bytes: 3971 of them are within 128 MiB.
+        let shape = [512, 512, 640];
+        assert_eq!(check_size(shape, 3971), Ok(()));
+        let found = 3972 * 33_792;
+        let refused = ObjectError::TooLarge { frames: 3972, found, limit: 134_217_728 };
+        assert_eq!(check_size(shape, 3972), Err(refused.clone()));
+        let said = refused.to_string();
+        assert!(said.contains("3972 frames") && said.contains("134217728 bytes"), "{said}");
+    }
 }

@@ -44,7 +44,7 @@ impl Case {
 
     fn found(&self) -> Found<'_> {
         let (lesions, mask, geometry) = (Some(&self.lesions), &self.mask, &self.geometry);
-        Found { outcome: Outcome::Ok, lesions, mask, geometry }
+        Found { outcome: Outcome::Ok, reasons: &[], lesions, mask, geometry }
     }
 
     fn objects(&self) -> Objects {
@@ -65,6 +65,7 @@ fn run() -> Run {
         result_id: "00112233445566778899aabbccddeeff".to_owned(),
         site: "north".to_owned(),
         device: "ct-3".to_owned(),
+        job: "0123456789abcdef".to_owned(),
         software: "hcc-edge 0.1.0".to_owned(),
         segmenter: "liver-tumour".to_owned(),
         segmenter_version: "1.0.0".to_owned(),
@@ -210,13 +211,15 @@ fn the_report_has_the_findings_numbers() {
     assert_eq!(values, expected);
 }
 
+fn comments(report: &InMemDicomObject) -> Vec<String> {
+    let comments = content(report).into_iter().filter(|item| named(item) == "Comment");
+    comments.map(|item| text(item, tags::TEXT_VALUE)).collect()
+}
+
 #[test]
 fn the_report_says_that_it_is_a_demonstration_and_that_nobody_verified_it() {
-    let case = Case::new(Orientation::LPS);
-    let comments = |report: &InMemDicomObject| -> Vec<String> {
-        let comments = content(report).into_iter().filter(|item| named(item) == "Comment");
-        comments.map(|item| text(item, tags::TEXT_VALUE)).collect()
-    };
+    let mut case = Case::new(Orientation::LPS);
+    case.source.copied.push((tags::TIMEZONE_OFFSET_FROM_UTC, b"+0100".to_vec()));
     let report = case.measurements();
     assert_eq!(comments(&report).len(), 2);
     assert!(comments(&report)[0].contains("DEMONSTRATION - NOT FOR CLINICAL USE"));
@@ -230,6 +233,87 @@ fn the_report_says_that_it_is_a_demonstration_and_that_nobody_verified_it() {
     let released = read(&released.measurements.unwrap());
     assert_eq!(comments(&released).len(), 1);
     assert_eq!(text(&released, tags::COMPLETION_FLAG), "PARTIAL");
+}
+
+#[test]
+fn every_object_says_that_and_why_the_analysis_abstained() {
+    let case = Case::new(Orientation::LPS);
+    let reasons = ["There is no arterial phase: send it.", "The liver is cut off: send all of it."];
+    let made = |outcome, demonstration| {
+        let found = Found { outcome, reasons: &reasons, ..case.found() };
+        let run = Run { demonstration, ..run() };
+        let made = objects(&run, &case.source, found, &picture()).unwrap();
+        [made.segmentation.unwrap(), made.overview, made.measurements.unwrap()].map(|b| read(&b))
+    };
+    for (outcome, demonstration) in
+        [Outcome::Ok, Outcome::Abstained].into_iter().flat_map(|o| [(o, true), (o, false)])
+    {
+        let abstained = outcome == Outcome::Abstained;
+        let [segmentation, capture, report] = made(outcome, demonstration);
+        let described = [&segmentation, &capture, &report]
+            .map(|object| text(object, tags::SERIES_DESCRIPTION))
+            .into_iter()
+            .chain([text(&segmentation, tags::CONTENT_DESCRIPTION)]);
+        for description in described {
+            assert_eq!(description.contains("abstained"), abstained, "{description}");
+            assert_eq!(description.contains("demonstration"), demonstration, "{description}");
+            assert!(description.contains("unverified") && description.len() <= 64, "{description}");
+        }
+        let remarks = [
+            text(&segmentation, tags::IMAGE_COMMENTS),
+            text(&capture, tags::IMAGE_COMMENTS),
+            comments(&report).join(" "),
+        ];
+        for remarks in remarks {
+            assert!(remarks.contains("Preliminary"), "{remarks}");
+            for reason in reasons {
+                let said = format!("The analysis abstained: {reason}");
+                assert_eq!(remarks.contains(&said), abstained, "{remarks}");
+            }
+        }
+    }
+}
+
+#[test]
+fn times_are_said_to_be_in_utc_where_the_scan_names_no_zone() {
+    let zone = tags::TIMEZONE_OFFSET_FROM_UTC;
+    for (named, contributed, in_utc) in [
+        (None, "20260304050607+0000", true),
+        (Some("+0530"), "20260304050607+0530", false),
+        (Some("-0130"), "20260304050607-0130", false),
+        (Some("local"), "20260304050607+0000", true),
+    ] {
+        let mut case = Case::new(Orientation::LPS);
+        case.source.copied.retain(|(tag, _)| *tag != zone);
+        case.source.copied.extend(named.map(|named| (zone, named.as_bytes().to_vec())));
+        let made = case.objects();
+        let report = read(&made.measurements.unwrap());
+        assert_eq!(comments(&report).iter().any(|said| said.contains("in UTC")), in_utc);
+        for object in [read(&made.segmentation.unwrap()), read(&made.overview), report] {
+            // It would be about the times of the study, too.
+            assert_eq!(object.element(zone).is_err(), in_utc, "{named:?}");
+            let equipment = &items(&object, tags::CONTRIBUTING_EQUIPMENT_SEQUENCE)[0];
+            assert_eq!(text(equipment, tags::CONTRIBUTION_DATE_TIME), contributed);
+        }
+    }
+}
+
+#[test]
+fn a_removed_identity_is_said_to_be_removed() {
+    let mut case = Case::new(Orientation::LPS);
+    let code = |value: &[u8]| vec![(tags::CODE_VALUE, value.to_vec())];
+    case.source.copied.push((tags::PATIENT_IDENTITY_REMOVED, b"YES".to_vec()));
+    case.source.deidentification = vec![code(b"113100"), code(b"113105")];
+    let made = case.objects();
+    for bytes in [made.segmentation.unwrap(), made.overview, made.measurements.unwrap()] {
+        let object = read(&bytes);
+        assert_eq!(text(&object, tags::PATIENT_IDENTITY_REMOVED), "YES");
+        let codes = items(&object, tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE);
+        let values: Vec<_> = codes.iter().map(|code| text(code, tags::CODE_VALUE)).collect();
+        assert_eq!(values, ["113100", "113105"]);
+    }
+    let of_nobody = Case::new(Orientation::LPS).segmentation();
+    assert!(of_nobody.element(tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE).is_err());
 }
 
 #[test]
@@ -264,8 +348,17 @@ fn all_objects_carry_the_sources_identity_and_uids_of_their_own() {
     let different: std::collections::BTreeSet<_> = uids.iter().collect();
     assert_eq!(different.len(), 6);
     assert_eq!(own(&all(&run())), uids);
-    let other = own(&all(&Run { result_id: "ff".to_owned(), ..run() }));
-    assert!(other.iter().all(|uid| !uids.contains(uid)));
+    // The same study at another time, as another job, or on another device: other objects.
+    let other = || "9".to_owned();
+    for another in [
+        Run { result_id: other(), ..run() },
+        Run { site: other(), ..run() },
+        Run { device: other(), ..run() },
+        Run { job: other(), ..run() },
+        Run { started: "20260304050608".to_owned(), ..run() },
+    ] {
+        assert!(own(&all(&another)).iter().all(|uid| !uids.contains(uid)), "{another:?}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::attributes::{MOST_VALUE_BYTES, without_padding};
-use super::elements::Elements;
+use super::elements::{Element, Elements, Items};
 use super::error::DicomError;
 use super::file;
 use super::slice::Slice;
@@ -19,7 +19,7 @@ use super::transfer::is_uid;
 use crate::analysis::decode::Limits;
 
 /// What is copied, sorted by tag.
-const COPIED: [Tag; 14] = [
+const COPIED: [Tag; 17] = [
     tags::SPECIFIC_CHARACTER_SET,
     tags::STUDY_DATE,
     tags::STUDY_TIME,
@@ -32,9 +32,23 @@ const COPIED: [Tag; 14] = [
     tags::ISSUER_OF_PATIENT_ID,
     tags::PATIENT_BIRTH_DATE,
     tags::PATIENT_SEX,
+    tags::QUALITY_CONTROL_SUBJECT,
+    tags::PATIENT_IDENTITY_REMOVED,
+    tags::DEIDENTIFICATION_METHOD,
     tags::STUDY_INSTANCE_UID,
     tags::STUDY_ID,
 ];
+
+/// What is copied of each code of DeidentificationMethodCodeSequence (PS3.3 8.8).
+const COPIED_OF_CODES: [Tag; 4] = [
+    tags::CODE_VALUE,
+    tags::CODING_SCHEME_DESIGNATOR,
+    tags::CODING_SCHEME_VERSION,
+    tags::CODE_MEANING,
+];
+
+/// Codes that say how a series was de-identified, at most; CID 7050 has fewer than half as many.
+const MOST_CODES: usize = 32;
 
 /// What refers to the series and its slices.
 const REFERENCES: [Tag; 4] = [
@@ -47,12 +61,17 @@ const REFERENCES: [Tag; 4] = [
 /// Nothing that is read lies behind this group.
 const LAST_GROUP: u16 = 0x0020;
 
+/// Attributes as a file encodes them, without padding.
+pub type Copied = Vec<(Tag, Vec<u8>)>;
+
 /// What objects made from one series repeat of it.
 #[derive(Clone, PartialEq)]
 pub struct Source {
     /// Attributes of patient and study as the files encode them, without padding; absent where the
     /// series has none.
-    pub copied: Vec<(Tag, Vec<u8>)>,
+    pub copied: Copied,
+    /// How the patient's identity was removed, code by code; empty where the series does not say.
+    pub deidentification: Vec<Copied>,
     /// The study.
     pub study: String,
     /// The series.
@@ -141,16 +160,26 @@ pub(super) fn read<B: AsRef<[u8]>>(
     let (Some(file), Some(first)) = (of_all, slices.first()) else {
         return Err(DicomError::TooFew { what: "slices", found: 0, least: 1 });
     };
-    let FileSource { copied, study, series, frame_of_reference, .. } = file;
+    let FileSource { copied, deidentification, study, series, frame_of_reference, .. } = file;
     let (orientation, pixel_spacing) = (first.orientation, first.pixel_spacing);
     let slices = sources;
-    Ok(Source { copied, study, series, frame_of_reference, orientation, pixel_spacing, slices })
+    Ok(Source {
+        copied,
+        deidentification,
+        study,
+        series,
+        frame_of_reference,
+        orientation,
+        pixel_spacing,
+        slices,
+    })
 }
 
 /// What one file says.
 #[derive(Clone, PartialEq)]
 struct FileSource {
-    copied: Vec<(Tag, Vec<u8>)>,
+    copied: Copied,
+    deidentification: Vec<Copied>,
     study: String,
     series: String,
     frame_of_reference: Option<String>,
@@ -166,10 +195,15 @@ impl FileSource {
     ) -> Result<Self, DicomError> {
         let data = file::open_one(files, number, limits)?;
         let (mut copied, mut references) = (Vec::new(), Vec::new());
+        let mut deidentification = Vec::new();
         let mut elements = Elements::new(&data.bytes, data.syntax.order);
         while let Some(element) = elements.next()? {
             if element.tag.group() > LAST_GROUP {
                 break;
+            }
+            if element.tag == tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE {
+                deidentification = codes(&element)?;
+                continue;
             }
             let value = without_padding(element.value);
             if value.is_empty() || value.len() > MOST_VALUE_BYTES {
@@ -190,6 +224,7 @@ impl FileSource {
             class: needed(uid, tags::SOP_CLASS_UID, "SOPClassUID")?,
             instance: needed(uid, tags::SOP_INSTANCE_UID, "SOPInstanceUID")?,
             copied,
+            deidentification,
         })
     }
 
@@ -214,6 +249,33 @@ impl FileSource {
         let found = "different in files of one series".to_owned();
         Err(DicomError::BadValue { attribute, found, expected: "the same in all of them" })
     }
+}
+
+/// The codes in a sequence, without the items that name none.
+fn codes(sequence: &Element<'_>) -> Result<Vec<Copied>, DicomError> {
+    let mut items = Items::of(sequence, 1);
+    let mut codes = Vec::new();
+    while let Some((_, content)) = items.next()? {
+        let mut code = Copied::new();
+        let mut elements = items.elements(content);
+        while let Some(element) = elements.next()? {
+            let value = without_padding(element.value);
+            let usable = !value.is_empty() && value.len() <= MOST_VALUE_BYTES;
+            if usable && COPIED_OF_CODES.contains(&element.tag) {
+                code.push((element.tag, value.to_vec()));
+            }
+        }
+        if code.is_empty() {
+            continue;
+        }
+        if codes.len() == MOST_CODES {
+            let (found, limit) = (MOST_CODES as u64 + 1, MOST_CODES as u64);
+            let quantity = "codes in DeidentificationMethodCodeSequence";
+            return Err(DicomError::TooLarge { quantity, found, limit });
+        }
+        codes.push(code);
+    }
+    Ok(codes)
 }
 
 fn needed(
@@ -241,7 +303,7 @@ fn uid(
 mod tests {
     use dicom_core::VR;
 
-    use super::super::fixture::{FileSpec, series};
+    use super::super::fixture::{BIG_ENDIAN, EXPLICIT, FileSpec, IMPLICIT, item, series};
     use super::super::survey;
     use super::*;
 
@@ -306,6 +368,54 @@ mod tests {
         let named = |e: &DicomError| matches!(e, DicomError::BadValue { attribute: a, .. } if *a == attribute);
         assert!(named(&error), "{error}");
         assert!(!error.to_string().contains("7.7"));
+    }
+
+    #[test]
+    fn what_was_done_to_the_identity_is_read_in_every_encoding() {
+        let code = |value: &str| {
+            let mut code = item(tags::CODE_VALUE, VR::SH, value);
+            let version = item(tags::CODE_MEANING, VR::LO, "Basic Profile");
+            version.into_iter().for_each(|element| drop(code.put(element)));
+            code
+        };
+        for syntax in [IMPLICIT, EXPLICIT, BIG_ENDIAN] {
+            let source = source_of(|_, spec| {
+                spec.text(tags::PATIENT_IDENTITY_REMOVED, VR::CS, "YES")
+                    .text(tags::DEIDENTIFICATION_METHOD, VR::LO, "in codes\\here")
+                    .text(tags::QUALITY_CONTROL_SUBJECT, VR::CS, "NO")
+                    .sequence(
+                        tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE,
+                        vec![code("113100"), code("113105")],
+                    )
+                    .encoded(syntax)
+            });
+            let source = source.unwrap();
+            for (tag, expected) in [
+                (tags::PATIENT_IDENTITY_REMOVED, &b"YES"[..]),
+                (tags::DEIDENTIFICATION_METHOD, b"in codes\\here"),
+                (tags::QUALITY_CONTROL_SUBJECT, b"NO"),
+            ] {
+                let copied = source.copied.iter().find(|(t, _)| *t == tag);
+                assert_eq!(copied.map(|(_, value)| &value[..]), Some(expected), "{syntax} {tag}");
+            }
+            let expected = |value: &str| {
+                let value = (tags::CODE_VALUE, value.as_bytes().to_vec());
+                vec![value, (tags::CODE_MEANING, b"Basic Profile".to_vec())]
+            };
+            assert_eq!(source.deidentification, [expected("113100"), expected("113105")]);
+        }
+    }
+
+    #[test]
+    fn the_codes_of_a_removed_identity_are_bounded() {
+        let with = |count: usize| {
+            let codes = vec![item(tags::CODE_VALUE, VR::SH, "113100"); count];
+            let tag = tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE;
+            source_of(|_, spec| spec.sequence(tag, codes.clone()))
+        };
+        assert_eq!(with(MOST_CODES).unwrap().deidentification.len(), MOST_CODES);
+        let refused = with(MOST_CODES + 1).unwrap_err();
+        assert!(matches!(refused, DicomError::TooLarge { found: 33, limit: 32, .. }), "{refused}");
     }
 
     #[test]
