@@ -175,7 +175,7 @@ fn real_input_keeps_files_of_one_name_in_two_folders() {
         "out/tcga-bc-a10w/a/IM1",
         "out/tcga-bc-a10w/b/IM1",
     ];
-    assert_eq!(tree(&at("out")), expected.map(|path| at(path)));
+    assert_eq!(tree(&at("out")), expected.map(at));
     let second = fs::read_to_string(at("out/tcga-bc-a10w/b/IM1")).unwrap();
     assert_eq!(second, "data/packed/b/IM1");
 }
