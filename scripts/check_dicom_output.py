@@ -7,7 +7,8 @@ Everything is compared with something made another way: the segments with mask.n
 in world space (once from the bits as pydicom reads them, once as highdicom puts them together), what
 they refer to with the files of the source, the picture with overview.png, the numbers of the report
 with result.json. dciodvfy, where it is installed, says whether the objects follow the standard; its
-words count, its exit status does not tell. No name and no UID is printed.
+words count, its exit status does not tell. No name and no UID is printed. A result without a liver has
+the picture alone; the source may lie in folders and hold other files.
 
 Exit codes: 0 everything holds, 5 something does not, 66 a file is missing. Needs
 scripts/requirements-dicom.txt.
@@ -26,7 +27,8 @@ import numpy
 import pydicom
 from PIL import Image
 
-FILES = ("segmentation.dcm", "overview.dcm", "measurements.dcm")
+PICTURE = "overview.dcm"
+FILES = ("segmentation.dcm", PICTURE, "measurements.dcm")
 TOLERANCE_MM = 1e-3
 NOT_HOLDING, NO_INPUT = 5, 66
 # What all objects of a study share with its scan.
@@ -68,25 +70,38 @@ class Study:
         self.folder = result
         view = json.loads((result / "result.json").read_text())
         self.view, self.sentences = view["result"], view["sentences"]
-        self.objects = {name: pydicom.dcmread(result / name) for name in FILES}
+        others = any((result / name).exists() for name in FILES if name != PICTURE)
+        names = FILES if others else (PICTURE,)
+        self.objects = {name: pydicom.dcmread(result / name) for name in names}
         self.slices = source_slices(source)
         self.mask = nibabel.load(result / "mask.nii.gz")
         self.labels = numpy.asanyarray(self.mask.dataobj)
 
     @property
     def segmentation(self):
-        return self.objects["segmentation.dcm"]
+        """None beside a picture alone."""
+        return self.objects.get("segmentation.dcm")
+
+    def scan(self):
+        """A file of the source series; a picture alone names none, and any CT stands for it."""
+        if self.segmentation is None:
+            found = (s for s in self.slices.values() if s.get("Modality") == "CT")
+        else:
+            series = self.segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID
+            found = (s for s in self.slices.values() if s.get("SeriesInstanceUID") == series)
+        return next(found, pydicom.Dataset())
 
 
 def source_slices(folder):
-    """The source's files without their pixels, by instance."""
+    """The source's objects without their pixels, by instance; a DICOMDIR is none."""
     slices = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         try:
             dataset = pydicom.dcmread(path, stop_before_pixels=True)
         except pydicom.errors.InvalidDicomError:
             continue
-        slices[dataset.SOPInstanceUID] = dataset
+        if "SOPInstanceUID" in dataset:
+            slices[dataset.SOPInstanceUID] = dataset
     return slices
 
 
@@ -95,7 +110,7 @@ def check_standard(account, study):
     if shutil.which("dciodvfy") is None:
         print("NOT CHECKED HERE: the rules of the standard (dciodvfy of dicom3tools is not installed)")
         return
-    for name in FILES:
+    for name in study.objects:
         run = subprocess.run(
             ["dciodvfy", study.folder / name], capture_output=True, text=True, check=False
         )
@@ -117,8 +132,8 @@ def removal_codes(dataset):
 
 def check_identity(account, study):
     """The objects belong to the scan's patient and study, and are objects of their own."""
-    scan = next(iter(study.slices.values()))
-    in_use = {uid for s in study.slices.values() for uid in (s.SOPInstanceUID, s.SeriesInstanceUID)}
+    scan = study.scan()
+    in_use = set(study.slices) | {s.get("SeriesInstanceUID") for s in study.slices.values()}
     own = []
     for name, dataset in study.objects.items():
         same = all(str(dataset.get(word, "")) == str(scan.get(word, "")) for word in IDENTITY)
@@ -266,7 +281,8 @@ def check_references(account, study):
     )
     series = dataset.ReferencedSeriesSequence[0]
     listed = {item.ReferencedSOPInstanceUID for item in series.ReferencedInstanceSequence}
-    whole = {uid for uid, s in study.slices.items() if s.SeriesInstanceUID == series.SeriesInstanceUID}
+    files = study.slices.items()
+    whole = {uid for uid, s in files if s.get("SeriesInstanceUID") == series.SeriesInstanceUID}
     account.check(listed == whole, f"the {len(listed)} objects listed are the source series")
 
 
@@ -280,6 +296,12 @@ def check_picture(account, study):
         (dataset.BurnedInAnnotation, dataset.ConversionType) == ("YES", "WSD"),
         "the picture says that text is burnt in",
     )
+
+
+def check_alone(account, study):
+    """The picture stands alone only where there is nothing else to show."""
+    liver = int((study.labels > 0).sum())
+    account.check(liver == 0, f"the picture is alone, {liver} voxels of liver are in mask.nii.gz")
 
 
 def stated_measurements(study):
@@ -379,15 +401,9 @@ def main():
         print(f"{Path(error.filename).name} is missing", file=sys.stderr)
         return NO_INPUT
     account = Account()
-    checks = (
-        check_standard,
-        check_identity,
-        check_segments,
-        check_references,
-        check_picture,
-        check_report,
-    )
-    for check in checks:
+    of_all = (check_standard, check_identity, check_picture)
+    of_a_liver = (check_segments, check_references, check_report)
+    for check in of_all + (of_a_liver if study.segmentation is not None else (check_alone,)):
         check(account, study)
     print("everything holds" if account.wrong == 0 else f"{account.wrong} do not hold")
     return NOT_HOLDING if account.wrong else 0

@@ -5,10 +5,11 @@ It shares no code with the program, whose DICOM reader is tested against it:
 
     scripts/dicom_to_nifti.py SERIES_FOLDER STUDY_FOLDER/portal.nii.gz
 
-Values are whole HU, not clipped; padding is air. Slices are sorted by their position along the normal of ImageOrientationPatient, never by
-InstanceNumber or SliceThickness; unequal spacing, missing or duplicate positions are refused.
-Needs pydicom, numpy and nibabel (scripts/requirements-convert.txt). Exit codes: 0 converted,
-3 the series is refused (the reason is on stderr), 66 the folder has no CT.
+Values are whole HU, not clipped; padding is air. Slices are sorted by their position along the normal
+of ImageOrientationPatient, never by InstanceNumber or SliceThickness; unequal spacing, missing or
+duplicate positions are refused.
+Needs pydicom, numpy and nibabel (scripts/requirements-convert.txt). Exit codes: 0 converted, 3 the
+series is refused (the reason is on stderr), 66 the folder has no CT.
 """
 
 import argparse

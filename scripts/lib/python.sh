@@ -1,10 +1,11 @@
 # Python environments for the scripts. Source it; do not run it.
 # shellcheck shell=sh
 
-# python_environment VENV REQUIREMENTS: makes the environment when it is missing, installs what is
-# listed, and leaves the interpreter's absolute path in $python.
+# python_environment VENV REQUIREMENTS: makes the environment when it is missing or was left half made,
+# installs what is listed, and leaves the interpreter's absolute path in $python. Nothing is deleted.
 python_environment() {
-    if [ ! -x "$1/bin/python" ]; then
+    # pip's program comes last: without it the making was interrupted, and is done again over what is there.
+    if [ ! -x "$1/bin/pip" ]; then
         python3 -m venv "$1"
     fi
     python=$(cd "$1/bin" && pwd)/python

@@ -1,6 +1,7 @@
 # Named, timed steps for the scripts. Source it; do not run it.
 # shellcheck shell=sh
 step_times=$(mktemp)
+# What was not checked, a line each; programs that a step runs may append to it.
 step_gaps=$(mktemp)
 # Where a step may keep output that it looks through; the scripts that source this file read it.
 step_log=$(mktemp)
@@ -27,12 +28,21 @@ not_checked() {
 
 step_summary() {
     printf '\n== time per step\n'
-    cat "$step_times" "$step_gaps"
+    cat "$step_times"
+    step_not_checked
+}
+
+# Each thing that was not checked, once, however often it was missed.
+step_not_checked() {
+    sort -u "$step_gaps"
 }
 
 step_end() {
-    rm -f "$step_times" "$step_gaps" "$step_log"
     if [ "$1" -ne 0 ] && [ -n "$step_name" ]; then
-        printf '\nFAILED in step: %s\n' "$step_name" >&2
+        {
+            printf '\nFAILED in step: %s\n' "$step_name"
+            step_not_checked
+        } >&2
     fi
+    rm -f "$step_times" "$step_gaps" "$step_log"
 }

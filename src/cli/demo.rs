@@ -126,7 +126,7 @@ impl Stage {
         let files = study(&Preset::Demo.spec(args.seed))?;
         write_study(&files, &folder)?;
         step(&format!("phantom    two-phase liver CT, seed {}", args.seed));
-        Ok(Some(serde_json::from_slice(&files.truth_json)?))
+        Ok(Some(serde_json::from_slice(&files.sheets.truth_json)?))
     }
 
     /// Starts the daemon, drops the study, waits for its verified result.

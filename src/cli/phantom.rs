@@ -9,9 +9,10 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::exit;
-use crate::phantom::study::{encode_study, phenotype_name};
+use crate::phantom::study::{encode_images, encode_sheets, phenotype_name};
 use crate::phantom::{
-    Orientation, Phantom, PhantomSpec, Preset, StudyFiles, dicom_files, generate,
+    ImageFiles, Orientation, Phantom, PhantomSpec, Preset, SheetFiles, StudyFiles, dicom_files,
+    generate,
 };
 
 /// What `hcc-edge phantom` takes.
@@ -73,20 +74,21 @@ fn make(args: &PhantomArgs, out: &mut impl Write) -> anyhow::Result<u8> {
         ..Preset::from(args.preset).spec(args.seed)
     };
     let phantom = generate(&spec).context("cannot draw the phantom")?;
-    let files = encode_study(&phantom).context("cannot draw the phantom")?;
+    let sheets = encode_sheets(&phantom).context("cannot draw the phantom")?;
     folders.make()?;
     let mut written = if args.dicom {
         write_slices(&folders.study, &phantom)?
     } else {
-        write_images(&folders.study, &files)?
+        let images = encode_images(&phantom).context("cannot draw the phantom")?;
+        write_images(&folders.study, &images)?
     };
-    written.extend(write_sheets(&folders, &files)?);
+    written.extend(write_sheets(&folders, &sheets)?);
     if args.json {
-        let report = JsonReport::new(&folders, &spec, &files, &written)?;
+        let report = JsonReport::new(&folders, &spec, &sheets, &written)?;
         serde_json::to_writer(&mut *out, &report).context("cannot print the report")?;
         writeln!(out).context("cannot print the report")?;
     } else {
-        print_text(out, &folders, &files).context("cannot print the report")?;
+        print_text(out, &folders, &sheets).context("cannot print the report")?;
     }
     Ok(exit::OK)
 }
@@ -119,14 +121,14 @@ impl Folders {
 }
 
 /// The images as NIfTI.
-fn write_images(folder: &Path, files: &StudyFiles) -> anyhow::Result<Vec<PathBuf>> {
-    images(files).map(|(name, bytes)| write_new(folder, name, bytes)).collect()
+fn write_images(folder: &Path, images: &ImageFiles) -> anyhow::Result<Vec<PathBuf>> {
+    named(images).map(|(name, bytes)| write_new(folder, name, bytes)).collect()
 }
 
 /// The images by name.
-fn images(files: &StudyFiles) -> impl Iterator<Item = (&'static str, &Vec<u8>)> {
-    let arterial = files.arterial_nii_gz.as_ref().map(|bytes| ("arterial.nii.gz", bytes));
-    arterial.into_iter().chain([("portal.nii.gz", &files.portal_nii_gz)])
+fn named(images: &ImageFiles) -> impl Iterator<Item = (&'static str, &Vec<u8>)> {
+    let arterial = images.arterial_nii_gz.as_ref().map(|bytes| ("arterial.nii.gz", bytes));
+    arterial.into_iter().chain([("portal.nii.gz", &images.portal_nii_gz)])
 }
 
 /// The images as DICOM; the bytes of one slice are held at a time.
@@ -139,11 +141,11 @@ fn write_slices(folder: &Path, phantom: &Phantom) -> anyhow::Result<Vec<PathBuf>
 }
 
 /// The clinical data and the truth.
-fn write_sheets(folders: &Folders, files: &StudyFiles) -> anyhow::Result<[PathBuf; 3]> {
+fn write_sheets(folders: &Folders, sheets: &SheetFiles) -> anyhow::Result<[PathBuf; 3]> {
     Ok([
-        write_new(&folders.study, "clinical.json", &files.clinical_json)?,
-        write_new(&folders.truth, "labels.nii.gz", &files.truth_labels_nii_gz)?,
-        write_new(&folders.truth, "truth.json", &files.truth_json)?,
+        write_new(&folders.study, "clinical.json", &sheets.clinical_json)?,
+        write_new(&folders.truth, "labels.nii.gz", &sheets.truth_labels_nii_gz)?,
+        write_new(&folders.truth, "truth.json", &sheets.truth_json)?,
     ])
 }
 
@@ -155,11 +157,11 @@ fn write_new(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<PathBuf>
     Ok(path)
 }
 
-fn print_text(out: &mut impl Write, folders: &Folders, files: &StudyFiles) -> std::io::Result<()> {
+fn print_text(out: &mut impl Write, folders: &Folders, sheets: &SheetFiles) -> std::io::Result<()> {
     writeln!(out, "study  {}", folders.study.display())?;
     writeln!(out, "truth  {}", folders.truth.display())?;
-    writeln!(out, "liver  {:.0} ml", files.truth.liver_ml)?;
-    for tumour in &files.truth.tumours {
+    writeln!(out, "liver  {:.0} ml", sheets.truth.liver_ml)?;
+    for tumour in &sheets.truth.tumours {
         let name = phenotype_name(tumour.phenotype).replace('_', "-");
         let ml = tumour.volume_mm3 / 1000.0;
         writeln!(out, "tumour {:.1} mm, {ml:.1} ml, {name}", tumour.diameter_mm)?;
@@ -170,7 +172,8 @@ fn print_text(out: &mut impl Write, folders: &Folders, files: &StudyFiles) -> st
 /// Writes the study alone, without its truth, into a folder that is made.
 pub fn write_study(files: &StudyFiles, folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    for (name, bytes) in images(files).chain([("clinical.json", &files.clinical_json)]) {
+    let StudyFiles { images, sheets } = files;
+    for (name, bytes) in named(images).chain([("clinical.json", &sheets.clinical_json)]) {
         let path = folder.join(name);
         fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
     }
@@ -190,13 +193,13 @@ impl JsonReport {
     fn new(
         folders: &Folders,
         spec: &PhantomSpec,
-        files: &StudyFiles,
+        sheets: &SheetFiles,
         written: &[PathBuf],
     ) -> anyhow::Result<Self> {
         Ok(Self {
             seed: spec.seed,
             study: folders.study.display().to_string(),
-            truth: serde_json::from_slice(&files.truth_json).context("cannot print the truth")?,
+            truth: serde_json::from_slice(&sheets.truth_json).context("cannot print the truth")?,
             files: written.iter().map(|path| path.display().to_string()).collect(),
         })
     }

@@ -52,5 +52,5 @@ pub use dicom::{DicomFile, dicom_files};
 pub use generate::{Phantom, generate};
 pub use orientation::Orientation;
 pub use spec::{PhantomError, PhantomSpec, Phenotype, Preset, TumourSpec};
-pub use study::{StudyFiles, study};
+pub use study::{ImageFiles, SheetFiles, StudyFiles, study};
 pub use truth::{Truth, TumourTruth};

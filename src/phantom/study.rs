@@ -9,13 +9,27 @@ use super::orientation::Placement;
 use super::spec::{PhantomError, PhantomSpec, Phenotype};
 use super::truth::Truth;
 
-/// The bytes of one synthetic study.
+/// The bytes of one synthetic study, its images as NIfTI.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StudyFiles {
+    /// Both phases.
+    pub images: ImageFiles,
+    /// What goes with the images in any form.
+    pub sheets: SheetFiles,
+}
+
+/// The bytes of the images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageFiles {
     /// Gzipped NIfTI-1, int16 HU; absent in a single-phase study.
     pub arterial_nii_gz: Option<Vec<u8>>,
     /// Gzipped NIfTI-1, int16 HU.
     pub portal_nii_gz: Vec<u8>,
+}
+
+/// The bytes of the clinical data and of the truth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SheetFiles {
     /// Gzipped NIfTI-1, uint8 labels 0, 1, 2 on the portal grid.
     pub truth_labels_nii_gz: Vec<u8>,
     /// Clinical data, schema 1.
@@ -28,19 +42,27 @@ pub struct StudyFiles {
 
 /// Draws a phantom and encodes it.
 pub fn study(spec: &PhantomSpec) -> Result<StudyFiles, PhantomError> {
-    encode_study(&generate(spec)?)
+    let phantom = generate(spec)?;
+    Ok(StudyFiles { images: encode_images(&phantom)?, sheets: encode_sheets(&phantom)? })
 }
 
-/// Encodes a phantom that was drawn before.
-pub fn encode_study(phantom: &Phantom) -> Result<StudyFiles, PhantomError> {
-    let spec = &phantom.spec;
-    let placement = Placement::of(spec);
-    let axes = spec.orientation.axes();
+/// Encodes the images of a phantom that was drawn before.
+pub fn encode_images(phantom: &Phantom) -> Result<ImageFiles, PhantomError> {
+    let placement = Placement::of(&phantom.spec);
+    let axes = phantom.spec.orientation.axes();
     let arterial = phantom.arterial.as_ref().map(|v| encode(v, &placement, axes)).transpose()?;
-    Ok(StudyFiles {
+    Ok(ImageFiles {
         arterial_nii_gz: arterial,
         portal_nii_gz: encode(&phantom.portal, &placement, axes)?,
-        truth_labels_nii_gz: encode(&phantom.labels, &placement, axes)?,
+    })
+}
+
+/// Encodes what goes with the images.
+pub fn encode_sheets(phantom: &Phantom) -> Result<SheetFiles, PhantomError> {
+    let spec = &phantom.spec;
+    let axes = spec.orientation.axes();
+    Ok(SheetFiles {
+        truth_labels_nii_gz: encode(&phantom.labels, &Placement::of(spec), axes)?,
         clinical_json: json(&ClinicalSheet::new(spec))?,
         truth_json: json(&TruthFile::new(spec, &phantom.truth))?,
         truth: phantom.truth.clone(),

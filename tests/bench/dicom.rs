@@ -11,6 +11,8 @@
 
 #[path = "../it/clones.rs"]
 mod clones;
+#[path = "../it/real_data.rs"]
+mod real_data;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,9 +56,7 @@ fn main() {
     let generated = folder.path().join("generated.dcm");
     fs::write(&generated, generated_slice()).unwrap();
     measure("explicit LE", &generated);
-    let Some(unpacked) = real_slices(folder.path()) else {
-        return println!("NOT MEASURED: the others, there is no {ARCHIVE}");
-    };
+    let Some(unpacked) = real_slices(folder.path()) else { return };
     for (name, uid) in SYNTAXES {
         let end = format!("_{uid}.dcm");
         let file = unpacked.iter().find(|path| path.to_str().unwrap().ends_with(&end));
@@ -107,14 +107,7 @@ fn memory(name: &str) -> u64 {
 }
 
 fn real_slices(folder: &Path) -> Option<Vec<PathBuf>> {
-    let data = std::env::var_os("HCC_EDGE_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
-        PathBuf::from,
-    );
-    let archive = data.join(ARCHIVE);
-    if !archive.exists() {
-        return None;
-    }
+    let archive = real_data::data(ARCHIVE)?;
     let tar = Command::new("tar").arg("xf").arg(archive).arg("-C").arg(folder).status();
     assert!(tar.unwrap().success());
     let entries = fs::read_dir(folder.join("cornerstone_CTImage")).unwrap();

@@ -79,6 +79,33 @@ fn every_promise_names_a_test_that_exists() {
     }
 }
 
+/// What a test calls that needs something a machine may not have, and that announces it when it is missing.
+const ANNOUNCED: [&str; 5] =
+    [" data(\"", "slices_by_syntax()", "!dcmtk_is_there()", "checked(&out", "checked(&place"];
+
+/// A promise whose test may check nothing, or not all, on a machine without real data or programs is
+/// marked; no other is.
+#[test]
+fn a_promise_is_marked_where_its_test_needs_what_may_be_missing() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md is there");
+    let table = readme.split("## Promises").nth(1).expect("README.md has a Promises section");
+    let table = table.split("\n## ").next().expect("split yields one part");
+    let mut tests = String::new();
+    read_tests(&root().join("tests/it"), &mut tests);
+    let rows: String = table.lines().filter(|line| line.starts_with("| ")).collect();
+    let mut marked = 0;
+    for (at, _) in rows.match_indices("`it::") {
+        let (name, after) = rows[at + 1..].split_once('`').expect("a name ends");
+        let function = name.rsplit("::").next().expect("split yields one part");
+        let body = tests.split(&format!("fn {function}() {{\n")).nth(1).expect("it is a test");
+        let body = body.split("\n}\n").next().expect("split yields one part");
+        let needs = ANNOUNCED.iter().any(|call| body.contains(call));
+        assert_eq!(after.starts_with(" †"), needs, "`{name}`: marked with † in README.md, or not");
+        marked += usize::from(needs);
+    }
+    assert!(marked >= 7, "{marked} marked promises");
+}
+
 /// Whether a function of this name is marked as a test, by its attribute a few lines above.
 fn is_test(sources: &str, function: &str) -> bool {
     sources.match_indices(&format!("fn {function}(")).any(|(at, _)| {

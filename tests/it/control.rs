@@ -30,11 +30,16 @@ fn publish(port: u16, topic: &str, payload: &[u8]) {
     assert!(child.wait().unwrap().success());
 }
 
-/// `mosquitto_sub`, every message as a line of topic and hexadecimal payload in `file`.
+/// `mosquitto_sub`, the payload of every message as a line of hexadecimal digits in `file`.
 pub fn listen(port: u16, topic: &str, file: &Path) -> Listener {
+    listen_for("%x", port, topic, file)
+}
+
+/// The same for any part of the messages, in mosquitto_sub's words.
+pub fn listen_for(part: &str, port: u16, topic: &str, file: &Path) -> Listener {
     let child = Command::new("mosquitto_sub")
         .args(["-V", "mqttv5", "-q", "1", "-h", "127.0.0.1", "-p", &port.to_string()])
-        .args(["-t", &format!("{ROOT}/{topic}"), "-F", "%x"])
+        .args(["-t", &format!("{ROOT}/{topic}"), "-F", part])
         .stdout(File::create(file).unwrap())
         .spawn()
         .unwrap();

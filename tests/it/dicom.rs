@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::clones::series_of;
 use crate::python::{interpreter, repository};
-use crate::real_ct::data;
+use crate::real_data::data;
 
 const LIMITS: Limits = Limits::STANDARD;
 const THREADS: usize = 2;

@@ -13,12 +13,13 @@ use dicom_ul::pdu::{
 
 use crate::dicom_files::Ct;
 use crate::edge::PATIENCE;
+use crate::real_data::not_checked;
 
-/// Whether dcmtk is there; says so when it is not.
+/// Whether dcmtk is there; announced when it is not.
 pub fn dcmtk_is_there() -> bool {
     let there = Command::new("storescu").arg("--version").output().is_ok();
     if !there {
-        println!("NOT CHECKED HERE: storescu is not installed (apt install dcmtk)");
+        not_checked("receiving from dcmtk", "storescu is not installed: apt install dcmtk");
     }
     there
 }

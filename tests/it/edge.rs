@@ -257,13 +257,12 @@ pub fn json(output: &Output) -> Value {
 
 /// A phantom's study and its truth.
 pub fn phantom(preset: Preset, seed: u64) -> (Files, Value) {
-    let StudyFiles { arterial_nii_gz, portal_nii_gz, clinical_json, truth_json, .. } =
-        study(&preset.spec(seed)).unwrap();
+    let StudyFiles { images, sheets } = study(&preset.spec(seed)).unwrap();
     let mut files = Files::new();
-    files.extend(arterial_nii_gz.map(|bytes| ("arterial.nii.gz".to_owned(), bytes)));
-    files.insert("portal.nii.gz".to_owned(), portal_nii_gz);
-    files.insert("clinical.json".to_owned(), clinical_json);
-    (files, serde_json::from_slice(&truth_json).unwrap())
+    files.extend(images.arterial_nii_gz.map(|bytes| ("arterial.nii.gz".to_owned(), bytes)));
+    files.insert("portal.nii.gz".to_owned(), images.portal_nii_gz);
+    files.insert("clinical.json".to_owned(), sheets.clinical_json);
+    (files, serde_json::from_slice(&sheets.truth_json).unwrap())
 }
 
 /// The JSON view beside a result.

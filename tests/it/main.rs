@@ -27,6 +27,7 @@ mod consumer;
 mod control;
 
 mod demo;
+
 mod dicom;
 
 mod dicom_pixels;
@@ -34,6 +35,8 @@ mod dicom_pixels;
 mod dicom_study;
 
 mod dicom_output;
+
+mod real_data;
 
 mod real_ct;
 
@@ -51,6 +54,8 @@ mod dicom_files;
 
 #[cfg(feature = "dicom-net")]
 mod dicom_sender;
+
+mod scripts;
 
 mod subscribe;
 

@@ -1,25 +1,24 @@
 //! Real CT, where it lies beside the repository: one phase without contrast gives a mask, lesions and
-//! pictures, and neither a score nor a recommendation.
+//! pictures, and neither a score nor a recommendation; files that are odd are refused by name.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
+
+use hcc_edge::analysis::decode::{DecodeError, Decoded, ImageName, Limits, decode};
 
 use crate::broker::Mosquitto;
 use crate::edge::{Edge, Files, codes, view};
+use crate::real_data::data;
 
-/// Folder with the real CT, unless `HCC_EDGE_DATA` names another.
-const DATA: &str = "../shared/data";
+/// Decodes a file as a portal venous image.
+fn read(file: &Path) -> Result<Decoded, DecodeError> {
+    decode(ImageName::Portal, &fs::read(file).unwrap(), &Limits::STANDARD)
+}
 
-/// A file or folder of the real data; where it is not, that is said.
-pub fn data(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("HCC_EDGE_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(DATA), PathBuf::from);
-    let path = folder.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("NOT TESTED: there is nothing at {}", path.display());
-    None
+/// The reason's name, as a code would be.
+fn name(error: &DecodeError) -> String {
+    let text = format!("{error:?}");
+    text.split([' ', '{']).next().unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -43,4 +42,57 @@ fn real_ct_of_one_phase_abstains_with_mask_and_pictures() {
     for name in ["mask.nii.gz", "overview.png", "report.html"] {
         assert!(fs::metadata(place.join(name)).unwrap().len() > 0, "{name}");
     }
+}
+
+#[test]
+fn real_odd_files_are_refused_by_name() {
+    let Some(folder) = data("nifti-odd") else { return };
+    let cases = [
+        ("nibabel/analyze.hdr", "NotNifti"),
+        ("nibabel/anatomical.nii.gz", "ImplausibleHu"),
+        ("nibabel/example_nifti2.nii.gz", "NotNifti"),
+        ("nibabel/nifti1.hdr", "NotNifti"),
+        ("nibabel/nifti2.hdr", "NotNifti"),
+        ("nibabel/standard.nii.gz", "TooFewSlices"),
+        ("nifti-rs/27/float32.nii", "TooFewSlices"),
+        ("nifti-rs/27/float64.nii", "WrongDatatype"),
+        ("nifti-rs/27/int16.nii", "TooFewSlices"),
+        ("nifti-rs/27/int32.nii", "TooFewSlices"),
+        ("nifti-rs/27/int64.nii", "WrongDatatype"),
+        ("nifti-rs/27/int8.nii", "WrongDatatype"),
+        ("nifti-rs/27/uint16.nii", "TooFewSlices"),
+        ("nifti-rs/27/uint32.nii", "WrongDatatype"),
+        ("nifti-rs/27/uint64.nii", "WrongDatatype"),
+        ("nifti-rs/27/uint8.nii", "TooFewSlices"),
+        ("nifti-rs/complex/complex32.nii", "WrongDatatype"),
+        ("nifti-rs/complex/complex64.nii", "WrongDatatype"),
+        ("nifti-rs/f32.nii.gz", "TooFewSlices"),
+        ("nifti-rs/minimal.hdr.gz", "NotNifti"),
+        ("nifti-rs/minimal.img.gz", "NotNifti"),
+        ("nifti-rs/minimal.nii", "TooFewSlices"),
+        ("nifti-rs/minimal.nii.gz", "TooFewSlices"),
+        ("nifti-rs/minimal_extended_hdr.nii", "WrongDatatype"),
+        ("nifti-rs/rgb/3D.nii", "Colour"),
+        ("nifti-rs/rgb/4D.nii", "Colour"),
+        ("nifti-rs/rgba/4D.nii", "Colour"),
+    ];
+    for (file, expected) in cases {
+        let error = read(&folder.join(file)).expect_err(file);
+        assert_eq!(name(&error), expected, "{file}: {error}");
+    }
+}
+
+#[test]
+fn a_real_ct_decodes() {
+    let Some(folder) = data("ct-totalsegmentator") else { return };
+    let Decoded { volume, intake } = read(&folder.join("example_ct.nii.gz")).unwrap();
+    assert_eq!(volume.geometry.shape, [112, 101, 122]);
+    assert_eq!(volume.geometry.spacing.zyx(), [3.0; 3]);
+    assert_eq!((intake.lowest_hu, intake.highest_hu), (-1207.0, 3382.0));
+    // The other file is its top thirty slices, in another datatype.
+    let Decoded { volume: top, .. } = read(&folder.join("example_ct_sm.nii.gz")).unwrap();
+    assert_eq!(volume.hu.slice(ndarray::s![82.., .., ..]), top.hu);
+    // Its labels are no CT.
+    let error = read(&folder.join("example_seg.nii.gz")).unwrap_err();
+    assert_eq!(name(&error), "ImplausibleHu");
 }

@@ -108,13 +108,13 @@ impl Case {
         let mut case = Self {
             folder: tempfile::tempdir().unwrap(),
             images: Vec::new(),
-            clinical: Some(files.clinical_json.clone()),
+            clinical: Some(files.sheets.clinical_json.clone()),
         };
         fs::create_dir(case.out()).unwrap();
-        if let Some(arterial) = &files.arterial_nii_gz {
+        if let Some(arterial) = &files.images.arterial_nii_gz {
             case.add(ImageKind::Arterial, arterial);
         }
-        case.add(ImageKind::Portal, &files.portal_nii_gz);
+        case.add(ImageKind::Portal, &files.images.portal_nii_gz);
         case
     }
 
@@ -192,7 +192,7 @@ fn a_two_phase_study_gives_a_draft_and_every_artefact() {
     assert_eq!(stages, StageCode::ALL);
     let engine = draft.engine.as_ref().unwrap();
     assert!(engine.backend.starts_with("tract ") && !engine.device.is_empty());
-    let tumour = &files.truth.tumours[0];
+    let tumour = &files.sheets.truth.tumours[0];
     let apart_mm = |lesion: &&Lesion| {
         let squares = (0..3).map(|n| lesion.centre_um[n] as f64 / 1e3 - tumour.centre_mm[n]);
         squares.map(|mm| mm * mm).sum::<f64>().sqrt()
@@ -220,8 +220,8 @@ fn the_mask_lies_where_the_scan_lies_and_covers_the_liver() {
     assert_eq!(draft.status, Status::Abstained);
     assert_eq!(report.artefacts, [Artefact::Mask, Artefact::Overview, Artefact::Report]);
     let mask = unpacked(&case.made(Artefact::Mask));
-    let truth = unpacked(&files.truth_labels_nii_gz);
-    let portal = unpacked(&files.portal_nii_gz);
+    let truth = unpacked(&files.sheets.truth_labels_nii_gz);
+    let portal = unpacked(&files.images.portal_nii_gz);
     // dim, pixdim, and everything from qform_code to srow_z.
     for (start, end) in [(40, 56), (76, 108), (252, 328)] {
         assert_eq!(mask[start..end], portal[start..end], "header bytes {start}..{end}");
@@ -251,8 +251,8 @@ fn one_phase_and_a_bad_clinical_file_still_give_a_mask() {
 #[test]
 fn a_damaged_file_is_unreadable_and_still_reported() {
     let mut files = small(3);
-    let middle = files.portal_nii_gz.len() / 2;
-    files.portal_nii_gz[middle] ^= 0x10;
+    let middle = files.images.portal_nii_gz.len() / 2;
+    files.images.portal_nii_gz[middle] ^= 0x10;
     let case = Case::new(&files);
     let (report, draft) = case.run();
     assert_eq!(report.artefacts, [Artefact::Report]);

@@ -6,7 +6,7 @@ use super::*;
 use crate::analysis::decode::dicom::{Assembled, assemble, phase, survey};
 use crate::analysis::decode::{ImageName, Limits, decode};
 use crate::analysis::volume::HuVolume;
-use crate::phantom::study::encode_study;
+use crate::phantom::study::encode_images;
 use crate::phantom::{Orientation, Preset, generate};
 use crate::units::Spacing;
 
@@ -24,7 +24,7 @@ fn tiny() -> PhantomSpec {
 /// `tiny`, written and read in both forms: `[arterial, portal]` from NIfTI, then from DICOM.
 fn both_forms(spec: &PhantomSpec, phantom: &Phantom) -> [[HuVolume; 2]; 2] {
     let phantom = Phantom { spec: spec.clone(), ..phantom.clone() };
-    let nifti = encode_study(&phantom).unwrap();
+    let nifti = encode_images(&phantom).unwrap();
     let from_nifti = |name, bytes: &[u8]| decode(name, bytes, &LIMITS).unwrap().volume;
     let nifti = [
         from_nifti(ImageName::Arterial, nifti.arterial_nii_gz.as_ref().unwrap()),

@@ -73,15 +73,15 @@ fn all_48_orientations_hold_the_same_world() {
     let phantom = generate(&tiny()).unwrap();
     let mut files = BTreeSet::new();
     let expected =
-        world_positions(&decode(&encode_study(&phantom).unwrap().truth_labels_nii_gz), 2);
+        world_positions(&decode(&encode_sheets(&phantom).unwrap().truth_labels_nii_gz), 2);
     assert!(expected.len() > 50);
     for orientation in Orientation::all() {
         let spec = PhantomSpec { orientation, ..phantom.spec.clone() };
-        let study = encode_study(&Phantom { spec, ..phantom.clone() }).unwrap();
-        let decoded = decode(&study.truth_labels_nii_gz);
+        let turned = Phantom { spec, ..phantom.clone() };
+        let decoded = decode(&encode_sheets(&turned).unwrap().truth_labels_nii_gz);
         assert_eq!(world_positions(&decoded, 2), expected, "{}", orientation.letters());
         assert_sform_is_qform(&decoded);
-        files.insert(study.portal_nii_gz);
+        files.insert(encode_images(&turned).unwrap().portal_nii_gz);
     }
     assert_eq!(files.len(), 48);
 }
@@ -104,7 +104,7 @@ fn an_oblique_study_turns_round_the_grids_centre() {
         let spec = PhantomSpec { orientation, ..spec.clone() };
         let turned = generate(&spec).unwrap();
         assert_eq!(turned.portal, straight.portal);
-        let decoded = decode(&encode_study(&turned).unwrap().truth_labels_nii_gz);
+        let decoded = decode(&encode_sheets(&turned).unwrap().truth_labels_nii_gz);
         assert_sform_is_qform(&decoded);
         let tumours: usize =
             turned.labels.iter().filter(|v| **v == crate::analysis::volume::TUMOUR).count();
@@ -126,7 +126,7 @@ fn an_oblique_study_turns_round_the_grids_centre() {
 fn the_files_hold_the_volumes_bit_for_bit() {
     let spec = PhantomSpec { orientation: Orientation::RAS, ..tiny() };
     let phantom = generate(&spec).unwrap();
-    let decoded = decode(&encode_study(&phantom).unwrap().portal_nii_gz);
+    let decoded = decode(&encode_images(&phantom).unwrap().portal_nii_gz);
     let values: Vec<i16> =
         decoded.data.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
     assert!(phantom.portal.iter().eq(values.iter()));
@@ -137,6 +137,7 @@ fn the_files_hold_the_volumes_bit_for_bit() {
 fn a_single_phase_study_has_no_arterial_file_and_the_same_portal_phase() {
     let both = study(&tiny()).unwrap();
     let single = study(&PhantomSpec { with_arterial: false, ..tiny() }).unwrap();
+    let (both, single) = (both.images, single.images);
     assert!(both.arterial_nii_gz.is_some() && single.arterial_nii_gz.is_none());
     assert_eq!(both.portal_nii_gz, single.portal_nii_gz);
 }
@@ -163,10 +164,10 @@ fn the_clinical_sheet_is_complete_and_inside_the_validity_box() {
 #[test]
 fn the_truth_file_says_what_the_truth_says() {
     let files = study(&tiny()).unwrap();
-    let value: serde_json::Value = serde_json::from_slice(&files.truth_json).unwrap();
-    assert_eq!(value["liver_ml"].as_f64(), Some(files.truth.liver_ml));
+    let value: serde_json::Value = serde_json::from_slice(&files.sheets.truth_json).unwrap();
+    assert_eq!(value["liver_ml"].as_f64(), Some(files.sheets.truth.liver_ml));
     let tumours = value["tumours"].as_array().unwrap();
-    assert_eq!(tumours.len(), files.truth.tumours.len());
+    assert_eq!(tumours.len(), files.sheets.truth.tumours.len());
     assert_eq!(tumours[0]["phenotype"], "proliferative");
-    assert_eq!(tumours[0]["diameter_mm"].as_f64(), Some(files.truth.tumours[0].diameter_mm));
+    assert_eq!(tumours[0]["diameter_mm"].as_f64(), Some(files.sheets.truth.tumours[0].diameter_mm));
 }

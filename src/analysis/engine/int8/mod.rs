@@ -2,7 +2,7 @@
 //!
 //! `lower` reads the QDQ pattern of an ONNX model into a [`program`]; `ready` fixes the input's size,
 //! packs the weights and plans the memory; [`run`] executes it on the path the machine can take. The
-//! [`reference`] is the truth: slow, obvious, and equal to every path bit for bit.
+//! [`mod@reference`] is the truth: slow, obvious, and equal to every path bit for bit.
 
 pub mod program;
 
