@@ -64,7 +64,8 @@ pub fn run(args: &EngineArgs, json: bool) -> anyhow::Result<u8> {
     bench.layers.iter_mut().for_each(Vec::clear);
     let seconds: Vec<f64> = (0..args.rounds).map(|_| bench.round().as_secs_f64()).collect();
     if let Some(file) = &args.output {
-        let bytes: Vec<u8> = bench.outputs.concat().into_iter().flat_map(f32::to_le_bytes).collect();
+        let bytes: Vec<u8> =
+            bench.outputs.concat().into_iter().flat_map(f32::to_le_bytes).collect();
         fs::write(file, bytes).with_context(|| format!("writing {}", file.display()))?;
     }
     let mut figures = bench.about();
@@ -97,8 +98,8 @@ impl Bench {
         let cores = std::thread::available_parallelism()?.get();
         let mut compute = Compute::with_threads(args.threads.unwrap_or(cores));
         compute.isa = args.isa.unwrap_or(compute.isa);
-        let bytes = fs::read(&args.model)
-            .with_context(|| format!("reading {}", args.model.display()))?;
+        let bytes =
+            fs::read(&args.model).with_context(|| format!("reading {}", args.model.display()))?;
         let started = Instant::now();
         let lowering = lower::read(&bytes)?;
         let Some(program) = lowering.program else {
@@ -185,7 +186,9 @@ impl Bench {
         let (isa, threads) = (self.compute.isa.name(), self.compute.threads);
         let (median, least) = (sorted[sorted.len() / 2], sorted[0]);
         let load = self.load.as_secs_f64();
-        println!("{isa}, {threads} threads: median {median:.4} s, least {least:.4} s, loading {load:.3} s");
+        println!(
+            "{isa}, {threads} threads: median {median:.4} s, least {least:.4} s, loading {load:.3} s"
+        );
     }
 }
 
@@ -216,7 +219,9 @@ fn input(args: &EngineArgs, len: usize) -> anyhow::Result<Vec<f32>> {
         let mut state = 1u64;
         let mut next = || {
             // Knuth's MMIX generator; the high bits are the good ones.
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1u64 << 22) as f32 - 2.0
         };
         return Ok((0..len).map(|_| next()).collect());

@@ -90,6 +90,7 @@ fn setup() -> Setup<'static> {
             memory: Bytes::mib(3072),
             time: Duration::from_secs(300),
             threads: 2,
+            isa: None,
             artefact_bytes: Bytes::mib(64),
         },
         sandbox: SandboxRule::BestEffort,

@@ -209,9 +209,21 @@ impl Network {
             }
             Ok(Box::new(TractProgram::load(package, spec, shape)?))
         })??;
-        let arithmetic = backend.arithmetic(spec.quantisation.is_some());
-        let (input_shape, threads) = (shape.to_vec(), compute.threads);
-        Ok(Self { backend, package: name, arithmetic, input_shape, threads })
+        Ok(Self::of(backend, package, shape, compute.threads))
+    }
+
+    /// The same in tract, whatever could be computed in integers.
+    #[cfg(test)]
+    pub(super) fn load_in_tract(package: &Package, shape: &[usize]) -> Result<Self, EngineError> {
+        let spec = package.network().expect("a package with a network");
+        let program = TractProgram::load(package, spec, shape)?;
+        Ok(Self::of(Box::new(program), package, shape, 1))
+    }
+
+    fn of(backend: Box<dyn Backend>, package: &Package, shape: &[usize], threads: usize) -> Self {
+        let quantised = package.network().is_some_and(|spec| spec.quantisation.is_some());
+        let (package, arithmetic) = (package.manifest.name.clone(), backend.arithmetic(quantised));
+        Self { backend, package, arithmetic, input_shape: shape.to_vec(), threads }
     }
 
     /// What computes here.

@@ -6,13 +6,16 @@ use proptest::prelude::*;
 
 use super::order::{ImageFile, ImageKind, WorkOrder, inputs, self_test_inputs};
 use super::*;
+use crate::analysis::engine::compute::Compute;
+use crate::analysis::engine::int8::isa::Isa;
 use crate::host::packages::VerifiedPackage;
 use crate::host::worker::Input;
 use crate::host::worker::failure;
 use crate::host::worker::frame::{Kind, read_frame, write_content, write_frame};
 use crate::seal::wire::{Digest, IntendedUse, Slug, Text};
 
-const BOUNDS: Bounds = Bounds { memory: Bytes::mib(1), threads: 1 };
+const BOUNDS: Bounds =
+    Bounds { memory: Bytes::mib(1), compute: Compute { threads: 1, isa: Isa::Portable } };
 
 /// Kind and body of every frame that answers these bytes, and the exit status.
 fn answers(bytes: &[u8]) -> (Vec<(Kind, Vec<u8>)>, u8) {

@@ -33,11 +33,6 @@ impl Buffer {
         self.lines.as_ptr().cast_mut().cast()
     }
 
-    /// Bytes there are.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.lines.len() * ALIGNMENT
-    }
 }
 
 /// Aligned numbers, written once: packed weights.

@@ -39,7 +39,7 @@ fn tract(onnx: Vec<u8>, channels: usize) -> Vec<f32> {
     package.files.insert(MODEL_FILE.into(), onnx);
     let shape = [1, channels, SIZE[0], SIZE[1], SIZE[2]];
     let input = ArrayD::from_shape_vec(IxDyn(&shape), image(channels)).unwrap();
-    let outputs = Network::load(&package, &shape).unwrap().run(input.view()).unwrap();
+    let outputs = Network::load_in_tract(&package, &shape).unwrap().run(input.view()).unwrap();
     outputs[0].iter().copied().collect()
 }
 
