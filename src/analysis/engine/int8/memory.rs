@@ -32,7 +32,6 @@ impl Buffer {
     pub(super) fn pointer(&self) -> *mut u8 {
         self.lines.as_ptr().cast_mut().cast()
     }
-
 }
 
 /// Aligned numbers, written once: packed weights.

@@ -15,6 +15,8 @@ use super::kernels::path::Path;
 use super::kernels::portable::Portable;
 use super::kernels::upsample::Upsampling;
 use super::kernels::window::{Doubling, Pooling};
+#[cfg(target_arch = "x86_64")]
+use super::kernels::winograd::{self, Winograd};
 use super::layout::{Extra, Halo, Layout, Plan, plan};
 use super::program::{Combine, Conv, Finish, Kind, Op, Program, Scaling, Upsample, ValueId};
 
@@ -242,22 +244,17 @@ impl Maker<'_> {
             op.inputs.iter().map(|&id| self.program.values[id].channels).collect();
         let (_, zero) = self.quantised(op.inputs[0]);
         let per_channel = channels.iter().sum::<usize>() * op.window.taps();
+        let inputs = (&layouts[..], &channels[..]);
         #[cfg(target_arch = "x86_64")]
         if is_winograd(self.program, self.shapes, layer, self.options.isa) {
-            let shift = avx2::winograd::SHIFT - i32::from(zero);
+            let shift = winograd::SHIFT - i32::from(zero);
             let corrections = corrections(&op.weights, per_channel, shift);
             let finishing = self.finishing(layer, &op.finish, &[corrections]);
-            let inputs = (&layouts[..], &channels[..]);
-            return Box::new(avx2::winograd::Winograd::new(
-                op,
-                inputs,
-                finishing,
-                self.options.threads,
-            ));
+            let threads = self.options.threads;
+            return Box::new(Winograd::<avx2::Avx2>::new(op, inputs, finishing, threads));
         }
         let corrections = corrections(&op.weights, per_channel, P::SHIFT - i32::from(zero));
         let finishing = self.finishing(layer, &op.finish, &[corrections]);
-        let inputs = (&layouts[..], &channels[..]);
         Box::new(Direct::<P>::new(op, inputs, finishing, self.options.threads))
     }
 

@@ -5,13 +5,14 @@
 //! | `path` | what the loops below are made of, one implementation per instruction set |
 //! | `finish` | the constants that turn sums into values |
 //! | `direct` | convolutions, any window |
+//! | `winograd` | 3×3×3 convolutions with a sixth of the products, exact in integers |
 //! | `upsample` | transposed convolutions |
 //! | `combine` | sums of two values, InstanceNorm, changes of scale |
 //! | `window` | pools and doubling |
 //! | `input` | f32 to u8 |
 //! | `halo` | zero points around a value |
 //! | `portable` | the path of every machine |
-//! | `avx2` | the path of x86-64 with AVX2, and exact Winograd convolution |
+//! | `avx2` | the path of x86-64 with AVX2 |
 //!
 //! A kernel is cut into units that write disjoint bytes, so threads share a layer by a counter and
 //! the result does not depend on how many there are.
@@ -23,6 +24,8 @@ pub(super) mod path;
 pub(super) mod finish;
 
 pub(super) mod direct;
+
+pub(super) mod winograd;
 
 pub(super) mod upsample;
 

@@ -5,8 +5,7 @@
 //! | `multiply` | products of rows and weights: `vpmaddwd`, written out |
 //! | `row` | the sums of a row, tile by tile |
 //! | `finish` | sums to values |
-//! | `winograd` | 3×3×3 convolution with a sixth of the products, exact in integers |
-//! | `transform` | what goes before and after its products |
+//! | `transform`, `winograd` | what the Winograd kernel needs |
 //!
 //! `vpmaddwd` multiplies i16 and adds pairs in i32: nothing saturates with weights of full 8 bits, as
 //! `vpmaddubsw` would.

@@ -1,15 +1,5 @@
-//! The transforms of F(4×4×2, 3×3×3): two output planes of 4×4 voxels at a time.
-//!
-//! Along y and x the transform is F(4, 3), along z F(2, 3), all in integers: weights are multiplied by 24
-//! (or 12, for outputs 1 to 3 of four) and by 2, and the sums are divided by it exactly.
-//!
-//! Input: with B₄ᵀ and B₂ᵀ rows of absolute sum ≤ 10 and ≤ 2, u8 less 128 stays within 128 · 10 · 10 · 2 =
-//! 25,600. Taking 128 from every input changes one transformed value only, the one whose three rows do
-//! not sum to 0: 6 · 6 · 2 · 128 is subtracted there.
-//!
-//! Output: sums are linear modulo 2³², so what overflows on the way does no harm; only the last value must
-//! fit, and that is what [`groups`](super::winograd) are for. 24 · 24 · 2 = 9 · 2⁷: multiplied by the
-//! inverse of 9 modulo 2³² and shifted.
+//! The transforms of [`winograd`](super::super::winograd) in registers: sixteen i16 channels in one, sixteen
+//! sums in two.
 
 use std::arch::x86_64::{
     __m128i, __m256i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_prefetch,
@@ -19,57 +9,10 @@ use std::arch::x86_64::{
     _mm256_sub_epi32,
 };
 
-/// Outputs of a tile, `[z, y, x]`.
-pub(crate) const TILE: [usize; 3] = [2, 4, 4];
-/// Transformed values of a tile in one plane: 6 × 6.
-pub(crate) const PLANE: usize = 36;
-/// Transformed planes.
-pub(crate) const DEPTH: usize = 4;
-/// i16 of one tile and sixteen channels, `[y · 6 + x][z][channel]`.
-pub(crate) const TILE_LEN: usize = PLANE * DEPTH * 16;
-/// i32 of one tile's products and sixteen channels, `[z of the output][y · 6 + x][channel]`.
-pub(crate) const PRODUCTS_LEN: usize = 2 * PLANE * 16;
-/// What is taken from every input.
-pub(crate) const SHIFT: i32 = 128;
-/// Registers of scratch memory: eight columns, and one column between z and y.
-pub(crate) const COLUMNS: usize = 9 * COLUMN;
+use super::super::winograd::{DEPTH, NINTH, POWER, SHIFTED, Strides};
 
 /// Registers of one column: six y by four z.
-const COLUMN: usize = 24;
-/// Where the shift does not cancel, and what it is worth there.
-const SHIFTED: (usize, i16) = (5, 6 * 6 * 2 * 128);
-/// The inverse of 9 modulo 2³².
-const NINTH: i32 = 954_437_177;
-/// 24 · 24 · 2 / 9 as a power of two.
-const POWER: i32 = 7;
-
-/// Weights along y and x, six rows of three.
-const G4: [[i32; 3]; 6] = [[6, 0, 0], [-2, -2, -2], [-2, 2, -2], [1, 2, 4], [1, -2, 4], [0, 0, 6]];
-/// Weights along z.
-const G2: [[i32; 3]; 4] = [[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]];
-
-/// The transformed weights of one pair of channels, `[y · 6 + x][z]`, of `[z, y, x]`.
-pub(crate) fn weights(weights: &[i8]) -> [[i16; DEPTH]; PLANE] {
-    let mut along_z = [[0i32; 9]; DEPTH];
-    for (row, factors) in along_z.iter_mut().zip(G2) {
-        for (at, value) in row.iter_mut().enumerate() {
-            *value = (0..3).map(|z| factors[z] * i32::from(weights[z * 9 + at])).sum();
-        }
-    }
-    let mut transformed = [[0; DEPTH]; PLANE];
-    for (z, plane) in along_z.iter().enumerate() {
-        for (y, of_y) in G4.iter().enumerate() {
-            let row: [i32; 3] =
-                std::array::from_fn(|x| (0..3).map(|at| of_y[at] * plane[at * 3 + x]).sum());
-            for (x, of_x) in G4.iter().enumerate() {
-                let value: i32 = (0..3).map(|at| of_x[at] * row[at]).sum();
-                // 128 · 7 · 7 · 3 = 18,816 at most.
-                transformed[y * 6 + x][z] = value as i16;
-            }
-        }
-    }
-    transformed
-}
+const COLUMN: usize = 6 * DEPTH;
 
 /// B₄ᵀ.
 #[inline]
@@ -105,20 +48,8 @@ fn output_of_six(m: [__m256i; 6]) -> [__m256i; 4] {
     ]
 }
 
-/// Elements between the rows that tiles are read from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Strides {
-    pub(crate) z: usize,
-    pub(crate) y: usize,
-    pub(crate) x: usize,
-}
-
-/// Transforms sixteen channels of `tiles` tiles that lie side by side in x: from `from` on, to `to` and
-/// every `distance` values. Columns that two tiles share are transformed once.
-///
-/// # Safety
-/// Four planes of six rows of `4 · tiles + 2` voxels are there to be read; `to` is aligned to 32 and has
-/// room for the tiles; `columns` holds [`COLUMNS`] registers.
+/// See [`WinogradPath::input`](super::super::winograd::WinogradPath::input). Columns that two tiles share
+/// are transformed once.
 #[target_feature(enable = "avx2")]
 pub(crate) unsafe fn input(
     (from, strides): (*const u8, Strides),
@@ -141,8 +72,9 @@ pub(crate) unsafe fn input(
             for yz in 0..COLUMN {
                 let (y, z) = (yz / DEPTH, yz % DEPTH);
                 let mut values = input_of_six(six.map(|column| _mm256_load_si256(column.add(yz))));
-                if yz == SHIFTED.0 {
-                    values[1] = _mm256_sub_epi16(values[1], _mm256_set1_epi16(SHIFTED.1));
+                if yz == SHIFTED.0.0 {
+                    let at = SHIFTED.0.1;
+                    values[at] = _mm256_sub_epi16(values[at], _mm256_set1_epi16(SHIFTED.1));
                 }
                 for (x, value) in values.into_iter().enumerate() {
                     _mm256_store_si256(to.add((y * 6 + x) * DEPTH + z), value);
@@ -193,15 +125,15 @@ fn prefetch(from: *const u8, strides: Strides) {
 }
 
 /// The 4×4 outputs of one plane: sums of eight channels in `[y][x]`, `[half of the sixteen]`.
-pub(crate) type Outputs = [[[__m256i; 2]; 4]; 4];
+pub(crate) type Sums = [[[__m256i; 2]; 4]; 4];
 
 /// Transforms one plane's products back, and divides.
 ///
 /// # Safety
-/// `products` holds [`PLANE`] times sixteen values, aligned to 32.
+/// `products` holds 36 times sixteen values, aligned to 32.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(crate) unsafe fn output(products: *const i32) -> Outputs {
+pub(crate) unsafe fn output(products: *const i32) -> Sums {
     let mut outputs = [[[_mm256_setzero_si256(); 2]; 4]; 4];
     let ninth = _mm256_set1_epi32(NINTH);
     for half in 0..2 {
