@@ -34,8 +34,9 @@ pub(super) unsafe fn row(segments: &[Segment<NeonDot>], width: usize, at: Channe
     }
 }
 
+/// The voxels are spelt out: sums that a loop reaches by their place do not stay in registers.
 macro_rules! tile {
-    ($name:ident, $voxels:literal) => {
+    ($name:ident, $voxels:literal: $($voxel:literal)+) => {
         /// Returns the voxels done, which may reach beyond the row.
         #[inline]
         #[target_feature(enable = "neon,dotprod")]
@@ -61,16 +62,18 @@ macro_rules! tile {
                     }
                 }
             }
-            // SAFETY: by the caller's word.
-            unsafe { constants.store(&sums, (x, width), to) };
+            $(if x + $voxel < width {
+                // SAFETY: by the caller's word.
+                unsafe { constants.store(sums[$voxel], x + $voxel, to) };
+            })+
             $voxels
         }
     };
 }
 
-tile!(two, 2);
-tile!(four, 4);
-tile!(six, 6);
+tile!(two, 2: 0 1);
+tile!(four, 4: 0 1 2 3);
+tile!(six, 6: 0 1 2 3 4 5);
 
 /// One group: sixteen channels of every voxel, named by its inputs and its four sums. The weights lie
 /// `$at` bytes further and are loaded while those before them are multiplied.

@@ -11,7 +11,6 @@ use std::arch::aarch64::{
 use super::super::super::layout::BLOCK;
 use super::super::super::program::{Quant, STAGED_MAX, quantised};
 use super::super::path::{Channels, Operand, Stored, To};
-use super::Registers;
 
 /// Channels that fit in one register.
 const LANES: usize = 4;
@@ -56,40 +55,33 @@ impl Constants {
         })
     }
 
-    /// Stores the voxels from `x` on as far as they lie in the row.
+    /// Stores one voxel.
     ///
     /// # Safety
-    /// The row has `width` voxels.
+    /// The row has this voxel.
     #[inline]
     #[target_feature(enable = "neon")]
-    pub(super) unsafe fn store<const N: usize>(
-        &self,
-        sums: &Registers<N>,
-        (x, width): (usize, usize),
-        to: To,
-    ) {
-        for (voxel, &sums) in (x..width).zip(sums) {
-            let values = self.affine(sums);
-            // SAFETY: only voxels of the row are written.
-            unsafe {
-                match to {
-                    To::U8 { first, stride, zero } => {
-                        requantise(values, zero, first.add(voxel * stride));
+    pub(super) unsafe fn store(&self, sums: [int32x4_t; 4], voxel: usize, to: To) {
+        let values = self.affine(sums);
+        // SAFETY: by the caller's word.
+        unsafe {
+            match to {
+                To::U8 { first, stride, zero } => {
+                    requantise(values, zero, first.add(voxel * stride));
+                }
+                To::I16 { first, stride } => {
+                    let to = first.add(voxel * stride);
+                    let [low, high] = rounded(values);
+                    vst1q_s16(to, low);
+                    vst1q_s16(to.add(2 * LANES), high);
+                }
+                To::F32 { first, step, plane, count } => {
+                    let mut lanes = [0.0f32; BLOCK];
+                    for (lanes, part) in lanes.chunks_exact_mut(LANES).zip(values) {
+                        vst1q_f32(lanes.as_mut_ptr(), part);
                     }
-                    To::I16 { first, stride } => {
-                        let to = first.add(voxel * stride);
-                        let [low, high] = rounded(values);
-                        vst1q_s16(to, low);
-                        vst1q_s16(to.add(2 * LANES), high);
-                    }
-                    To::F32 { first, step, plane, count } => {
-                        let mut lanes = [0.0f32; BLOCK];
-                        for (lanes, part) in lanes.chunks_exact_mut(LANES).zip(values) {
-                            vst1q_f32(lanes.as_mut_ptr(), part);
-                        }
-                        for (channel, value) in lanes.into_iter().take(count).enumerate() {
-                            first.add(channel * plane + voxel * step).write(value);
-                        }
+                    for (channel, value) in lanes.into_iter().take(count).enumerate() {
+                        first.add(channel * plane + voxel * step).write(value);
                     }
                 }
             }

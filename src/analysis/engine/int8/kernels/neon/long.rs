@@ -24,68 +24,81 @@ pub(super) unsafe fn row(segments: &[Segment<Neon>], width: usize, at: Channels,
         let mut x = 0;
         while x < width {
             x += match width - x {
-                1 | 2 => tile::<2>(segments, (x, width), &constants, to),
-                _ => tile::<4>(segments, (x, width), &constants, to),
+                1 | 2 => two(segments, (x, width), &constants, to),
+                _ => four(segments, (x, width), &constants, to),
             };
         }
     }
 }
 
-/// Returns the voxels done, which may reach beyond the row.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn tile<const N: usize>(
-    segments: &[Segment<Neon>],
-    (x, width): (usize, usize),
-    constants: &Constants,
-    to: To,
-) -> usize {
-    let mut sums: Registers<N> = [[vdupq_n_s32(0); 4]; N];
-    for segment in segments {
-        let whole = segment.groups / ROUND * ROUND;
-        // SAFETY: a segment has `groups` inputs and weights.
-        unsafe {
-            let inputs = |voxel: usize, at: usize| segment.inputs.add((x + voxel) * segment.stride + at);
-            for at in (0..whole).step_by(ROUND) {
-                let inputs = std::array::from_fn(|voxel| vld1q_s16(inputs(voxel, at)));
-                let weights = segment.weights.add(at * BLOCK);
-                multiply::<0, N>(&mut sums, &inputs, weights);
-                multiply::<1, N>(&mut sums, &inputs, weights);
-                multiply::<2, N>(&mut sums, &inputs, weights);
-                multiply::<3, N>(&mut sums, &inputs, weights);
-                multiply::<4, N>(&mut sums, &inputs, weights);
-                multiply::<5, N>(&mut sums, &inputs, weights);
-                multiply::<6, N>(&mut sums, &inputs, weights);
-                multiply::<7, N>(&mut sums, &inputs, weights);
+/// The voxels are spelt out: sums that a loop reaches by their place do not stay in registers.
+macro_rules! tile {
+    ($name:ident, $multiply:ident, $voxels:literal: $($voxel:literal)+) => {
+        /// Returns the voxels done, which may reach beyond the row.
+        #[inline]
+        #[target_feature(enable = "neon")]
+        unsafe fn $name(
+            segments: &[Segment<Neon>],
+            (x, width): (usize, usize),
+            constants: &Constants,
+            to: To,
+        ) -> usize {
+            let mut sums: Registers<$voxels> = [[vdupq_n_s32(0); 4]; $voxels];
+            for segment in segments {
+                let whole = segment.groups / ROUND * ROUND;
+                // SAFETY: a segment has `groups` inputs and weights.
+                unsafe {
+                    let inputs = segment.inputs.add(x * segment.stride);
+                    for at in (0..whole).step_by(ROUND) {
+                        let inputs = [$(vld1q_s16(inputs.add($voxel * segment.stride + at))),+];
+                        let weights = segment.weights.add(at * BLOCK);
+                        $multiply::<0>(&mut sums, &inputs, weights);
+                        $multiply::<1>(&mut sums, &inputs, weights);
+                        $multiply::<2>(&mut sums, &inputs, weights);
+                        $multiply::<3>(&mut sums, &inputs, weights);
+                        $multiply::<4>(&mut sums, &inputs, weights);
+                        $multiply::<5>(&mut sums, &inputs, weights);
+                        $multiply::<6>(&mut sums, &inputs, weights);
+                        $multiply::<7>(&mut sums, &inputs, weights);
+                    }
+                    for at in whole..segment.groups {
+                        let inputs = [$(vld1q_dup_s16(inputs.add($voxel * segment.stride + at))),+];
+                        $multiply::<0>(&mut sums, &inputs, segment.weights.add(at * BLOCK));
+                    }
+                }
             }
-            for at in whole..segment.groups {
-                let inputs = std::array::from_fn(|voxel| vld1q_dup_s16(inputs(voxel, at)));
-                multiply::<0, N>(&mut sums, &inputs, segment.weights.add(at * BLOCK));
-            }
+            $(if x + $voxel < width {
+                // SAFETY: by the caller's word.
+                unsafe { constants.store(sums[$voxel], x + $voxel, to) };
+            })+
+            $voxels
         }
-    }
-    // SAFETY: by the caller's word.
-    unsafe { constants.store(&sums, (x, width), to) };
-    N
+
+        /// Adds to the sums sixteen channels of the products of input `LANE`.
+        #[inline]
+        #[target_feature(enable = "neon")]
+        unsafe fn $multiply<const LANE: i32>(
+            sums: &mut Registers<$voxels>,
+            inputs: &[int16x8_t; $voxels],
+            weights: *const i16,
+        ) {
+            // SAFETY: by the caller's word there are sixteen weights for each of the inputs.
+            let [low, high] = unsafe {
+                let weights = weights.add(LANE as usize * BLOCK);
+                [vld1q_s16(weights), vld1q_s16(weights.add(BLOCK / 2))]
+            };
+            $(
+                let [a, b, c, d] = sums[$voxel];
+                sums[$voxel] = [
+                    vmlal_laneq_s16::<LANE>(a, vget_low_s16(low), inputs[$voxel]),
+                    vmlal_high_laneq_s16::<LANE>(b, low, inputs[$voxel]),
+                    vmlal_laneq_s16::<LANE>(c, vget_low_s16(high), inputs[$voxel]),
+                    vmlal_high_laneq_s16::<LANE>(d, high, inputs[$voxel]),
+                ];
+            )+
+        }
+    };
 }
 
-/// Adds to the sums sixteen channels of the products of input `LANE`.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn multiply<const LANE: i32, const N: usize>(
-    sums: &mut Registers<N>,
-    inputs: &[int16x8_t; N],
-    weights: *const i16,
-) {
-    // SAFETY: by the caller's word there are sixteen weights for each of the inputs.
-    let [low, high] = unsafe {
-        let weights = weights.add(LANE as usize * BLOCK);
-        [vld1q_s16(weights), vld1q_s16(weights.add(BLOCK / 2))]
-    };
-    for ([a, b, c, d], &inputs) in sums.iter_mut().zip(inputs) {
-        *a = vmlal_laneq_s16::<LANE>(*a, vget_low_s16(low), inputs);
-        *b = vmlal_high_laneq_s16::<LANE>(*b, low, inputs);
-        *c = vmlal_laneq_s16::<LANE>(*c, vget_low_s16(high), inputs);
-        *d = vmlal_high_laneq_s16::<LANE>(*d, high, inputs);
-    }
-}
+tile!(two, multiply2, 2: 0 1);
+tile!(four, multiply4, 4: 0 1 2 3);
