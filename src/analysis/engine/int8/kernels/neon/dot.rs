@@ -96,8 +96,15 @@ macro_rules! group {
 macro_rules! product {
     ($sum:ident, $weights:literal, $inputs:ident, $lane:literal) => {
         concat!(
-            "sdot {", stringify!($sum), ":v}.4s, ", $weights, ".16b, {", stringify!($inputs), ":v}.4b[",
-            $lane, "]\n",
+            "sdot {",
+            stringify!($sum),
+            ":v}.4s, ",
+            $weights,
+            ".16b, {",
+            stringify!($inputs),
+            ":v}.4b[",
+            $lane,
+            "]\n",
         )
     };
 }

@@ -3,9 +3,10 @@
 use std::arch::aarch64::{
     float32x4_t, int16x8_t, int32x4_t, vaddq_f32, vaddq_s32, vbslq_f32, vcltzq_s32, vcombine_s16,
     vcombine_u8, vcvtnq_s32_f32, vcvtq_f32_s32, vdivq_f32, vdupq_n_f32, vdupq_n_s16, vget_high_s16,
-    vget_high_u8, vget_low_s16, vget_low_u8, vld1q_f32, vld1q_s16, vld1q_s32, vld1q_u8, vminnmq_f32,
-    vmovl_s16, vmovl_u8, vmulq_f32, vqaddq_s16, vqmovn_s32, vqmovun_s16, vreinterpretq_s16_u16,
-    vreinterpretq_s32_f32, vst1_u8, vst1q_f32, vst1q_s16, vst1q_u8, vsubq_s16,
+    vget_high_u8, vget_low_s16, vget_low_u8, vld1q_f32, vld1q_s16, vld1q_s32, vld1q_u8,
+    vminnmq_f32, vmovl_s16, vmovl_u8, vmulq_f32, vqaddq_s16, vqmovn_s32, vqmovun_s16,
+    vreinterpretq_s16_u16, vreinterpretq_s32_f32, vst1_u8, vst1q_f32, vst1q_s16, vst1q_u8,
+    vsubq_s16,
 };
 
 use super::super::super::layout::BLOCK;
@@ -152,7 +153,8 @@ unsafe fn operand(term: &Operand) -> Values {
             }
             Stored::I16(from) => [vld1q_s16(from), vld1q_s16(from.add(2 * LANES))],
         };
-        let whole = [vget_low_s16(low), vget_high_s16(low), vget_low_s16(high), vget_high_s16(high)];
+        let whole =
+            [vget_low_s16(low), vget_high_s16(low), vget_low_s16(high), vget_high_s16(high)];
         let (scale, bias) = (load(term.scale), load(term.bias));
         [0, 1, 2, 3].map(|part| {
             let value = vcvtq_f32_s32(vmovl_s16(whole[part]));
@@ -170,7 +172,8 @@ pub(super) unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: 
     for at in (0..whole).step_by(8) {
         // SAFETY: eight numbers in, eight bytes out.
         unsafe {
-            let [low, high] = [0, LANES].map(|half| vdivq_f32(vld1q_f32(from.add(at + half)), scale));
+            let [low, high] =
+                [0, LANES].map(|half| vdivq_f32(vld1q_f32(from.add(at + half)), scale));
             let [values, _] = rounded([low, high, low, high]);
             vst1_u8(bytes.as_mut_ptr(), vqmovun_s16(vqaddq_s16(values, zero)));
             for (index, byte) in bytes.into_iter().enumerate() {

@@ -17,7 +17,7 @@ mod finish;
 
 use std::arch::aarch64::{
     int32x4_t, vdupq_n_u8, veorq_u8, vget_low_u8, vld1q_u8, vmovl_high_u8, vmovl_u8,
-    vreinterpretq_s16_u16, vreinterpretq_s8_u8, vst1q_s16, vst1q_s8,
+    vreinterpretq_s8_u8, vreinterpretq_s16_u16, vst1q_s8, vst1q_s16,
 };
 
 use super::super::program::Quant;
