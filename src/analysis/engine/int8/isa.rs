@@ -7,11 +7,15 @@ pub enum Isa {
     Portable,
     /// x86-64 with AVX2.
     Avx2,
+    /// AArch64.
+    Neon,
+    /// AArch64 with the dot products of ARMv8.2.
+    NeonDot,
 }
 
 impl Isa {
     /// All there are, the most wanted first.
-    pub const ALL: [Self; 2] = [Self::Avx2, Self::Portable];
+    pub const ALL: [Self; 4] = [Self::Avx2, Self::NeonDot, Self::Neon, Self::Portable];
 
     /// The best one of this machine.
     pub fn detect() -> Self {
@@ -24,8 +28,14 @@ impl Isa {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => std::arch::is_x86_feature_detected!("avx2"),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => std::arch::is_aarch64_feature_detected!("dotprod"),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 => false,
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::Neon | Self::NeonDot => false,
         }
     }
 
@@ -34,6 +44,8 @@ impl Isa {
         match self {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
+            Self::Neon => "neon",
+            Self::NeonDot => "neon-dotprod",
         }
     }
 

@@ -11,6 +11,8 @@ use super::kernels::direct::{self, Direct};
 use super::kernels::finish::{Finishing, Target};
 use super::kernels::halo::Border;
 use super::kernels::input::Quantising;
+#[cfg(target_arch = "aarch64")]
+use super::kernels::neon;
 use super::kernels::path::Path;
 use super::kernels::portable::Portable;
 use super::kernels::upsample::Upsampling;
@@ -116,8 +118,14 @@ pub(super) fn prepare(
         Isa::Portable => maker.stages::<Portable>(),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => maker.stages::<avx2::Avx2>(),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => maker.stages::<neon::Neon>(),
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonDot => maker.stages::<neon::NeonDot>(),
         #[cfg(not(target_arch = "x86_64"))]
         Isa::Avx2 => return Err(ReadyError::Isa { isa: options.isa }),
+        #[cfg(not(target_arch = "aarch64"))]
+        Isa::Neon | Isa::NeonDot => return Err(ReadyError::Isa { isa: options.isa }),
     };
     let kernels = || stages.iter().flat_map(|stage| &stage.kernels);
     Ok(Prepared {

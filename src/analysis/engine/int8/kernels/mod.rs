@@ -13,6 +13,7 @@
 //! | `halo` | zero points around a value |
 //! | `portable` | the path of every machine |
 //! | `avx2` | the path of x86-64 with AVX2 |
+//! | `neon` | the paths of AArch64, with and without dot products |
 //!
 //! A kernel is cut into units that write disjoint bytes, so threads share a layer by a counter and
 //! the result does not depend on how many there are.
@@ -41,6 +42,9 @@ pub(super) mod portable;
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
+
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon;
 
 use std::marker::PhantomData;
 
