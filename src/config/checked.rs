@@ -181,6 +181,8 @@ pub struct EngineConfig {
 /// Instructions of the int8 engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineIsa {
+    /// x86-64 with AVX-512 and VNNI.
+    Avx512Vnni,
     /// x86-64 with AVX2.
     Avx2,
     /// ARM with dot products.
@@ -192,11 +194,13 @@ pub enum EngineIsa {
 }
 
 impl EngineIsa {
-    const ALL: [Self; 4] = [Self::Avx2, Self::NeonDotprod, Self::Neon, Self::Portable];
+    const ALL: [Self; 5] =
+        [Self::Avx512Vnni, Self::Avx2, Self::NeonDotprod, Self::Neon, Self::Portable];
 
     /// As it is written in the configuration.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Avx512Vnni => "avx512-vnni",
             Self::Avx2 => "avx2",
             Self::NeonDotprod => "neon-dotprod",
             Self::Neon => "neon",

@@ -139,7 +139,7 @@ pub const KEYS: &[Key] = &[
     Key::new("delivery.confirm", Choice(&["broker", "consumer"]), Default("\"broker\"")).says("\"consumer\"", "A result counts as delivered when the broker, or a trusted consumer, says so."),
     Key::new("dicom.objects", Flag, Default("false")).says("true", "Also write each result of a DICOM study as DICOM objects beside it: segmentation, overview, measurements. They carry the patient's identity; they are never published."),
     Key::new("engine.threads", whole(0, 256), Default("0")).unit("threads").says("2", "Compute threads; 0 means one per core."),
-    Key::new("engine.isa", Choice(&["auto", "avx2", "neon-dotprod", "neon", "portable"]), Default("\"auto\"")).says("\"portable\"", "Instructions of the int8 engine; all give the same results. `auto` takes the best that the processor has."),
+    Key::new("engine.isa", Choice(&["auto", "avx512-vnni", "avx2", "neon-dotprod", "neon", "portable"]), Default("\"auto\"")).says("\"portable\"", "Instructions of the int8 engine; all give the same results. `auto` takes the best that the processor has."),
     Key::new("engine.require", Choice(&["cpu"]), Optional).says("\"cpu\"", "Refuse to start when this backend is not the one in use."),
     Key::new("sandbox.rule", Choice(&["required", "best_effort"]), Default("\"required\"")).says("\"required\"", "`best_effort` goes on where the kernel lacks a part of the sandbox, and says so in `status`."),
 ];

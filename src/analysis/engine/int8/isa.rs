@@ -7,6 +7,8 @@ pub enum Isa {
     Portable,
     /// x86-64 with AVX2.
     Avx2,
+    /// x86-64 with AVX-512 (F, BW, DQ, VL) and VNNI.
+    Avx512Vnni,
     /// AArch64.
     Neon,
     /// AArch64 with the dot products of ARMv8.2.
@@ -15,7 +17,8 @@ pub enum Isa {
 
 impl Isa {
     /// All there are, the most wanted first.
-    pub const ALL: [Self; 4] = [Self::Avx2, Self::NeonDot, Self::Neon, Self::Portable];
+    pub const ALL: [Self; 5] =
+        [Self::Avx512Vnni, Self::Avx2, Self::NeonDot, Self::Neon, Self::Portable];
 
     /// The best one of this machine.
     pub fn detect() -> Self {
@@ -28,12 +31,21 @@ impl Isa {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => std::arch::is_x86_feature_detected!("avx2"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                std::arch::is_x86_feature_detected!("avx2")
+                    && std::arch::is_x86_feature_detected!("avx512f")
+                    && std::arch::is_x86_feature_detected!("avx512bw")
+                    && std::arch::is_x86_feature_detected!("avx512dq")
+                    && std::arch::is_x86_feature_detected!("avx512vl")
+                    && std::arch::is_x86_feature_detected!("avx512vnni")
+            }
             #[cfg(target_arch = "aarch64")]
             Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             #[cfg(target_arch = "aarch64")]
             Self::NeonDot => std::arch::is_aarch64_feature_detected!("dotprod"),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 => false,
+            Self::Avx2 | Self::Avx512Vnni => false,
             #[cfg(not(target_arch = "aarch64"))]
             Self::Neon | Self::NeonDot => false,
         }
@@ -44,6 +56,7 @@ impl Isa {
         match self {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
+            Self::Avx512Vnni => "avx512-vnni",
             Self::Neon => "neon",
             Self::NeonDot => "neon-dotprod",
         }

@@ -6,6 +6,8 @@ use super::isa::Isa;
 use super::kernels::Kernel;
 #[cfg(target_arch = "x86_64")]
 use super::kernels::avx2;
+#[cfg(target_arch = "x86_64")]
+use super::kernels::avx512;
 use super::kernels::combine::{Added, Combining, Normaliser, Numbers, Room, Statistics};
 use super::kernels::direct::{self, Direct};
 use super::kernels::finish::{Finishing, Target};
@@ -118,12 +120,14 @@ pub(super) fn prepare(
         Isa::Portable => maker.stages::<Portable>(),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => maker.stages::<avx2::Avx2>(),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => maker.stages::<avx512::Avx512>(),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => maker.stages::<neon::Neon>(),
         #[cfg(target_arch = "aarch64")]
         Isa::NeonDot => maker.stages::<neon::NeonDot>(),
         #[cfg(not(target_arch = "x86_64"))]
-        Isa::Avx2 => return Err(ReadyError::Isa { isa: options.isa }),
+        Isa::Avx2 | Isa::Avx512Vnni => return Err(ReadyError::Isa { isa: options.isa }),
         #[cfg(not(target_arch = "aarch64"))]
         Isa::Neon | Isa::NeonDot => return Err(ReadyError::Isa { isa: options.isa }),
     };
@@ -144,7 +148,7 @@ fn is_winograd(program: &Program, shapes: &[[usize; 3]], layer: ValueId, isa: Is
         let value = &program.values[id];
         program.layers[id].op != Op::Quantise || value.channels > super::layout::NARROW
     };
-    isa == Isa::Avx2
+    matches!(isa, Isa::Avx2 | Isa::Avx512Vnni)
         && op.window.kernel == [3; 3]
         && op.window.stride == [1; 3]
         && program.values[layer].kind != Kind::Real
@@ -259,6 +263,9 @@ impl Maker<'_> {
             let corrections = corrections(&op.weights, per_channel, shift);
             let finishing = self.finishing(layer, &op.finish, &[corrections]);
             let threads = self.options.threads;
+            if self.options.isa == Isa::Avx512Vnni {
+                return Box::new(Winograd::<avx512::Avx512>::new(op, inputs, finishing, threads));
+            }
             return Box::new(Winograd::<avx2::Avx2>::new(op, inputs, finishing, threads));
         }
         let corrections = corrections(&op.weights, per_channel, P::SHIFT - i32::from(zero));

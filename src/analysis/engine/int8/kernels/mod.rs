@@ -13,6 +13,7 @@
 //! | `halo` | zero points around a value |
 //! | `portable` | the path of every machine |
 //! | `avx2` | the path of x86-64 with AVX2 |
+//! | `avx512` | the path of x86-64 with AVX-512 and VNNI |
 //! | `neon` | the paths of AArch64, with and without dot products |
 //!
 //! A kernel is cut into units that write disjoint bytes, so threads share a layer by a counter and
@@ -42,6 +43,9 @@ pub(super) mod portable;
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512;
 
 #[cfg(target_arch = "aarch64")]
 pub(super) mod neon;

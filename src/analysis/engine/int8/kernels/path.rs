@@ -4,7 +4,7 @@ use super::super::memory::Plain;
 use super::super::program::Quant;
 
 /// Voxels beyond a row whose inputs may be read.
-pub(crate) const BEYOND: usize = 8;
+pub(crate) const BEYOND: usize = 12;
 
 /// A stretch of a sum: `groups` times [`Path::GROUP`] inputs that lie one behind the other, with their
 /// weights.

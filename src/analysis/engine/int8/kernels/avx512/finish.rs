@@ -1,0 +1,66 @@
+//! Sums to values, in the f32 operations that `program` prescribes.
+
+use std::arch::x86_64::{
+    __m128i, __m256i, __m512, __m512i, _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512,
+    _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_cvtsepi32_epi16, _mm512_cvtusepi32_epi8,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_mul_ps, _mm512_max_epi32, _mm512_min_ps,
+    _mm512_movepi32_mask, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
+};
+
+use super::super::super::program::STAGED_MAX;
+use super::super::path::Channels;
+
+/// Constants of sixteen channels in registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Constants {
+    correction: __m512i,
+    scale: __m512,
+    bias: __m512,
+    slope: __m512,
+    zero: __m512i,
+}
+
+impl Constants {
+    /// # Safety
+    /// The pointers hold sixteen numbers each.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub(crate) unsafe fn load(at: Channels, zero: u8) -> Self {
+        // SAFETY: by the caller's word.
+        unsafe {
+            Self {
+                correction: _mm512_loadu_si512(at.correction.cast()),
+                scale: _mm512_loadu_ps(at.scale),
+                bias: _mm512_loadu_ps(at.bias),
+                slope: _mm512_loadu_ps(at.slope),
+                zero: _mm512_set1_epi32(i32::from(zero)),
+            }
+        }
+    }
+
+    /// The affine values, rounded half to even.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn rounded(&self, sums: __m512i) -> __m512i {
+        let sums = _mm512_cvtepi32_ps(_mm512_add_epi32(sums, self.correction));
+        let value = _mm512_add_ps(_mm512_mul_ps(sums, self.scale), self.bias);
+        let negative = _mm512_movepi32_mask(_mm512_castps_si512(value));
+        let value = _mm512_mask_mul_ps(value, negative, value, self.slope);
+        _mm512_cvtps_epi32(_mm512_min_ps(value, _mm512_set1_ps(STAGED_MAX)))
+    }
+
+    /// Sixteen channels of one voxel, requantised.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub(crate) fn to_u8(&self, sums: __m512i) -> __m128i {
+        let value = _mm512_add_epi32(self.rounded(sums), self.zero);
+        _mm512_cvtusepi32_epi8(_mm512_max_epi32(value, _mm512_setzero_si512()))
+    }
+
+    /// Sixteen staged values of one voxel.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub(crate) fn to_i16(&self, sums: __m512i) -> __m256i {
+        _mm512_cvtsepi32_epi16(self.rounded(sums))
+    }
+}
