@@ -1,11 +1,11 @@
 # Python environments for the scripts. Source it; do not run it.
 # shellcheck shell=sh
 
-# python_environment VENV REQUIREMENTS: makes the environment when it is missing, installs what is
-# listed, and leaves the interpreter's absolute path in $python.
+# python_environment VENV REQUIREMENTS: makes the environment when it is missing or was left half made,
+# installs what is listed, and leaves the interpreter's absolute path in $python.
 python_environment() {
-    if [ ! -x "$1/bin/python" ]; then
-        python3 -m venv "$1"
+    if ! "$1/bin/python" -m pip --version >/dev/null 2>&1; then
+        python3 -m venv --clear "$1"
     fi
     python=$(cd "$1/bin" && pwd)/python
     "$python" -m pip install --quiet --disable-pip-version-check --requirement "$2"
