@@ -30,6 +30,7 @@ SEED = 1
 LEAKY_SLOPE = 0.01
 EPSILON = 1e-5
 CLASSES = 3
+CALIBRATION_SIDE = 48
 
 GRAPHS = {
     "exported": "Q/DQ after each LeakyReLU and after each concatenation, as our quantiser writes it",
@@ -303,9 +304,8 @@ class IntegersWriter(QuantisedWriter):
 
 
 def measured_ranges(network: Network, weights: dict[str, np.ndarray], seed: int) -> dict[str, tuple[float, float]]:
-    """Least and largest value of every tensor, in float, on an input of half the side."""
-    # At least two voxels are left at the bottom, or there would be nothing to normalise.
-    small = replace(network, side=max(network.side // 2, 2 ** len(network.widths)))
+    """Least and largest value of every tensor, in float, on an input of half the side where that is enough."""
+    small = replace(network, side=min(network.side, max(network.side // 2, CALIBRATION_SIDE)))
     writer = Writer(small, weights)
     writer.body()
     tensors = ["image", *[node.output[0] for node in writer.nodes if node.output[0] != "logits"]]

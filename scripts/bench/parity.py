@@ -63,7 +63,7 @@ class Parity:
 def compare(network: Network, engine: str, found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> Parity:
     """Both hold "logits" and "integers"."""
     logits, reference = found["logits"], expected["logits"]
-    steps = np.abs(found["integers"].astype(int) - expected["integers"])
+    steps = np.abs(found["integers"] - expected["integers"])
     return Parity(
         network=network.name,
         engine=engine,
@@ -80,9 +80,8 @@ def outputs_of(run, files: Files) -> dict[str, np.ndarray]:
     """`run(file)` gives f32 `[channel, z, y, x]`; the integers come back from their steps."""
     step = files.integers_quant()
     whole = np.rint(run(files.path("integers")) / step.scale) + step.zero_point
-    if whole.min() < 0 or whole.max() > 255:
-        raise SystemExit(f"{files.path('integers').name}: values outside 0..255 steps, {whole.min()} to {whole.max()}")
-    return {"logits": run(files.path("exported")), "integers": whole.astype(np.uint8)}
+    # Wider than u8: an engine that computes in bf16 makes 256 of 255.
+    return {"logits": run(files.path("exported")), "integers": whole.astype(np.int32)}
 
 
 def reference(files: Files, threads: int) -> dict[str, np.ndarray]:

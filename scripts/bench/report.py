@@ -64,8 +64,8 @@ def spread(ratio: Ratio) -> str:
 def table(all_series: list[Series]) -> str:
     """All engines of all networks; ours first, then by time."""
     lines = [
-        "| network, input | threads | engine | graph | seconds | × ours | GMAC/s | peak MiB |",
-        "|---|---|---|---|---|---|---|---|",
+        "| network, input | threads | engine | graph | seconds | × ours | GMAC/s | CPU s | peak MiB |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for series in all_series:
         for name in dict.fromkeys(entry.network for entry in series.turns):
@@ -91,7 +91,7 @@ def row(series: Series, entry: Entry) -> str:
     cells = [
         f"{entry.network}, {network.channels} × {network.side}³, {gmacs:.1f} GMAC",
         entry.threads, entry.engine, entry.graph, f"{seconds:.3f}", ratio, f"{gmacs / seconds:.0f}",
-        series.peak_mib[entry],
+        f"{series.cpu_seconds(entry):.2f}", series.peak_mib[entry],
     ]
     return "| " + " | ".join(map(str, cells)) + " |"
 

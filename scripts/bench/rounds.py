@@ -43,11 +43,17 @@ class Series:
     facts: dict[Entry, dict]
     peak_mib: dict[Entry, int] = field(default_factory=dict)
 
+    def counting(self, entry: Entry) -> list[Turn]:
+        """The runs that count; all when none does."""
+        return [turn for turn in self.turns[entry] if turn.others <= QUIET] or self.turns[entry]
+
     def seconds(self, entry: Entry) -> float:
-        """Median over the runs that count; over all when none does."""
-        turns = self.turns[entry]
-        quiet = [turn.seconds for turn in turns if turn.others <= QUIET]
-        return statistics.median(quiet or [turn.seconds for turn in turns])
+        """Median of the runs that count."""
+        return statistics.median(turn.seconds for turn in self.counting(entry))
+
+    def cpu_seconds(self, entry: Entry) -> float:
+        """Median of the runs that count."""
+        return statistics.median(turn.cpu_seconds for turn in self.counting(entry))
 
     def pairs(self, slower: Entry, faster: Entry) -> list[float]:
         """The ratio of each round in which both runs count."""

@@ -31,6 +31,7 @@ class Turn:
     """One run of one engine."""
 
     seconds: float
+    cpu_seconds: float  # what its threads used; waiting in a loop is in it
     others: float  # processors that other processes kept busy meanwhile, time stolen by the host included
 
 
@@ -49,7 +50,7 @@ class Engine:
         except BaseException:
             self.close()
             raise
-        self.signal(signal.SIGSTOP)
+        self.stop()
 
     def turn(self) -> Turn:
         """One run, alone among the engines."""
@@ -62,10 +63,10 @@ class Engine:
         answer = self.answer(RUN_LIMIT_S)
         busy, own = busy_seconds() - busy, self.cpu_seconds() - own
         took = time.monotonic() - started
-        self.signal(signal.SIGSTOP)
+        self.stop()
         try:
             (seconds,) = answer["seconds"]
-            return Turn(float(seconds), max(0.0, busy - own) / took)
+            return Turn(float(seconds), own, max(0.0, busy - own) / took)
         except (KeyError, TypeError, ValueError) as error:
             raise self.failed(f"answered {answer}") from error
 
@@ -106,6 +107,11 @@ class Engine:
     def signal(self, number: int) -> None:
         if self.process.poll() is None:
             self.process.send_signal(number)
+
+    def stop(self) -> None:
+        """Returns when the last of its threads has stopped."""
+        self.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def close(self) -> None:
         """Ends the process."""

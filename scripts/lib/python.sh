@@ -4,7 +4,8 @@
 # python_environment VENV REQUIREMENTS: makes the environment when it is missing or was left half made,
 # installs what is listed, and leaves the interpreter's absolute path in $python.
 python_environment() {
-    if ! "$1/bin/python" -m pip --version >/dev/null 2>&1; then
+    # An interpreter that is there but outside an environment would install into the system's packages.
+    if ! "$1/bin/python" -c 'import pip, sys; sys.exit(sys.prefix == sys.base_prefix)' >/dev/null 2>&1; then
         python3 -m venv --clear "$1"
     fi
     python=$(cd "$1/bin" && pwd)/python
