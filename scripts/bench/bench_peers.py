@@ -55,7 +55,7 @@ class Commands:
         also = [entry.split("=", 1) for entry in options.also]
         self.also = [name for name, _ in also]
         self.commands |= {name: shlex.split(command) for name, command in also}
-        engines = options.engines.split(",") if options.engines is not None else None
+        engines = None if options.engines is None else [name for name in options.engines.split(",") if name]
         unknown = set(engines or []) - set(self.commands)
         if unknown:
             raise SystemExit(f"no such engine: {', '.join(sorted(unknown))}; there are {', '.join(self.commands)}")
@@ -108,7 +108,7 @@ def started(wanted: list[Entry], files: dict[str, Files], commands: Commands) ->
 
 
 def run_group(names: list[str], threads: int, folder: Path, commands: Commands, options) -> Series:
-    progress(f"{', '.join(names)} on {threads} threads")
+    progress(f"{', '.join(names)}, {report.on(threads)}")
     files = {name: networks.write(NETWORKS[name], folder, options.seed) for name in names}
     wanted = [entry for name in names for entry in entries(files[name], threads, commands)]
     with started(wanted, files, commands) as engines:

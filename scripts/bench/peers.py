@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -52,20 +55,28 @@ def onnxruntime(model: Path, threads: int, optimised: bool = True) -> Loaded:
 
 
 def openvino(model: Path, threads: int) -> Loaded:
-    """The latency hint, everything else at its default: the precision is what the plug-in picks."""
+    """The latency hint, everything else at its default: the precision is what the plug-in picks.
+
+    ONEDNN_MAX_CPU_ISA=AVX2 in the environment holds it to what processors without VNNI have.
+    """
     import openvino as ov
 
     core = ov.Core()
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    limit = os.environ.get(ISA_LIMIT)
+    if limit:
+        # The default may be bf16, which it picks by the processor and then finds no code for.
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
     compiled = core.compile_model(core.read_model(model), "CPU", settings)
     precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    isa = f"{precision} where it is not int8{f', with {ISA_LIMIT}={limit}' if limit else ''}"
     channels = compiled.input(0).shape[1]
     request = compiled.create_infer_request()
 
     def run(image: np.ndarray) -> np.ndarray:
         return request.infer([image], share_inputs=True, share_outputs=True)[0]
 
-    return Loaded(run, channels, ov.__version__.split("-")[0], f"{precision} where it is not int8")
+    return Loaded(run, channels, ov.__version__.split("-")[0], isa)
 
 
 def torch(model: Path, threads: int) -> Loaded:

@@ -73,7 +73,7 @@ def table(all_series: list[Series]) -> str:
             lines += [row(series, entry) for entry in sorted(group, key=lambda e: (e.engine != "ours", series.seconds(e)))]
     counts = [len(next(iter(series.turns.values()))) for series in all_series]
     quiet = sum(series.quiet_rounds() for series in all_series)
-    precision = {series.facts[e].get("isa") for series in all_series for e in series.turns if e.engine == "openvino float"}
+    precision = {series.facts[e].get("isa") for series in all_series for e in series.turns if e.engine.startswith("openvino")}
     notes = [
         f"Medians; × ours is the median of the ratios of each round, with the least and the most. {sum(counts)} "
         f"rounds, {quiet} of them without a run during which other processes used more than {QUIET} processors; "
@@ -106,12 +106,16 @@ def promises(all_series: list[Series]) -> list[tuple[str, bool]]:
             ratios = [(series.ratio(entry, ours_of(entry)), entry.graph) for entry in peers]
             if ratios:
                 ratio, graph = min(ratios, key=lambda pair: pair[0].median)
-                found.append(judged(f"{name}, {threads} threads, {peer} ({graph})", ratio, least, at_least=True))
+                found.append(judged(f"{name}, {on(threads)}, {peer} ({graph})", ratio, least, at_least=True))
         slower, faster, threads, most = INSTANCE_NORM
         pair = [Entry(name, "ours", "exported", threads) for name in (slower, faster)]
         if all(entry in series.turns for entry in pair):
-            found.append(judged(f"{slower} to {faster}, {threads} threads, ours", series.ratio(*pair), most, at_least=False))
+            found.append(judged(f"{slower} to {faster}, {on(threads)}, ours", series.ratio(*pair), most, at_least=False))
     return found
+
+
+def on(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"
 
 
 def judged(what: str, ratio: Ratio, bound: float, at_least: bool) -> tuple[str, bool]:
