@@ -39,7 +39,8 @@ pub(super) fn load(
     let networks = Packages {
         localiser: one(found.localiser, "localisation")?,
         segmenter: one(found.segmenter, "segmentation")?,
-        pmn: one(found.pmn, "classification")?,
+        pmn: one(found.pmn, "classification")?.into(),
+        classifier: None.into(),
         threads: bounds.threads,
         memory: bounds.memory,
         ran_on: None.into(),
