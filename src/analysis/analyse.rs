@@ -138,7 +138,7 @@ pub fn analyse<N: Networks>(
         };
         keep_largest_liver(&mut mask);
         let lesions = course.time(Stage::Measure, |_| measure(&mask, &portal.geometry))?;
-        draft.measured(lesions, &portal, arterial.as_ref(), &mask);
+        draft.measured(lesions, (&portal, arterial.as_ref()), &mask, settings.threads);
     }
 
     let arterial = arterial.map(|phase| phase.volume);
@@ -248,15 +248,16 @@ impl Draft {
     fn measured(
         &mut self,
         lesions: Lesions,
-        portal: &HuVolume,
-        arterial: Option<&OntoGrid>,
+        (portal, arterial): (&HuVolume, Option<&OntoGrid>),
         mask: &Mask,
+        threads: usize,
     ) {
         self.gate.add_liver(portal, mask, &lesions);
         if let Some(arterial) = arterial {
             self.gate.add_arterial_liver(arterial, mask);
         }
-        self.gate.add_enhancement(arterial.map(|phase| &phase.volume), portal, mask);
+        let arterial = arterial.map(|phase| &phase.volume);
+        self.gate.add_enhancement(arterial, portal, mask, threads);
         self.lesions = Some(lesions);
     }
 

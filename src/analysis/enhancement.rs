@@ -12,6 +12,7 @@ use std::fmt;
 use ndarray::Zip;
 
 use super::gate::GateReason;
+use super::threads::each;
 use super::volume::{HuVolume, LIVER, Mask, VoxelBox};
 use discs::{Disc, Plane};
 
@@ -142,18 +143,15 @@ struct Place {
 }
 
 impl Aorta {
-    /// Looks for the aorta at the height of `liver`.
-    pub fn find(volume: &HuVolume, liver: VoxelBox) -> Option<Self> {
+    /// Looks for the aorta at the height of `liver`, slice by slice on up to `threads` threads.
+    pub fn find(volume: &HuVolume, liver: VoxelBox, threads: usize) -> Option<Self> {
         let slices = spread(liver.start[0], liver.end[0]);
         let [slice_mm, ..] = volume.geometry.spacing.zyx();
-        let seen: Vec<Vec<Place>> = slices
-            .iter()
-            .map(|&slice| {
-                let plane = Plane::of(volume, slice);
-                let discs = plane.map(|plane| plane.discs()).unwrap_or_default();
-                discs.into_iter().map(|disc| Place { slice, disc }).collect()
-            })
-            .collect();
+        let seen: Vec<Vec<Place>> = each(threads, &slices, |&slice| {
+            let plane = Plane::of(volume, slice);
+            let discs = plane.map(|plane| plane.discs()).unwrap_or_default();
+            discs.into_iter().map(|disc| Place { slice, disc }).collect()
+        });
         let places = longest_chain(&seen, slice_mm);
         let enough =
             !places.is_empty() && places.len() as f64 >= LEAST_PART_SEEN * slices.len() as f64;
@@ -176,8 +174,13 @@ impl Aorta {
 
 /// The aorta's density in both phases, which lie on one grid. It is looked for in each, because it
 /// is found where it is bright, and measured at the same places in both.
-pub fn aorta_in_both(arterial: &HuVolume, portal: &HuVolume, liver: VoxelBox) -> Option<[f64; 2]> {
-    let found = [arterial, portal].map(|image| Aorta::find(image, liver));
+pub fn aorta_in_both(
+    arterial: &HuVolume,
+    portal: &HuVolume,
+    liver: VoxelBox,
+    threads: usize,
+) -> Option<[f64; 2]> {
+    let found = [arterial, portal].map(|image| Aorta::find(image, liver, threads));
     let brighter = found.into_iter().flatten().max_by(|a, b| a.hu.total_cmp(&b.hu))?;
     Some([brighter.hu_in(arterial), brighter.hu_in(portal)])
 }

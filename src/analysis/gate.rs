@@ -304,7 +304,13 @@ impl GateReport {
     }
 
     /// Measures the contrast in aorta and liver, and judges the phases by it. All lie on one grid.
-    pub fn add_enhancement(&mut self, arterial: Option<&HuVolume>, portal: &HuVolume, mask: &Mask) {
+    pub fn add_enhancement(
+        &mut self,
+        arterial: Option<&HuVolume>,
+        portal: &HuVolume,
+        mask: &Mask,
+        threads: usize,
+    ) {
         let Some((liver, portal_liver)) =
             VoxelBox::of_voxels(mask.labels.view(), |label| label != BACKGROUND)
                 .zip(self.get(Quantity::LiverHu(ImageName::Portal)))
@@ -312,7 +318,7 @@ impl GateReport {
             return;
         };
         let Some(arterial) = arterial else {
-            let aorta_hu = Aorta::find(portal, liver).map(|aorta| aorta.hu);
+            let aorta_hu = Aorta::find(portal, liver, threads).map(|aorta| aorta.hu);
             self.add_aorta(ImageName::Portal, aorta_hu);
             let portal = Enhancement { aorta_hu, liver_hu: portal_liver };
             self.against_phases = enhancement::against_portal(&portal);
@@ -327,7 +333,7 @@ impl GateReport {
             return;
         }
         let Some(arterial_liver) = self.get(Quantity::LiverHu(ImageName::Arterial)) else { return };
-        let found = enhancement::aorta_in_both(arterial, portal, liver);
+        let found = enhancement::aorta_in_both(arterial, portal, liver, threads);
         let [early, late] = [0, 1].map(|phase| found.map(|hu| hu[phase]));
         self.add_aorta(ImageName::Arterial, early);
         self.add_aorta(ImageName::Portal, late);

@@ -4,6 +4,8 @@ pub mod decode;
 
 pub mod volume;
 
+pub mod threads;
+
 pub mod gate;
 
 pub mod enhancement;

@@ -10,6 +10,7 @@ use super::analyse::{Networks, Settings};
 use super::decode::dicom::{DicomError, SeriesName, Source};
 use super::decode::{DecodeError, Decoded, ImageName, decode};
 use super::findings::Reason;
+use super::threads::both;
 use super::volume::Mask;
 use crate::clinical::data::Subject;
 
@@ -139,18 +140,22 @@ pub(super) fn read<N: Networks>(
     }
 }
 
-/// Decodes what there is; every file that cannot be read is named.
+/// Decodes what there is, both files at a time where two threads are allowed; every file that cannot
+/// be read is named.
 fn nifti(
     arterial: Option<Vec<u8>>,
     portal: Option<Vec<u8>>,
     settings: &Settings,
 ) -> Result<Phases, Vec<Reason>> {
     let read = |image, bytes: Option<Vec<u8>>| {
-        // The file's bytes are dropped here, before the next file is unpacked.
+        // The file's bytes are dropped here, as soon as they are unpacked.
         bytes.map(|bytes| decode(image, &bytes, &settings.limits)).transpose()
     };
-    let arterial = read(ImageName::Arterial, arterial);
-    let portal = read(ImageName::Portal, portal);
+    let (arterial, portal) = both(
+        settings.threads,
+        || read(ImageName::Arterial, arterial),
+        || read(ImageName::Portal, portal),
+    );
     let (arterial, portal) = match (arterial, portal) {
         (Ok(arterial), Ok(portal)) => (arterial, portal),
         (arterial, portal) => {
@@ -158,8 +163,8 @@ fn nifti(
             return Err(errors.into_iter().map(Reason::Image).collect());
         }
     };
-    let both = [(ImageName::Portal, portal.is_some()), (ImageName::Arterial, arterial.is_some())];
-    let missing = both.iter().filter(|(_, there)| !there);
+    let phases = [(ImageName::Portal, portal.is_some()), (ImageName::Arterial, arterial.is_some())];
+    let missing = phases.iter().filter(|(_, there)| !there);
     let problems =
         missing.map(|(image, _)| PhaseProblem::Missing { image: *image, seen: String::new() });
     let problems = problems.collect();

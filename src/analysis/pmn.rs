@@ -15,6 +15,7 @@ use super::engine::network::{EngineError, EngineInfo, Network};
 use super::engine::package::Package;
 use super::segment::restore::Between;
 use super::segment::sampling::{Line, sample};
+use super::threads::slabs;
 use super::volume::{BACKGROUND, HuVolume, Mask, VoxelBox};
 use crate::units::Probability;
 
@@ -94,10 +95,11 @@ pub struct Classifier {
     network: Network,
     input: InputSpec,
     prototypes: Prototypes,
+    threads: usize,
 }
 
 impl Classifier {
-    /// Loads a classification package.
+    /// Loads a classification package; its threads also sample its input and draw its heat map.
     pub fn load(package: &Package, compute: Compute) -> Result<Self, PmnError> {
         let Task::Classification(spec, prototypes) = &package.manifest.task else {
             return Err(PmnError::WrongTask { package: package.manifest.name.clone() });
@@ -107,7 +109,8 @@ impl Classifier {
         let tokens = prototypes.token_grid.iter().product();
         network.expect_output(0, &spec.outputs[0], &[1, 6])?;
         network.expect_output(1, &spec.outputs[1], &[1, tokens, 2])?;
-        Ok(Self { network, input: spec.input.clone(), prototypes: prototypes.clone() })
+        let threads = compute.threads;
+        Ok(Self { network, input: spec.input.clone(), prototypes: prototypes.clone(), threads })
     }
 
     /// What computes.
@@ -158,8 +161,9 @@ impl Classifier {
         let [z, y, x] = self.input.patch;
         let mut input = ndarray::Array::zeros([1, 2, z, y, x]);
         let inside = nearest_inside(mask.labels.view(), cube);
+        let threads = self.threads;
         for (channel, volume) in [phases.arterial, phases.portal].into_iter().enumerate() {
-            let hu = sample(volume.hu.view(), cube, f32::from);
+            let hu = sample(volume.hu.view(), cube, f32::from, threads);
             let target: ArrayViewMut3<'_, f32> = input.slice_mut(s![0, channel, .., .., ..]);
             Zip::from(target).and(&hu).and(&inside).for_each(|out, &hu, &inside| {
                 *out = if inside { self.input.normalise(hu) } else { 0.0 };
@@ -207,16 +211,16 @@ impl Classifier {
             (bounds.start[axis]..bounds.end[axis]).map(token).collect::<Vec<Between>>()
         });
         let mut similarity = Array3::zeros(mask.labels.dim());
-        for (z, at_z) in (bounds.start[0]..).zip(&in_z) {
-            for (y, at_y) in (bounds.start[1]..).zip(&in_y) {
-                for (x, at_x) in (bounds.start[2]..).zip(&in_x) {
-                    if mask.labels[[z, y, x]] != BACKGROUND {
-                        let value = trilinear(tokens, [at_z, at_y, at_x]);
-                        similarity[[z, y, x]] = (value.clamp(0.0, 1.0) * 255.0).round() as u8;
-                    }
+        let [z, y, x] = [0, 1, 2].map(|axis| bounds.start[axis]..bounds.end[axis]);
+        let labels = mask.labels.slice(s![z.clone(), y.clone(), x.clone()]);
+        slabs(self.threads, similarity.slice_mut(s![z, y, x]), |first, mut slab| {
+            for ((z, y, x), out) in slab.indexed_iter_mut() {
+                if labels[[first + z, y, x]] != BACKGROUND {
+                    let value = trilinear(tokens, [&in_z[first + z], &in_y[y], &in_x[x]]);
+                    *out = (value.clamp(0.0, 1.0) * 255.0).round() as u8;
                 }
             }
-        }
+        });
         HeatMap { similarity }
     }
 }
@@ -284,7 +288,7 @@ mod tests {
 
     /// Distances are the means of the two channels, times `weights`.
     fn classifier(weights: &[f32; 12]) -> Classifier {
-        Classifier::load(&pmn_package(12, 3, weights), Compute::alone()).unwrap()
+        Classifier::load(&pmn_package(12, 3, weights), Compute::with_threads(2)).unwrap()
     }
 
     #[test]

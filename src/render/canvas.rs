@@ -52,17 +52,22 @@ impl Canvas {
             return;
         }
         let at = 3 * (y as usize * self.width + x as usize);
-        let alpha = alpha.min(1.0);
-        for (below, above) in self.pixels[at..at + 3].iter_mut().zip(colour) {
-            let mixed = f32::from(*below) * (1.0 - alpha) + f32::from(above) * alpha;
-            *below = mixed.round() as u8;
+        let pixel = &mut self.pixels[at..at + 3];
+        // Nothing of what was there is left: most pixels of a page.
+        if alpha >= 1.0 {
+            pixel.copy_from_slice(&colour);
+            return;
+        }
+        for (below, above) in pixel.iter_mut().zip(colour) {
+            *below = nearest_level(f32::from(*below) * (1.0 - alpha) + f32::from(above) * alpha);
         }
     }
 
     /// Fills a rectangle.
     pub(super) fn fill(&mut self, rect: Rect, colour: Rgb, alpha: f32) {
-        for y in rect.y..rect.bottom() {
-            for x in rect.x..rect.right() {
+        let (width, height) = (self.width as i32, self.height as i32);
+        for y in rect.y.max(0)..rect.bottom().min(height) {
+            for x in rect.x.max(0)..rect.right().min(width) {
                 self.blend(x, y, colour, alpha);
             }
         }
@@ -88,6 +93,13 @@ impl Canvas {
     }
 }
 
+/// `value.round() as u8` for 0..=255, without a call into libm for every pixel.
+pub(super) fn nearest_level(value: f32) -> u8 {
+    let whole = value as u8;
+    // The difference is exact, so that halves go up as `round` takes them.
+    whole.saturating_add(u8::from(value - f32::from(whole) >= 0.5))
+}
+
 fn distance_to_segment(point: [f32; 2], from: [f32; 2], to: [f32; 2]) -> f32 {
     let along = [to[0] - from[0], to[1] - from[1]];
     let offset = [point[0] - from[0], point[1] - from[1]];
@@ -98,6 +110,8 @@ fn distance_to_segment(point: [f32; 2], from: [f32; 2], to: [f32; 2]) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -109,6 +123,27 @@ mod tests {
         assert_eq!(canvas.pixels.len(), 36);
         assert_eq!(canvas.pixels[0], 9);
         assert_eq!(canvas.pixels[12], 200);
+    }
+
+    proptest! {
+        #[test]
+        fn levels_are_rounded_as_the_library_does(value in 0.0f32..=255.0, whole in 0u8..255) {
+            prop_assert_eq!(nearest_level(value), value.round() as u8);
+            let half = f32::from(whole) + 0.5;
+            for near in [half.next_down(), half, half.next_up(), f32::from(whole), 255.0] {
+                prop_assert_eq!(nearest_level(near), near.round() as u8, "{}", near);
+            }
+        }
+
+        /// Covering a pixel whole is the mixture of all of the new and nothing of the old.
+        #[test]
+        fn what_covers_is_a_mixture_too(below in any::<Rgb>(), above in any::<Rgb>()) {
+            let mut canvas = Canvas::new(1, 1, below);
+            canvas.blend(0, 0, above, 1.0);
+            let mixed = |(below, above)| (f32::from(below) * 0.0 + f32::from(above)).round() as u8;
+            let expected: Vec<u8> = below.into_iter().zip(above).map(mixed).collect();
+            prop_assert_eq!(canvas.pixels, expected);
+        }
     }
 
     #[test]

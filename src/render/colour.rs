@@ -1,5 +1,7 @@
 //! The colours of the pictures.
 
+use super::canvas::nearest_level;
+
 /// Red, green, blue.
 pub(super) type Rgb = [u8; 3];
 
@@ -46,7 +48,7 @@ pub(super) fn heat(value: f32) -> Rgb {
     let part = scaled - low as f32;
     [0, 1, 2].map(|c| {
         let (a, b) = (f32::from(MAP[low][c]), f32::from(MAP[low + 1][c]));
-        (a + (b - a) * part).round() as u8
+        nearest_level(a + (b - a) * part)
     })
 }
 

@@ -4,7 +4,7 @@
 use ndarray::Array3;
 use thiserror::Error;
 
-use super::canvas::{Canvas, Rect, Stroke};
+use super::canvas::{Canvas, Rect, Stroke, nearest_level};
 use super::colour::{
     BANNER, BANNER_TEXT, CELL, DIAMETER_LINE, LIVER_LINE, PAGE, QUIET, RULE, Rgb, TEXT,
     TUMOUR_LINE, heat,
@@ -171,7 +171,7 @@ impl Page<'_> {
         let grey = section.values(hu, f32::from);
         self.each_pixel(section, |canvas, at, x, y| {
             let level = (grey[at] - (LEVEL - WINDOW / 2.0)) / WINDOW;
-            let value = (level.clamp(0.0, 1.0) * 255.0).round() as u8;
+            let value = nearest_level(level.clamp(0.0, 1.0) * 255.0);
             canvas.blend(x, y, [value; 3], 1.0);
         });
     }
@@ -203,6 +203,10 @@ impl Page<'_> {
         self.each_pixel(section, |canvas, at, x, y| {
             let across = (values[at + 1] - values[at - 1]) / 2.0;
             let down = (values[at + wide] - values[at - wide]) / 2.0;
+            // Flat, as nearly everywhere: no gradient, no line.
+            if across == 0.0 && down == 0.0 {
+                return;
+            }
             let slope = across.hypot(down);
             if slope > 1e-4 {
                 let off = (values[at] - 0.5).abs() / slope;

@@ -96,20 +96,24 @@ impl Section {
     }
 
     /// Values at every pixel of the rectangle and one pixel around it, interpolated between voxels:
-    /// `(width + 2) × (height + 2)`, row by row.
+    /// `(width + 2) × (height + 2)`, row by row. Each row of voxels is interpolated along itself once,
+    /// then the rows of pixels between them.
     pub(super) fn values<T: Copy>(&self, volume: &Array3<T>, value: impl Fn(T) -> f32) -> Vec<f32> {
         let [column, row, _] = self.plane.axes();
         let columns: Vec<Between> =
             (-1..=self.rect.width).map(|p| self.between(column, p, volume)).collect();
-        let rows = (-1..=self.rect.height).map(|p| self.between(row, p, volume));
+        let rows: Vec<Between> =
+            (-1..=self.rect.height).map(|p| self.between(row, p, volume)).collect();
+        let first = rows.iter().map(|v| v.low).min().unwrap_or(0);
+        let last = rows.iter().map(|v| v.high).max().unwrap_or(0);
         let at = |r: usize, c: usize| value(volume[self.index_of(r, c)]);
-        let mut values = Vec::with_capacity(columns.len() * (self.rect.height as usize + 2));
+        let along: Vec<Vec<f32>> = (first..=last)
+            .map(|r| columns.iter().map(|u| u.mix(at(r, u.low), at(r, u.high))).collect())
+            .collect();
+        let mut values = Vec::with_capacity(columns.len() * rows.len());
         for v in rows {
-            for u in &columns {
-                let low = at(v.low, u.low) * (1.0 - u.part) + at(v.low, u.high) * u.part;
-                let high = at(v.high, u.low) * (1.0 - u.part) + at(v.high, u.high) * u.part;
-                values.push(low * (1.0 - v.part) + high * v.part);
-            }
+            let pairs = along[v.low - first].iter().zip(&along[v.high - first]);
+            values.extend(pairs.map(|(&low, &high)| v.mix(low, high)));
         }
         values
     }
@@ -141,8 +145,16 @@ struct Between {
     part: f32,
 }
 
+impl Between {
+    fn mix(&self, low: f32, high: f32) -> f32 {
+        low * (1.0 - self.part) + high * self.part
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn whole(shape: [usize; 3]) -> VoxelBox {
@@ -161,6 +173,41 @@ mod tests {
         let flat = Section::fit((Plane::Coronal, 0), whole([10, 100, 50]), spacing, cell);
         assert_eq!((flat.rect.width, flat.rect.height), (400, 200));
         assert_eq!(flat.rect.y, 120);
+    }
+
+    /// The definition: the four voxels around a pixel, one pixel at a time.
+    fn reference(section: &Section, volume: &Array3<u8>) -> Vec<f32> {
+        let [column, row, _] = section.plane.axes();
+        let at = |r, c| f32::from(volume[section.index_of(r, c)]);
+        let mut values = Vec::new();
+        for p in -1..=section.rect.height {
+            let v = section.between(row, p, volume);
+            for q in -1..=section.rect.width {
+                let u = section.between(column, q, volume);
+                let low = at(v.low, u.low) * (1.0 - u.part) + at(v.low, u.high) * u.part;
+                let high = at(v.high, u.low) * (1.0 - u.part) + at(v.high, u.high) * u.part;
+                values.push(low * (1.0 - v.part) + high * v.part);
+            }
+        }
+        values
+    }
+
+    proptest! {
+        #[test]
+        fn values_are_those_of_the_definition(
+            voxels in prop::collection::vec(any::<u8>(), 5 * 6 * 7),
+            (start, end) in ([0usize..2, 0..3, 0..3], [3usize..6, 4..7, 4..8]),
+            spacing in [0.5..4.0, 0.5..4.0, 0.5..4.0],
+            (width, height) in (1i32..40, 1i32..40),
+        ) {
+            let volume = Array3::from_shape_vec([5, 6, 7], voxels).unwrap();
+            let cell = Rect { x: 3, y: 4, width, height };
+            let (shown, spacing) = (VoxelBox { start, end }, Spacing::new(spacing).unwrap());
+            for plane in [Plane::Axial, Plane::Coronal, Plane::Sagittal] {
+                let section = Section::fit((plane, 2), shown, spacing, cell);
+                prop_assert_eq!(section.values(&volume, f32::from), reference(&section, &volume));
+            }
+        }
     }
 
     #[test]

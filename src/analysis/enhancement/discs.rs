@@ -108,11 +108,16 @@ impl Plane {
         if shape.contains(&0) {
             return None;
         }
-        let hu = Array2::from_shape_fn(shape, |(y, x)| {
-            let [y, x] = [y * block[0], x * block[1]];
-            let pixels = window.slice(s![y..y + block[0], x..x + block[1]]);
-            pixels.iter().map(|hu| f32::from(*hu)).sum::<f32>() / pixels.len() as f32
-        });
+        // The mean of one pixel is the pixel.
+        let hu = if block == [1, 1] {
+            window.mapv(f32::from)
+        } else {
+            Array2::from_shape_fn(shape, |(y, x)| {
+                let [y, x] = [y * block[0], x * block[1]];
+                let pixels = window.slice(s![y..y + block[0], x..x + block[1]]);
+                pixels.iter().map(|hu| f32::from(*hu)).sum::<f32>() / pixels.len() as f32
+            })
+        };
         let centre = |start: usize, block: usize, step: f64| {
             (start as f64 + (block as f64 - 1.0) / 2.0) * step
         };
@@ -158,17 +163,7 @@ impl Plane {
         let rows =
             (-reach[0]..=reach[0]).flat_map(|dy| (-reach[1]..=reach[1]).map(move |dx| (dy, dx)));
         let disc: Vec<(isize, isize)> = rows.filter(|(dy, dx)| near(*dy, *dx)).collect();
-        let moved = |[y, x]: [usize; 2], (dy, dx): (isize, isize)| {
-            [y.wrapping_add_signed(dy), x.wrapping_add_signed(dx)]
-        };
-        let mut opened = Array2::from_elem(set.dim(), false);
-        for ((y, x), _) in set.indexed_iter().filter(|(_, inside)| **inside) {
-            let fits = disc.iter().all(|step| set.get(moved([y, x], *step)) == Some(&true));
-            for step in disc.iter().filter(|_| fits) {
-                opened[moved([y, x], *step)] = true;
-            }
-        }
-        opened
+        opened(&set, &disc, reach.map(isize::unsigned_abs))
     }
 
     /// The disc that these pixels are, and by how much it stands out; `None` when they are none.
@@ -238,11 +233,34 @@ impl Plane {
     }
 }
 
+/// The union of the places of `disc`, steps `(dy, dx)` of at most `reach`, at which all of it lies
+/// within the set. Whole planes are moved against each other, because rows of pixels go fast.
+fn opened(set: &Array2<bool>, disc: &[(isize, isize)], reach: [usize; 2]) -> Array2<bool> {
+    let (rows, columns) = set.dim();
+    let around = (rows + 2 * reach[0], columns + 2 * reach[1]);
+    // Nothing beyond the border belongs to the set.
+    let mut wide = Array2::from_elem(around, false);
+    let moved = |(dy, dx): (isize, isize)| {
+        let start = [reach[0].wrapping_add_signed(dy), reach[1].wrapping_add_signed(dx)];
+        s![start[0]..start[0] + rows, start[1]..start[1] + columns]
+    };
+    wide.slice_mut(moved((0, 0))).assign(set);
+    let mut fits = set.clone();
+    for &step in disc {
+        fits.zip_mut_with(&wide.slice(moved(step)), |fits, &inside| *fits &= inside);
+    }
+    wide.fill(false);
+    for &step in disc {
+        wide.slice_mut(moved(step)).zip_mut_with(&fits, |reached, &fits| *reached |= fits);
+    }
+    wide.slice(moved((0, 0))).to_owned()
+}
+
 /// Pixels connected through their sides, set by set.
 fn components(mut open: Array2<bool>) -> Vec<Vec<[usize; 2]>> {
     let (rows, columns) = open.dim();
     let mut components = Vec::new();
-    for start in (0..rows * columns).map(|n| [n / columns, n % columns]) {
+    for start in (0..rows).flat_map(|y| (0..columns).map(move |x| [y, x])) {
         if !std::mem::replace(&mut open[start], false) {
             continue;
         }
@@ -292,4 +310,40 @@ fn weighted_median(weights: &[usize]) -> Option<usize> {
         half > 0 && sum >= half
     });
     at.filter(|_| half > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition, one pixel at a time.
+    fn reference(set: &Array2<bool>, disc: &[(isize, isize)]) -> Array2<bool> {
+        let moved = |(y, x): (usize, usize), (dy, dx): (isize, isize)| {
+            [y.wrapping_add_signed(dy), x.wrapping_add_signed(dx)]
+        };
+        let mut opened = Array2::from_elem(set.dim(), false);
+        for (at, _) in set.indexed_iter().filter(|(_, inside)| **inside) {
+            if disc.iter().all(|step| set.get(moved(at, *step)) == Some(&true)) {
+                disc.iter().for_each(|step| opened[moved(at, *step)] = true);
+            }
+        }
+        opened
+    }
+
+    proptest! {
+        #[test]
+        fn opening_equals_the_definition(
+            set in prop::collection::vec(prop::bool::weighted(0.9), 12 * 15),
+            reach in [0isize..4, 0isize..4],
+        ) {
+            let set = Array2::from_shape_vec([12, 15], set).unwrap();
+            let [ry, rx] = reach;
+            let steps = (-ry..=ry).flat_map(|dy| (-rx..=rx).map(move |dx| (dy, dx)));
+            let disc: Vec<_> = steps.filter(|(dy, dx)| dy * dy + dx * dx <= ry * rx).collect();
+            let found = opened(&set, &disc, reach.map(isize::unsigned_abs));
+            prop_assert_eq!(found, reference(&set, &disc));
+        }
+    }
 }

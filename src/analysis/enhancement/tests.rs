@@ -35,10 +35,10 @@ fn with_aorta(hu: i16) -> HuVolume {
 #[test]
 fn the_aorta_is_found_as_bright_as_it_is() {
     for hu in [95, 130, 160, 240, 400] {
-        let found = Aorta::find(&with_aorta(hu), WHOLE).unwrap();
+        let found = Aorta::find(&with_aorta(hu), WHOLE, 2).unwrap();
         assert!((found.hu - f64::from(hu)).abs() < 6.0, "{hu}: {}", found.hu);
     }
-    assert_eq!(Aorta::find(&with_aorta(60), WHOLE), None, "no contrast medium");
+    assert_eq!(Aorta::find(&with_aorta(60), WHOLE, 2), None, "no contrast medium");
 }
 
 #[test]
@@ -46,12 +46,12 @@ fn what_is_no_tube_before_the_spine_is_no_aorta() {
     // Too thin, too thick, too far to the side, behind the spine.
     for tube in [(75.0, 110.0, 3.0), (90.0, 110.0, 17.0), (75.0, 165.0, 7.5), (35.0, 110.0, 7.5)] {
         let volume = body_with(&[(tube.0, tube.1, tube.2, 200)]);
-        assert_eq!(Aorta::find(&volume, WHOLE), None, "{tube:?}");
+        assert_eq!(Aorta::find(&volume, WHOLE, 2), None, "{tube:?}");
     }
     // In half of the slices only.
     let mut volume = with_aorta(200);
     volume.hu.slice_mut(s![..20, 20..180, 20..220]).fill(45);
-    assert_eq!(Aorta::find(&volume, WHOLE), None);
+    assert_eq!(Aorta::find(&volume, WHOLE, 2), None);
 }
 
 #[test]
@@ -59,10 +59,10 @@ fn a_table_behind_the_patient_is_not_the_back() {
     let mut volume = body_with(&[(AORTA.0 + 40.0, AORTA.1, AORTA.2, 300)]);
     // The body begins 60 mm before the table's plates.
     volume.hu.slice_mut(s![.., 20..60, ..]).fill(-1000);
-    let alone = Aorta::find(&volume, WHOLE).unwrap().hu;
+    let alone = Aorta::find(&volume, WHOLE, 2).unwrap().hu;
     volume.hu.slice_mut(s![.., 4..7, 20..220]).fill(100);
     volume.hu.slice_mut(s![.., 14..17, 20..220]).fill(100);
-    assert_eq!(Aorta::find(&volume, WHOLE).unwrap().hu, alone);
+    assert_eq!(Aorta::find(&volume, WHOLE, 2).unwrap().hu, alone);
     assert!((alone - 300.0).abs() < 6.0);
 }
 
@@ -71,18 +71,18 @@ fn branches_do_not_hide_the_aorta() {
     // The coeliac trunk and the renal arteries, in nearly every slice.
     let mut volume = with_aorta(300);
     volume.hu.slice_mut(s![4..36, 74..79, 60..150]).fill(300);
-    let found = Aorta::find(&volume, WHOLE).unwrap();
+    let found = Aorta::find(&volume, WHOLE, 2).unwrap();
     assert!((found.hu - 300.0).abs() < 6.0, "{}", found.hu);
 }
 
 #[test]
 fn of_two_vessels_the_brighter_one_is_the_aorta() {
     let volume = body_with(&[(75.0, 135.0, 7.5, 130), (AORTA.0, AORTA.1, AORTA.2, 180)]);
-    let found = Aorta::find(&volume, WHOLE).unwrap();
+    let found = Aorta::find(&volume, WHOLE, 2).unwrap();
     assert!((found.hu - 180.0).abs() < 6.0, "{}", found.hu);
     let other = body_with(&[(75.0, 135.0, 7.5, 50), (AORTA.0, AORTA.1, AORTA.2, 300)]);
     assert!((found.hu_in(&other) - 300.0).abs() < 6.0);
-    let both = aorta_in_both(&other, &volume, WHOLE).unwrap();
+    let both = aorta_in_both(&other, &volume, WHOLE, 2).unwrap();
     assert!((both[0] - 300.0).abs() < 6.0 && (both[1] - 180.0).abs() < 6.0, "{both:?}");
 }
 

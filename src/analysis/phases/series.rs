@@ -256,7 +256,7 @@ fn look<N: Networks>(
         let Ok(decoded) = survey.series[n].decode(files, &settings.limits, settings.threads) else {
             continue;
         };
-        let Some(looked) = looked(&decoded.volume, networks)? else { continue };
+        let Some(looked) = looked(&decoded.volume, networks, settings.threads)? else { continue };
         let shown = looked.seen.shows().map(phase_of);
         looked_at[n] = Some(looked);
         let Some(shown) = shown else { continue };
@@ -278,10 +278,14 @@ struct Looked {
 }
 
 /// Looks at one image; `None` where no liver is found.
-fn looked<N: Networks>(volume: &HuVolume, networks: &N) -> Result<Option<Looked>, N::Error> {
+fn looked<N: Networks>(
+    volume: &HuVolume,
+    networks: &N,
+    threads: usize,
+) -> Result<Option<Looked>, N::Error> {
     let Some(liver) = networks.locate_liver(volume)? else { return Ok(None) };
     let mask = networks.segment(volume, liver, &mut |_| ())?;
-    let aorta_hu = Aorta::find(volume, liver).map(|aorta| aorta.hu);
+    let aorta_hu = Aorta::find(volume, liver, threads).map(|aorta| aorta.hu);
     let Some(liver_hu) = liver_mean_hu(volume, &mask) else { return Ok(None) };
     let seen = Enhancement { aorta_hu, liver_hu };
     let mask = Some(mask).filter(|_| seen.shows() == Some(Shown::Portal));

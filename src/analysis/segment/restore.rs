@@ -1,7 +1,8 @@
 //! Evidence on a network's grid → labels on the scan's own grid, one slice of the scan at a time.
 
-use ndarray::{Array2, Array3, ArrayView4, Axis, Zip, s};
+use ndarray::{Array2, Array3, ArrayView4, ArrayViewMut1, ArrayViewMut3, Axis, Zip, s};
 
+use crate::analysis::threads::slabs;
 use crate::analysis::volume::{BACKGROUND, Mask, VoxelBox};
 
 /// Where a network's grid lies on the scan's: `scan voxel = origin + index * step`, `[z, y, x]`.
@@ -13,14 +14,14 @@ pub(super) struct Placement {
 
 /// Interpolates `evidence` (`[classes − 1, z, y, x]`, logits less background's) linearly at every
 /// voxel of `region` and labels it with the largest class; ties go to the lower label. Voxels
-/// outside the region are background.
+/// outside the region are background. Each thread labels some slices of the scan of `shape`.
 pub(super) fn labels(
     evidence: ArrayView4<'_, f32>,
     placement: Placement,
-    region: VoxelBox,
-    shape: [usize; 3],
+    (region, shape): (VoxelBox, [usize; 3]),
+    threads: usize,
 ) -> Mask {
-    let (classes, depth, height, width) = evidence.dim();
+    let (_, depth, height, width) = evidence.dim();
     let between = [depth, height, width];
     let axes = [0, 1, 2].map(|axis| {
         let (origin, step) = (placement.origin[axis], placement.step[axis]);
@@ -28,25 +29,38 @@ pub(super) fn labels(
         (region.start[axis]..region.end[axis]).map(position).collect::<Vec<Between>>()
     });
     let mut labels = Array3::from_elem(shape, BACKGROUND);
+    let [z, y, x] = [0, 1, 2].map(|axis| region.start[axis]..region.end[axis]);
+    slabs(threads, labels.slice_mut(s![z, y, x]), |first, slab| {
+        label_slices(evidence, &axes, first, slab);
+    });
+    Mask { labels }
+}
+
+/// Labels the slices of the region from number `first` on.
+fn label_slices(
+    evidence: ArrayView4<'_, f32>,
+    [in_z, in_y, in_x]: &[Vec<Between>; 3],
+    first: usize,
+    mut slab: ArrayViewMut3<'_, u8>,
+) {
+    let (classes, _, height, width) = evidence.dim();
     let mut planes = vec![Array2::<f32>::zeros([height, width]); classes];
     let mut rows = vec![vec![0.0f32; width]; classes];
-    for (z, &at_z) in (region.start[0]..).zip(&axes[0]) {
-        for (class, plane) in planes.iter_mut().enumerate() {
-            let source = evidence.index_axis(Axis(0), class);
+    for (mut slice, &at_z) in slab.outer_iter_mut().zip(&in_z[first..]) {
+        for (plane, source) in planes.iter_mut().zip(evidence.outer_iter()) {
             let (low, high) =
                 (source.index_axis(Axis(0), at_z.low), source.index_axis(Axis(0), at_z.high));
             Zip::from(plane).and(low).and(high).for_each(|out, &a, &b| *out = at_z.mix(a, b));
         }
-        for (y, &at_y) in (region.start[1]..).zip(&axes[1]) {
+        for (mut line, &at_y) in slice.outer_iter_mut().zip(in_y) {
             for (row, plane) in rows.iter_mut().zip(&planes) {
-                let pair = plane.row(at_y.low).into_iter().zip(plane.row(at_y.high));
-                row.iter_mut().zip(pair).for_each(|(out, (&a, &b))| *out = at_y.mix(a, b));
+                let (low, high) = (plane.row(at_y.low), plane.row(at_y.high));
+                let row = ArrayViewMut1::from(&mut row[..]);
+                Zip::from(row).and(low).and(high).for_each(|out, &a, &b| *out = at_y.mix(a, b));
             }
-            let mut line = labels.slice_mut(s![z, y, region.start[2]..region.end[2]]);
-            line.iter_mut().zip(&axes[2]).for_each(|(label, at)| *label = largest(&rows, at));
+            line.iter_mut().zip(in_x).for_each(|(label, at)| *label = largest(&rows, at));
         }
     }
-    Mask { labels }
 }
 
 fn largest(rows: &[Vec<f32>], at: &Between) -> u8 {
@@ -130,11 +144,12 @@ mod tests {
             origin in [-1.0..3.0, -1.0..3.0, -1.0..3.0],
             step in [0.3..2.5, 0.3..2.5, 0.3..2.5],
             start in [0usize..4, 0usize..4, 0usize..4],
+            threads in 1usize..5,
         ) {
             let evidence = Array4::from_shape_vec([2, 4, 3, 5], values).unwrap();
             let region = VoxelBox { start, end: [7, 6, 8] };
             let (placement, shape) = (Placement { origin, step }, [8, 7, 8]);
-            let mask = labels(evidence.view(), placement, region, shape);
+            let mask = labels(evidence.view(), placement, (region, shape), threads);
             let expected = reference(&evidence, placement, (region, shape));
             let mut compared = 0;
             for (at, expected) in expected.indexed_iter() {
@@ -152,7 +167,7 @@ mod tests {
         let evidence = Array4::from_shape_fn([2, 1, 1, 3], |(_, _, _, x)| x as f32 - 1.0);
         let region = VoxelBox { start: [0; 3], end: [1, 1, 3] };
         let placement = Placement { origin: [0.0; 3], step: [1.0; 3] };
-        let mask = labels(evidence.view(), placement, region, [1, 1, 3]);
+        let mask = labels(evidence.view(), placement, (region, [1, 1, 3]), 1);
         assert_eq!(mask.labels.into_raw_vec_and_offset().0, [0, 0, 1]);
     }
 }

@@ -86,14 +86,14 @@ impl Segmenter {
         if (0..3).any(|a| region.start[a] >= region.end[a] || region.end[a] > shape[a]) {
             return Err(SegmentError::Region { region, shape });
         }
-        let seen = self.widened(portal, region);
+        let (seen, threads) = (self.widened(portal, region), self.engine().threads);
         // nnU-Net normalises before it resamples, so that air does not bleed into clipped tissue.
         let load = |hu: i16| self.input.normalise(f32::from(hu));
-        let model = sampling::to_model(portal, seen, self.spacing, load);
+        let model = sampling::to_model(portal, seen, self.spacing, load, threads);
         let evidence = blended(&self.network, model.values.view(), self.mirroring, progress)
             .map_err(|source| SegmentError::Engine { stage: STAGE, source })?;
         let placement = Placement { origin: model.origin, step: model.step };
-        Ok(labels(evidence.view(), placement, region, shape))
+        Ok(labels(evidence.view(), placement, (region, shape), threads))
     }
 
     /// The region grown to a patch, as far as the scan reaches: context instead of padding.

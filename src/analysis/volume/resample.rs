@@ -5,8 +5,6 @@
 //! times longer than wide, the long axis is taken nearest and the others first (Isensee 2021, Nat
 //! Methods 18:203, supplement). Work goes slice by slice, so that the scan is never held in f32.
 
-use std::thread;
-
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
 
 use super::geometry::Geometry;
@@ -14,6 +12,7 @@ use super::intensity::Intensity;
 use super::kernel::{AxisKernel, Order};
 use super::{HuVolume, ModelVolume, VoxelBox};
 use crate::analysis::decode::limits::LOWEST_HU;
+use crate::analysis::threads::planes;
 use crate::units::Spacing;
 
 /// Voxels this many times longer than wide make the long axis a stack of slices (nnU-Net's
@@ -109,42 +108,23 @@ fn apply<T: Copy + Sync>(
     load: impl Fn(T) -> f32 + Sync,
 ) -> Array3<f32> {
     let depth = input.dim().0;
-    let mut planes = Array3::<f32>::zeros([depth, kernels[1].len(), kernels[2].len()]);
-    in_slabs(&mut planes, threads, |z, mut plane| {
+    let mut sampled = Array3::<f32>::zeros([depth, kernels[1].len(), kernels[2].len()]);
+    planes(threads, &mut sampled, |z, mut plane| {
         in_plane(input.index_axis(Axis(0), z), kernels, &mut plane, &load);
     });
     if (0..kernels[0].len()).all(|z| kernels[0].taps(z) == (z, &[1.0][..]))
         && depth == kernels[0].len()
     {
-        return planes;
+        return sampled;
     }
     let mut out = Array3::<f32>::zeros([kernels[0].len(), kernels[1].len(), kernels[2].len()]);
-    in_slabs(&mut out, threads, |z, mut plane| {
+    planes(threads, &mut out, |z, mut plane| {
         let (first, weights) = kernels[0].taps(z);
         for (k, &weight) in weights.iter().enumerate() {
-            plane.scaled_add(weight, &planes.index_axis(Axis(0), first + k));
+            plane.scaled_add(weight, &sampled.index_axis(Axis(0), first + k));
         }
     });
     out
-}
-
-/// Calls `fill(z, plane)` for every plane of `out`, shared out over `threads` threads.
-fn in_slabs<T: Send>(
-    out: &mut Array3<T>,
-    threads: usize,
-    fill: impl Fn(usize, ArrayViewMut2<'_, T>) + Sync,
-) {
-    let per_thread = out.dim().0.div_ceil(threads.max(1)).max(1);
-    let fill = &fill;
-    thread::scope(|scope| {
-        for (n, mut slab) in out.axis_chunks_iter_mut(Axis(0), per_thread).enumerate() {
-            scope.spawn(move || {
-                for (k, plane) in slab.axis_iter_mut(Axis(0)).enumerate() {
-                    fill(n * per_thread + k, plane);
-                }
-            });
-        }
-    });
 }
 
 /// One slice: rows are summed first, because whole rows add fast, then samples within a row.
@@ -193,7 +173,7 @@ pub fn onto_grid(moving: HuVolume, target: &Geometry, threads: usize) -> OntoGri
     }
     let mut hu = Array3::from_elem(target.shape, LOWEST_HU);
     let source = &moving;
-    in_slabs(&mut hu, threads, |z, mut plane| {
+    planes(threads, &mut hu, |z, mut plane| {
         for (y, mut row) in plane.axis_iter_mut(Axis(0)).enumerate() {
             // Along a row the source position moves by the same step: two transforms a row.
             let position =

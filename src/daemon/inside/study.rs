@@ -2,6 +2,7 @@
 //! steps is the order in which big buffers can go.
 
 use std::io::Write;
+use std::thread;
 use std::time::Instant;
 
 use super::Bounds;
@@ -18,13 +19,15 @@ use crate::analysis::engine::network::{Arithmetic, EngineInfo};
 use crate::analysis::findings::{Findings, Images, Reason, Stage, StageTiming};
 use crate::analysis::models::{Packages, Patient};
 use crate::analysis::phases::NamedSeries;
-use crate::analysis::volume::restore::to_nifti_gz;
+use crate::analysis::pmn::Classifier;
+use crate::analysis::threads::both;
+use crate::analysis::volume::restore::{RestoreError, to_nifti_gz};
 use crate::analysis::{ANALYSIS_VERSION, Analysis, Observer, Settings, StudyInput, analyse};
 use crate::clinical::ClinicalData;
 use crate::daemon::draft::{RunFacts, draft, reason_codes};
 use crate::host::worker::Artefact;
 use crate::render::dicom::Found;
-use crate::render::{self, OverviewLabels};
+use crate::render::{self, OverviewLabels, RenderError};
 use crate::seal::wire::result::intended_use;
 use crate::seal::wire::{Engine, IntendedUse, ModelUse, Precision, Status, Text};
 use crate::units::{Bytes, Millis};
@@ -45,6 +48,10 @@ pub(super) fn run<W: Write>(
     let patient = Patient { data, unusable, nomograms };
     let study = study_input(order, &mut contents);
     drop(contents);
+    if bounds.compute.threads > 1 && may_be_classified(&study) {
+        let (pmn, compute) = (networks.pmn.clone(), bounds.compute);
+        networks.classifier.replace(Some(thread::spawn(move || Classifier::load(&pmn, compute))));
+    }
     let mut watch = Watch::new(outlet, started);
     let (limits, keep_source) = (limits(order), order.dicom_objects);
     let settings = Settings { limits, threads: bounds.compute.threads, keep_source };
@@ -55,7 +62,8 @@ pub(super) fn run<W: Write>(
     }
     let engine = engine_of(networks);
 
-    let drawn = pictures((order, &models), &findings, (images, source), &mut watch)?;
+    let drawn =
+        pictures((order, &models, bounds.compute.threads), &findings, (images, source), &mut watch)?;
     let Drawn { scan, elapsed, note } = drawn;
     findings.timings.push(StageTiming { stage: Stage::Render, elapsed });
 
@@ -87,6 +95,14 @@ fn study_input(order: &WorkOrder, contents: &mut Contents) -> StudyInput {
     StudyInput::Dicom { files, named }
 }
 
+/// Whether there may be two phases, without which nothing is classified.
+fn may_be_classified(study: &StudyInput) -> bool {
+    match study {
+        StudyInput::Nifti { arterial, portal } => arterial.is_some() && portal.is_some(),
+        StudyInput::Dicom { .. } => true,
+    }
+}
+
 /// A file that cannot be used is told, and nothing of it is used; no file is no data.
 fn clinical_data(json: Option<&[u8]>) -> (ClinicalData, Option<String>) {
     match json.map(ClinicalData::parse) {
@@ -110,9 +126,10 @@ struct Drawn {
     note: Option<String>,
 }
 
-/// Masks, overview and DICOM objects, one at a time; the volumes are freed on return.
+/// Masks, overview and DICOM objects; the volumes are freed on return. The masks are packed while the
+/// overview is drawn, where two threads are allowed.
 fn pictures<W: Write>(
-    (order, models): (&WorkOrder, &[ModelUse]),
+    (order, models, threads): (&WorkOrder, &[ModelUse], usize),
     findings: &Findings,
     (images, source): (Option<Images>, Option<Result<Source, DicomError>>),
     watch: &mut Watch<'_, W>,
@@ -120,24 +137,25 @@ fn pictures<W: Write>(
     let start = watch.now();
     watch.stage(Stage::Render, 0);
     let Some(images) = images else { return Ok(Drawn::default()) };
-    let geometry = &images.portal.geometry;
-    let mask = to_nifti_gz(images.mask.labels.view(), geometry)?;
-    watch.outlet().artefact(Artefact::Mask, &mask)?;
-    drop(mask);
-    watch.stage(Stage::Render, 30);
-    if let Some(heat_map) = &images.heat_map {
-        let packed = to_nifti_gz(heat_map.similarity.view(), geometry)?;
-        watch.outlet().artefact(Artefact::HeatMap, &packed)?;
-    }
-    watch.stage(Stage::Render, 60);
     let scan = Scan::of(&images);
     let labels = OverviewLabels {
         title: format!("{} · {}", order.study, page::headline(status(findings))),
         subtitle: scan.to_string(),
         demonstration: intended_use(models) == IntendedUse::Demonstration,
     };
-    let picture = render::overview(&images, findings, &labels)?;
-    watch.outlet().artefact(Artefact::Overview, &picture.png()?)?;
+    let draw = || {
+        let picture = render::overview(&images, findings, &labels)?;
+        let png = picture.png()?;
+        Ok::<_, RenderError>((picture, png))
+    };
+    let (packed, drawn) = both(threads, || packed(&images), draw);
+    let ((mask, heat_map), (picture, png)) = (packed?, drawn?);
+    watch.outlet().artefact(Artefact::Mask, &mask)?;
+    if let Some(heat_map) = heat_map {
+        watch.outlet().artefact(Artefact::HeatMap, &heat_map)?;
+    }
+    watch.stage(Stage::Render, 60);
+    watch.outlet().artefact(Artefact::Overview, &png)?;
     watch.stage(Stage::Render, 90);
     let mut note = None;
     if let Some(source) = &source {
@@ -145,12 +163,22 @@ fn pictures<W: Write>(
         let (outcome, lesions, mask) = (*outcome, lesions.as_ref(), &images.mask);
         let reasons = reason_codes(findings);
         let reasons: Vec<&str> = reasons.iter().map(|code| code.sentence()).collect();
-        let found = Found { outcome, reasons: &reasons, lesions, mask, geometry };
+        let found =
+            Found { outcome, reasons: &reasons, lesions, mask, geometry: &images.portal.geometry };
         let source = source.as_ref();
         note = objects::send((order, models), source, found, &picture, watch.outlet())?;
     }
     let elapsed = Millis(watch.now().0.saturating_sub(start.0));
     Ok(Drawn { scan: Some(scan), elapsed, note })
+}
+
+/// Mask and heat map as files.
+fn packed(images: &Images) -> Result<(Vec<u8>, Option<Vec<u8>>), RestoreError> {
+    let geometry = &images.portal.geometry;
+    let mask = to_nifti_gz(images.mask.labels.view(), geometry)?;
+    let heat_map = images.heat_map.as_ref();
+    let heat_map = heat_map.map(|map| to_nifti_gz(map.similarity.view(), geometry)).transpose()?;
+    Ok((mask, heat_map))
 }
 
 fn status(findings: &Findings) -> Status {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::collect::{Answer, Collected, Collector, frames_of};
 use super::failure::FailureClass;
@@ -18,6 +18,10 @@ use crate::units::Bytes;
 
 /// The longest end of stderr that is kept for the log, in bytes.
 const STDERR_KEPT: u64 = 4096;
+
+/// Blocks from this size on are given back to the system when they are freed, where glibc allocates.
+/// By itself it keeps ever larger ones, in a heap per thread, which adds up to the worker's peak.
+const MAPPED_FROM_BYTES: &str = "8388608";
 
 /// Analyses one study. `progress` gets a stage number and a percentage; `cancel` set to true stops
 /// the worker.
@@ -93,6 +97,7 @@ fn spawn(program: &Path, limits: &Limits) -> io::Result<Child> {
         // A Ctrl-C or a stop of the service is for the daemon, which then ends the worker itself.
         .process_group(0)
         .env_clear()
+        .env("MALLOC_MMAP_THRESHOLD_", MAPPED_FROM_BYTES)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -114,12 +119,16 @@ fn peak_rss(pid: u32) -> Option<Bytes> {
 /// Waits for a worker that ended by itself; kills one that did not do its job, or does not go.
 fn end(child: &mut Child, finished: bool) -> io::Result<ExitStatus> {
     // A worker that died writes its last words before its pipe closes: it gets a moment, too.
-    let ticks = if finished { 250 } else { 5 };
-    for _ in 0..ticks {
+    let most = Duration::from_millis(if finished { 2500 } else { 50 });
+    let asked = Instant::now();
+    // Most are gone at once, and a study waits for it: looks grow rarer.
+    let mut pause = Duration::from_millis(1);
+    while asked.elapsed() < most {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        thread::sleep(Duration::from_millis(10));
+        thread::sleep(pause);
+        pause = (2 * pause).min(Duration::from_millis(10));
     }
     let _ = child.kill();
     child.wait()
