@@ -24,7 +24,7 @@ pub struct EngineArgs {
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
     /// Voxels of the input along z, y and x.
-    #[arg(long, value_name = "D,H,W", value_delimiter = ',', num_args = 3)]
+    #[arg(long, value_name = "D,H,W", value_delimiter = ',', required = true)]
     size: Vec<usize>,
     /// Compute threads; one per core if not given.
     #[arg(long)]

@@ -7,6 +7,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::exit::{NO_INPUT, OK, VERIFICATION_FAILED};
+use crate::analysis::engine::int8::lower;
+use crate::analysis::engine::package::MODEL_FILE;
+use crate::host::packages::VerifiedPackage;
 use crate::host::{keys, packages};
 use crate::seal::trust::TrustStore;
 use crate::seal::verify::PackageMode;
@@ -108,6 +111,7 @@ fn verify(place: &Where, state: &Path, json: bool) -> anyhow::Result<u8> {
                 "folder": folder, "verified": true, "name": package.name, "version": package.version,
                 "task": package.task, "intended_use": package.intended_use,
                 "manifest_digest": Digest::from(package.manifest_digest),
+                "engine": engine(&package),
             })),
             Err(error) => {
                 refused += 1;
@@ -122,6 +126,23 @@ fn verify(place: &Where, state: &Path, json: bool) -> anyhow::Result<u8> {
         (0, true) => NO_INPUT,
         _ => VERIFICATION_FAILED,
     })
+}
+
+/// What computes a package's network, and the nodes of it that are not computed in integers.
+fn engine(package: &VerifiedPackage) -> Value {
+    let Some(model) = package.files.get(MODEL_FILE) else { return Value::Null };
+    match lower::read(model) {
+        Ok(lowering) => json!({
+            "int8": lowering.program.is_some(),
+            "lowered": lowering.lowered.iter().map(|node| json!({
+                "node": node.node, "operator": node.operator, "became": node.became,
+            })).collect::<Vec<_>>(),
+            "not_lowered": lowering.refused.iter().map(|node| json!({
+                "node": node.node, "operator": node.operator, "why": node.why,
+            })).collect::<Vec<_>>(),
+        }),
+        Err(error) => json!({ "int8": false, "why": format!("{:#}", anyhow::Error::from(error)) }),
+    }
 }
 
 fn list(place: &Where, state: &Path, json: bool) -> anyhow::Result<u8> {
@@ -139,9 +160,37 @@ fn print(report: &[Value], json: bool) {
     for package in report {
         let folder = package["folder"].as_str().unwrap_or_default();
         match (package["verified"].as_bool(), package["reason"].as_str()) {
-            (Some(true), _) => println!("ok       {folder}"),
+            (Some(true), _) => {
+                println!("ok       {folder}");
+                print_engine(&package["engine"]);
+            }
             (_, Some(reason)) => println!("refused  {folder}: {reason}"),
             _ => println!("{folder}"),
         }
+    }
+}
+
+/// Nodes that are named for each package.
+const NAMED_NODES: usize = 3;
+
+fn print_engine(engine: &Value) {
+    let list = |name: &str| engine[name].as_array().map_or(&[][..], Vec::as_slice);
+    let (lowered, refused) = (list("lowered"), list("not_lowered"));
+    match engine["int8"].as_bool() {
+        Some(true) => println!("         int8 engine, all {} nodes", lowered.len()),
+        Some(false) => {
+            let (count, all) = (refused.len(), lowered.len() + refused.len());
+            println!(
+                "         tract, because {count} of {all} nodes are not computed in integers:"
+            );
+            for node in refused.iter().take(NAMED_NODES) {
+                let word = |name: &str| node[name].as_str().unwrap_or_default();
+                println!("           {} ({}): {}", word("node"), word("operator"), word("why"));
+            }
+            if count > NAMED_NODES {
+                println!("           and {} more, see --json", count - NAMED_NODES);
+            }
+        }
+        None => {}
     }
 }

@@ -86,7 +86,8 @@ impl<'a> Localiser<'a> {
         };
         let spec = self.package.network().ok_or_else(missing)?;
         let whole = VoxelBox { start: [0; 3], end: portal.geometry.shape };
-        let mut model = sampling::to_model(portal, whole, self.spacing, f32::from, self.compute.threads);
+        let mut model =
+            sampling::to_model(portal, whole, self.spacing, f32::from, self.compute.threads);
         model.values.mapv_inplace(|hu| spec.input.normalise(hu));
         let [z, y, x] = one_look(model.values.dim().into()).unwrap_or(spec.input.patch);
         let network =

@@ -62,8 +62,12 @@ pub(super) fn run<W: Write>(
     }
     let engine = engine_of(networks);
 
-    let drawn =
-        pictures((order, &models, bounds.compute.threads), &findings, (images, source), &mut watch)?;
+    let drawn = pictures(
+        (order, &models, bounds.compute.threads),
+        &findings,
+        (images, source),
+        &mut watch,
+    )?;
     let Drawn { scan, elapsed, note } = drawn;
     findings.timings.push(StageTiming { stage: Stage::Render, elapsed });
 

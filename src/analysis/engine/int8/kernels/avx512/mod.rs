@@ -9,6 +9,8 @@ mod finish;
 
 mod row;
 
+mod transform;
+
 mod winograd;
 
 use super::super::program::Quant;

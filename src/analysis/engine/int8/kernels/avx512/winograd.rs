@@ -1,25 +1,19 @@
-//! What [`Winograd`](super::super::winograd::Winograd) needs of AVX-512; inputs are transformed as on AVX2.
+//! What [`Winograd`](super::super::winograd::Winograd) needs of AVX-512.
 
 use std::arch::x86_64::{
-    __m512i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_prefetch, _mm_storeu_si128, _mm256_storeu_si256,
-    _mm512_add_epi32, _mm512_load_si512, _mm512_mullo_epi32, _mm512_set1_epi32,
-    _mm512_setzero_si512, _mm512_slli_epi32, _mm512_sra_epi32, _mm512_store_si512,
-    _mm512_sub_epi32,
+    __m512i, _MM_HINT_T0, _mm_prefetch, _mm_storeu_si128, _mm256_storeu_si256, _mm512_add_epi32,
+    _mm512_setzero_si512, _mm512_store_si512, _mm512_sub_epi32,
 };
 
 use super::super::super::layout::BLOCK;
-use super::super::avx2::Avx2;
 use super::super::path::Channels;
 use super::super::winograd::{
-    DEPTH, Factors, NINTH, Outputs, PLANE, POWER, PRODUCTS_LEN, Products, Strides, TILE_LEN, Tile,
-    WinogradPath,
+    DEPTH, Factors, Outputs, PLANE, PRODUCTS_LEN, Products, Strides, TILE_LEN, Tile, WinogradPath,
 };
 use super::Avx512;
 use super::finish::Constants;
 use super::multiply::by_eight::{multiply2, multiply4, multiply6, multiply8, multiply12};
-
-/// The 4×4 outputs of one plane, `[y][x]`, sums of sixteen channels each.
-type Sums = [[__m512i; 4]; 4];
+use super::transform;
 
 // SAFETY of all functions: as for `Path`.
 impl WinogradPath for Avx512 {
@@ -30,7 +24,7 @@ impl WinogradPath for Avx512 {
         columns: *mut u8,
     ) {
         // SAFETY: see above.
-        unsafe { Avx2::input(from, tiles, to, columns) }
+        unsafe { transform::input(from, tiles, to, columns.cast()) }
     }
 
     unsafe fn products(factors: &Factors, tiles: usize, to: *mut i32) {
@@ -127,9 +121,9 @@ unsafe fn output(products: Products, at: Channels, to: Outputs) {
     // SAFETY: as the caller says; only voxels there are get written.
     unsafe {
         let constants = Constants::load(at, zero);
-        let mut sums = transformed(products.first);
+        let mut sums = transform::output(products.first);
         for group in 1..products.groups {
-            let more = transformed(products.first.add(group * products.distance));
+            let more = transform::output(products.first.add(group * products.distance));
             for (sum, more) in sums.iter_mut().flatten().zip(more.iter().flatten()) {
                 *sum = _mm512_add_epi32(*sum, *more);
             }
@@ -148,46 +142,4 @@ unsafe fn output(products: Products, at: Channels, to: Outputs) {
             }
         }
     }
-}
-
-/// One plane's products transformed back, and divided.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn transformed(products: *const i32) -> Sums {
-    let mut rows = [[_mm512_setzero_si512(); 6]; 4];
-    for x in 0..6 {
-        // SAFETY: there are 36 times sixteen values, aligned to 64.
-        let column = std::array::from_fn(|y| unsafe {
-            _mm512_load_si512(products.add((y * 6 + x) * BLOCK).cast())
-        });
-        for (row, value) in rows.iter_mut().zip(output_of_six(column)) {
-            row[x] = value;
-        }
-    }
-    let ninth = _mm512_set1_epi32(NINTH);
-    let mut sums = [[_mm512_setzero_si512(); 4]; 4];
-    for (y, (sums, row)) in sums.iter_mut().zip(rows).enumerate() {
-        for (x, (sum, value)) in sums.iter_mut().zip(output_of_six(row)).enumerate() {
-            // 24 for the first of four, 12 for the others.
-            let shift = POWER - i32::from(y > 0) - i32::from(x > 0);
-            let divided = _mm512_mullo_epi32(value, ninth);
-            *sum = _mm512_sra_epi32(divided, _mm_cvtsi32_si128(shift));
-        }
-    }
-    sums
-}
-
-/// A₄ᵀ times 24 (first output) and 12.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn output_of_six(m: [__m512i; 6]) -> [__m512i; 4] {
-    let (add, sub) = (_mm512_add_epi32, _mm512_sub_epi32);
-    let (s1, d1) = (add(m[1], m[2]), sub(m[1], m[2]));
-    let (s2, d2) = (add(m[3], m[4]), sub(m[3], m[4]));
-    [
-        add(add(m[0], s2), add(s1, s1)),
-        add(d1, d2),
-        add(s1, add(s2, s2)),
-        add(add(d1, _mm512_slli_epi32::<2>(d2)), add(m[5], m[5])),
-    ]
 }
