@@ -83,6 +83,22 @@ fn the_packages_of_the_repository_verify_in_demonstration_mode() {
 }
 
 #[test]
+fn verify_says_what_computes_a_network_and_why() {
+    let state = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_hcc-edge"))
+        .args(["models", "--state-dir"])
+        .arg(state.path())
+        .args(["verify", "--models"])
+        .arg(repository_models())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.matches("int8 engine, all ").count(), 2, "{text}");
+    assert_eq!(text.matches("nodes are not computed in integers:").count(), 1, "{text}");
+    assert!(text.contains("see --json"), "{text}");
+}
+
+#[test]
 fn a_clinical_device_refuses_every_package_of_the_repository() {
     let store = repository_models().join("trust.toml");
     let named = ["--clinical", "--trust", store.to_str().unwrap()];
