@@ -32,6 +32,7 @@ FILES = ("segmentation.dcm", PICTURE, "measurements.dcm")
 TOLERANCE_MM = 1e-3
 NOT_HOLDING, NO_INPUT = 5, 66
 # What all objects of a study share with its scan.
+REMOVAL = ("PatientIdentityRemoved", "DeidentificationMethod")
 IDENTITY = (
     "PatientName",
     "PatientID",
@@ -127,7 +128,10 @@ def check_standard(account, study):
 def removal_codes(dataset):
     """How the patient's identity was removed, in codes."""
     codes = dataset.get("DeidentificationMethodCodeSequence") or []
-    return [(c.get("CodeValue"), c.get("CodingSchemeDesignator"), c.get("CodeMeaning")) for c in codes]
+    words = ("CodeValue", "LongCodeValue", "URNCodeValue", "CodingSchemeDesignator", "CodeMeaning")
+    items = [tuple(code.get(word) for word in words) for code in codes]
+    # An item without a value, or without its meaning, is none (PS3.3 8.8).
+    return [item for item in items if item[4] and (item[2] or (item[3] and (item[0] or item[1])))]
 
 
 def check_identity(account, study):
@@ -136,8 +140,12 @@ def check_identity(account, study):
     in_use = set(study.slices) | {s.get("SeriesInstanceUID") for s in study.slices.values()}
     own = []
     for name, dataset in study.objects.items():
-        same = all(str(dataset.get(word, "")) == str(scan.get(word, "")) for word in IDENTITY)
-        same = same and removal_codes(dataset) == removal_codes(scan)
+        # The picture may show a name, whatever was done to the scan.
+        copied = [word for word in IDENTITY if name != PICTURE or word not in REMOVAL]
+        same = all(str(dataset.get(word, "")) == str(scan.get(word, "")) for word in copied)
+        if name == PICTURE:
+            same = same and dataset.PatientIdentityRemoved == "NO"
+        same = same and removal_codes(dataset) == ([] if name == PICTURE else removal_codes(scan))
         account.check(same, f"{name}: patient and study are those of the scan")
         own += [dataset.SOPInstanceUID, dataset.SeriesInstanceUID]
         account.check(
@@ -336,7 +344,7 @@ def check_report(account, study):
     stated = stated_measurements(study)
     account.check(found == stated, f"{len(found)} groups have the numbers of result.json")
     account.check(pointing == len(groups), f"{pointing} groups point at the segment they measure")
-    check_words(account, study, report)
+    check_flags(account, study, report)
 
 
 def referenced_segment(group):
@@ -346,19 +354,19 @@ def referenced_segment(group):
     return of_name[0].ReferencedSOPSequence[0]
 
 
-def check_words(account, study, report):
-    """What the report is, for those who read it."""
-    comments = [
-        item.TextValue
-        for item in report.ContentSequence
-        if item.ConceptNameCodeSequence[0].CodeValue == "121106"
-    ]
-    images = {name: study.objects[name] for name in ("segmentation.dcm", "overview.dcm")}
-    remarks = {name: dataset.get("ImageComments", "").splitlines() for name, dataset in images.items()}
-    for name, said in [*remarks.items(), ("measurements.dcm", comments)]:
+def check_words(account, study):
+    """What each object is, for those who read it."""
+    for name, dataset in study.objects.items():
+        comments = [
+            item.TextValue
+            for item in dataset.get("ContentSequence", [])
+            if item.ConceptNameCodeSequence[0].CodeValue == "121106"
+        ]
+        said = comments if dataset.Modality == "SR" else dataset.get("ImageComments", "").splitlines()
         check_remarks(account, study, name, said)
     described = [(name, dataset.SeriesDescription) for name, dataset in study.objects.items()]
-    described.append(("segmentation.dcm", study.segmentation.get("ContentDescription", "")))
+    if study.segmentation is not None:
+        described.append(("segmentation.dcm", study.segmentation.get("ContentDescription", "")))
     words = {
         "abstained": study.view["status"] != "ok",
         "unverified": True,
@@ -367,6 +375,10 @@ def check_words(account, study, report):
     for name, description in described:
         holds = all((word in description) == expected for word, expected in words.items())
         account.check(holds and len(description) <= 64, f"{name}: a description says what it is")
+
+
+def check_flags(account, study, report):
+    """How far the report goes, and that nobody has verified it."""
     complete = "COMPLETE" if study.view["status"] == "ok" else "PARTIAL"
     account.check(
         (report.CompletionFlag, report.VerificationFlag) == (complete, "UNVERIFIED"),
@@ -401,7 +413,7 @@ def main():
         print(f"{Path(error.filename).name} is missing", file=sys.stderr)
         return NO_INPUT
     account = Account()
-    of_all = (check_standard, check_identity, check_picture)
+    of_all = (check_standard, check_identity, check_words, check_picture)
     of_a_liver = (check_segments, check_references, check_report)
     for check in of_all + (of_a_liver if study.segmentation is not None else (check_alone,)):
         check(account, study)

@@ -10,7 +10,7 @@ the others are stopped. Runs during which other processes used more than 0.35 pr
 count; rounds are added, up to three times as many, until enough count.
 
 A peer is measured on the file that ours runs, and on the graph of networks.GRAPHS that suits it best
-here, found before by trying each. Standard output is a Markdown table, then what P1 promises beside
+here, found before by trying each. Standard output is a Markdown table, then the ratios aimed at (report.FASTER) beside
 what was measured. Exit status: 0; with --check 1 when a promise is not met; 2 for a wrong command line.
 """
 

@@ -17,7 +17,7 @@ def run(context: Context) -> Outcome:
         try:
             outcome.add(part(context))
         except NotCheckedHere as why:
-            context.progress(f"not checked here: {why}")
+            context.progress(f"{part.__name__}: NOT CHECKED HERE: {why}")
             not_checked.append(part.__name__)
     if len(not_checked) == len(parts):
         raise NotCheckedHere("neither root nor the tools are there")

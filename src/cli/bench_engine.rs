@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use super::{exit, worker};
 use crate::analysis::engine::compute::Compute;
 use crate::analysis::engine::int8::isa::Isa;
-use crate::analysis::engine::int8::lower;
 use crate::analysis::engine::int8::program::{Op, Program};
 use crate::analysis::engine::int8::ready::Options;
 use crate::analysis::engine::int8::run::Engine;
+use crate::analysis::engine::lower;
 
 /// What `hcc-edge bench engine` takes.
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ pub struct EngineArgs {
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// After loading, one run and one line of JSON for each line on standard input.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["output", "rounds"])]
     serve: bool,
 }
 
@@ -55,6 +55,7 @@ pub fn run(args: &EngineArgs, json: bool) -> anyhow::Result<u8> {
         writeln!(out, "{}", bench.about())?;
         for line in io::stdin().lock().lines() {
             line?;
+            bench.layers.iter_mut().for_each(Vec::clear);
             let seconds = bench.round().as_secs_f64();
             writeln!(out, "{}", json!({ "seconds": seconds }))?;
             out.flush()?;
@@ -101,7 +102,7 @@ impl Bench {
         let bytes =
             fs::read(&args.model).with_context(|| format!("reading {}", args.model.display()))?;
         let started = Instant::now();
-        let lowering = lower::read(&bytes)?;
+        let lowering = lower::read_whole(&bytes)?;
         let Some(program) = lowering.program else {
             for refused in lowering.refused.iter().take(20) {
                 eprintln!("{} ({}): {}", refused.node, refused.operator, refused.why);

@@ -16,6 +16,7 @@ pub mod check;
 #[cfg(feature = "demo")]
 pub mod bench;
 
+#[cfg(feature = "demo")]
 mod bench_engine;
 
 pub mod phantom;

@@ -7,7 +7,8 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::exit::{NO_INPUT, OK, VERIFICATION_FAILED};
-use crate::analysis::engine::int8::lower;
+use crate::analysis::engine::lower;
+use crate::analysis::engine::manifest::Manifest;
 use crate::analysis::engine::package::MODEL_FILE;
 use crate::host::packages::VerifiedPackage;
 use crate::host::{keys, packages};
@@ -131,7 +132,9 @@ fn verify(place: &Where, state: &Path, json: bool) -> anyhow::Result<u8> {
 /// What computes a package's network, and the nodes of it that are not computed in integers.
 fn engine(package: &VerifiedPackage) -> Value {
     let Some(model) = package.files.get(MODEL_FILE) else { return Value::Null };
-    match lower::read(model) {
+    let manifest = Manifest::from_toml(&package.manifest_toml);
+    let Some(spec) = manifest.as_ref().ok().and_then(Manifest::network) else { return Value::Null };
+    match lower::read(model, &spec.input.tensor, &spec.outputs) {
         Ok(lowering) => json!({
             "int8": lowering.program.is_some(),
             "lowered": lowering.lowered.iter().map(|node| json!({
@@ -178,6 +181,9 @@ fn print_engine(engine: &Value) {
     let (lowered, refused) = (list("lowered"), list("not_lowered"));
     match engine["int8"].as_bool() {
         Some(true) => println!("         int8 engine, all {} nodes", lowered.len()),
+        Some(false) if engine["why"].is_string() => {
+            println!("         {}", engine["why"].as_str().unwrap_or_default());
+        }
         Some(false) => {
             let (count, all) = (refused.len(), lowered.len() + refused.len());
             println!(

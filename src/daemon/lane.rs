@@ -262,8 +262,9 @@ impl<'a> Case<'a> {
         } else {
             format!(
                 "no DICOM objects are made: result {seq} of the same study was made without them \
-                 (job {earlier}), and it is not analysed again; `hcc-edge process` with \
-                 --dicom-objects and without --device makes them"
+                 (job {earlier}), and it is not analysed again. `hcc-edge process` with \
+                 --dicom-objects and --models makes some: of an analysis of its own, on a throw-away \
+                 device named demo/workstation with the settings that come with the program"
             )
         })
     }

@@ -1,6 +1,6 @@
-//! What every DICOM object that this program writes has in common: derived UIDs, elements, the
-//! file round them (PS3.10), and the names this program goes by. What stands in an object is its owner's: [`phantom`](crate::phantom)'s
-//! slices, [`render`](crate::render)'s results. Reading is
+//! What every DICOM object that this program writes has in common: derived UIDs, elements, the file
+//! round them (PS3.10), and the names this program goes by. What stands in an object is its owner's:
+//! [`phantom`](crate::phantom)'s slices, [`render`](crate::render)'s results. Reading is
 //! [`analysis::decode::dicom`](crate::analysis::decode::dicom) and shares nothing with this.
 
 pub mod uid;

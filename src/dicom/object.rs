@@ -82,6 +82,14 @@ impl Object {
         self
     }
 
+    /// Without these.
+    pub fn without(mut self, named: &[Tag]) -> Self {
+        for tag in named {
+            self.0.remove_element(*tag);
+        }
+        self
+    }
+
     /// With a sequence of one item.
     pub fn item(self, tag: Tag, item: Self) -> Self {
         self.sequence(tag, vec![item])

@@ -3,14 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
-use tract_onnx::prelude::Framework as _;
 
 use super::compute::Compute;
 use super::int8::isa::Isa;
-use super::int8::lower::lower;
 use super::int8::program::Program;
-use super::int8::ready::Options;
+use super::int8::ready::{Options, ReadyError};
 use super::int8::run::Engine;
+use super::lower;
 use super::manifest::NetworkSpec;
 use super::network::{Arithmetic, Backend, BackendError, EngineError, MAX_TENSOR_ELEMENTS};
 use super::package::{MODEL_FILE, Package};
@@ -37,12 +36,8 @@ impl IntegerProgram {
         let &[1, channels, z, y, x] = shape else { return Ok(None) };
         let bytes = package.file(MODEL_FILE)?;
         // What cannot be read here is refused with its reason where it is read for tract.
-        let Ok(model) = tract_onnx::onnx().proto_model_for_read(&mut &*bytes) else {
-            return Ok(None);
-        };
-        let Some(program) = lower(&model, &spec.input.tensor, &spec.outputs).program else {
-            return Ok(None);
-        };
+        let lowering = lower::read(bytes, &spec.input.tensor, &spec.outputs).ok();
+        let Some(program) = lowering.and_then(|lowering| lowering.program) else { return Ok(None) };
         if program.input_channels != channels {
             return Ok(None);
         }
@@ -57,7 +52,12 @@ impl IntegerProgram {
             shape: shape.to_vec(),
             source: Box::new(source),
         };
-        let engine = Engine::new(&program, [z, y, x], options).map_err(failed)?;
+        let engine = match Engine::new(&program, [z, y, x], options) {
+            Ok(engine) => engine,
+            // Another size, or sides that broadcast: tract may know what to do with it.
+            Err(ReadyError::Size { .. }) => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
         let shapes = engine.outputs().iter();
         let output_shapes = shapes.map(|&(c, [z, y, x])| vec![1, c, z, y, x]).collect();
         let memory = Bytes(engine.memory().total() as u64);

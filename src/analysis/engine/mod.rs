@@ -19,6 +19,8 @@ pub mod network;
 
 mod integer;
 
+pub mod lower;
+
 pub mod int8;
 
 mod tract;

@@ -34,7 +34,11 @@ impl Segmenter {
         let network = Network::load(package, &[1, 1, z, y, x], compute).map_err(failed)?;
         let classes = spec.classes.len();
         network.expect_output(0, &spec.outputs[0], &[1, classes, z, y, x]).map_err(failed)?;
-        let peak_per_patch = network.memory().unwrap_or(package.manifest.peak_ram);
+        // The engine's own memory, the patch, and the logits.
+        let beside = (1 + classes) * z * y * x * size_of::<f32>();
+        let peak_per_patch = network
+            .memory()
+            .map_or(package.manifest.peak_ram, |engine| Bytes(engine.0 + beside as u64));
         Ok(Self {
             network,
             input: spec.input.clone(),

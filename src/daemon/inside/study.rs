@@ -50,7 +50,9 @@ pub(super) fn run<W: Write>(
     drop(contents);
     if bounds.compute.threads > 1 && may_be_classified(&study) {
         let (pmn, compute) = (networks.pmn.clone(), bounds.compute);
-        networks.classifier.replace(Some(thread::spawn(move || Classifier::load(&pmn, compute))));
+        // Only a head start: without the thread it is loaded when it is needed.
+        let load = move || Classifier::load(&pmn, compute);
+        networks.classifier.replace(thread::Builder::new().spawn(load).ok());
     }
     let mut watch = Watch::new(outlet, started);
     let (limits, keep_source) = (limits(order), order.dicom_objects);

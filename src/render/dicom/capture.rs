@@ -1,5 +1,6 @@
 //! The overview → `overview.dcm`, a Secondary Capture (PS3.3 A.8.1) that shows the same pixels as
-//! `overview.png`. Text is burnt in, the name of the dropped folder among it.
+//! `overview.png`. Text is burnt in, the name of the dropped folder among it: whatever the source says of
+//! its own de-identification, this picture may name the patient, and says so.
 
 use dicom_dictionary_std::{tags, uids};
 
@@ -11,7 +12,9 @@ use crate::render::Picture;
 pub(super) fn write(about: &About<'_>, picture: &Picture) -> Result<Vec<u8>, ObjectError> {
     let object = about
         .object(CAPTURE)
+        .without(&[tags::DEIDENTIFICATION_METHOD, tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE])
         .texts(&[
+            (tags::PATIENT_IDENTITY_REMOVED, "NO"),
             (tags::IMAGE_TYPE, "DERIVED\\SECONDARY"),
             (tags::CONVERSION_TYPE, "WSD"),
             // No paired organ: a side need not be named.

@@ -298,20 +298,26 @@ fn times_are_said_to_be_in_utc_where_the_scan_names_no_zone() {
     }
 }
 
+/// The picture may show a name whatever the source says of its own pixels.
 #[test]
-fn a_removed_identity_is_said_to_be_removed() {
+fn a_removed_identity_is_said_to_be_removed_but_not_of_the_picture() {
     let mut case = Case::new(Orientation::LPS);
     let code = |value: &[u8]| vec![(tags::CODE_VALUE, value.to_vec())];
     case.source.copied.push((tags::PATIENT_IDENTITY_REMOVED, b"YES".to_vec()));
+    case.source.copied.push((tags::DEIDENTIFICATION_METHOD, b"by hand".to_vec()));
     case.source.deidentification = vec![code(b"113100"), code(b"113105")];
     let made = case.objects();
-    for bytes in [made.segmentation.unwrap(), made.overview, made.measurements.unwrap()] {
+    for bytes in [made.segmentation.unwrap(), made.measurements.unwrap()] {
         let object = read(&bytes);
         assert_eq!(text(&object, tags::PATIENT_IDENTITY_REMOVED), "YES");
         let codes = items(&object, tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE);
         let values: Vec<_> = codes.iter().map(|code| text(code, tags::CODE_VALUE)).collect();
         assert_eq!(values, ["113100", "113105"]);
     }
+    let picture = read(&made.overview);
+    assert_eq!(text(&picture, tags::PATIENT_IDENTITY_REMOVED), "NO");
+    assert!(picture.element(tags::DEIDENTIFICATION_METHOD).is_err());
+    assert!(picture.element(tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE).is_err());
     let of_nobody = Case::new(Orientation::LPS).segmentation();
     assert!(of_nobody.element(tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE).is_err());
 }

@@ -128,6 +128,12 @@ pub(crate) fn item(tag: Tag, vr: VR, text: &str) -> InMemDicomObject {
     InMemDicomObject::from_element_iter([DataElement::new(tag, vr, strings(text))])
 }
 
+/// An item of a sequence with several elements.
+pub(crate) fn items(elements: &[(Tag, VR, &str)]) -> InMemDicomObject {
+    let element = |&(tag, vr, text): &(Tag, VR, &str)| DataElement::new(tag, vr, strings(text));
+    InMemDicomObject::from_element_iter(elements.iter().map(element))
+}
+
 /// The values between the backslashes.
 fn strings(text: &str) -> PrimitiveValue {
     PrimitiveValue::Strs(text.split('\\').map(str::to_owned).collect())

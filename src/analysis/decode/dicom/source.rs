@@ -40,11 +40,13 @@ const COPIED: [Tag; 17] = [
 ];
 
 /// What is copied of each code of DeidentificationMethodCodeSequence (PS3.3 8.8).
-const COPIED_OF_CODES: [Tag; 4] = [
+const COPIED_OF_CODES: [Tag; 6] = [
     tags::CODE_VALUE,
     tags::CODING_SCHEME_DESIGNATOR,
     tags::CODING_SCHEME_VERSION,
     tags::CODE_MEANING,
+    tags::LONG_CODE_VALUE,
+    tags::URN_CODE_VALUE,
 ];
 
 /// Codes that say how a series was de-identified, at most; CID 7050 has fewer than half as many.
@@ -251,7 +253,8 @@ impl FileSource {
     }
 }
 
-/// The codes in a sequence, without the items that name none.
+/// The codes in a sequence, without the items that are none: a code has a meaning, and a URN or a value with
+/// its scheme (PS3.3 8.8).
 fn codes(sequence: &Element<'_>) -> Result<Vec<Copied>, DicomError> {
     let mut items = Items::of(sequence, 1);
     let mut codes = Vec::new();
@@ -265,7 +268,10 @@ fn codes(sequence: &Element<'_>) -> Result<Vec<Copied>, DicomError> {
                 code.push((element.tag, value.to_vec()));
             }
         }
-        if code.is_empty() {
+        let has = |tag: Tag| code.iter().any(|(found, _)| *found == tag);
+        let value = has(tags::CODE_VALUE) || has(tags::LONG_CODE_VALUE);
+        let named = has(tags::URN_CODE_VALUE) || value && has(tags::CODING_SCHEME_DESIGNATOR);
+        if !(named && has(tags::CODE_MEANING)) {
             continue;
         }
         if codes.len() == MOST_CODES {
@@ -303,7 +309,7 @@ fn uid(
 mod tests {
     use dicom_core::VR;
 
-    use super::super::fixture::{BIG_ENDIAN, EXPLICIT, FileSpec, IMPLICIT, item, series};
+    use super::super::fixture::{BIG_ENDIAN, EXPLICIT, FileSpec, IMPLICIT, item, items, series};
     use super::super::survey;
     use super::*;
 
@@ -373,11 +379,13 @@ mod tests {
     #[test]
     fn what_was_done_to_the_identity_is_read_in_every_encoding() {
         let code = |value: &str| {
-            let mut code = item(tags::CODE_VALUE, VR::SH, value);
-            let version = item(tags::CODE_MEANING, VR::LO, "Basic Profile");
-            version.into_iter().for_each(|element| drop(code.put(element)));
-            code
+            items(&[
+                (tags::CODE_VALUE, VR::SH, value),
+                (tags::CODING_SCHEME_DESIGNATOR, VR::SH, "DCM"),
+                (tags::CODE_MEANING, VR::LO, "Basic Profile"),
+            ])
         };
+        let none = item(tags::CODE_MEANING, VR::LO, "a meaning of nothing");
         for syntax in [IMPLICIT, EXPLICIT, BIG_ENDIAN] {
             let source = source_of(|_, spec| {
                 spec.text(tags::PATIENT_IDENTITY_REMOVED, VR::CS, "YES")
@@ -385,7 +393,7 @@ mod tests {
                     .text(tags::QUALITY_CONTROL_SUBJECT, VR::CS, "NO")
                     .sequence(
                         tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE,
-                        vec![code("113100"), code("113105")],
+                        vec![code("113100"), none.clone(), code("113105")],
                     )
                     .encoded(syntax)
             });
@@ -400,7 +408,8 @@ mod tests {
             }
             let expected = |value: &str| {
                 let value = (tags::CODE_VALUE, value.as_bytes().to_vec());
-                vec![value, (tags::CODE_MEANING, b"Basic Profile".to_vec())]
+                let scheme = (tags::CODING_SCHEME_DESIGNATOR, b"DCM".to_vec());
+                vec![value, scheme, (tags::CODE_MEANING, b"Basic Profile".to_vec())]
             };
             assert_eq!(source.deidentification, [expected("113100"), expected("113105")]);
         }
@@ -409,7 +418,11 @@ mod tests {
     #[test]
     fn the_codes_of_a_removed_identity_are_bounded() {
         let with = |count: usize| {
-            let codes = vec![item(tags::CODE_VALUE, VR::SH, "113100"); count];
+            let one = items(&[
+                (tags::URN_CODE_VALUE, VR::UR, "urn:oid:1.2"),
+                (tags::CODE_MEANING, VR::LO, "Basic Profile"),
+            ]);
+            let codes = vec![one; count];
             let tag = tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE;
             source_of(|_, spec| spec.sequence(tag, codes.clone()))
         };

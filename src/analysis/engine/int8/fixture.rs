@@ -1,8 +1,8 @@
 //! Random programs for tests and benches: sizes, weights and scales from a seed.
 
 use super::program::{
-    Affine, Combine, Conv, Double, Finish, Kind, Layer, Op, Pool, PoolKind, Program, Quant,
-    Scaling, Term, Upsample, Value, ValueId, Window, largest_sum,
+    Affine, Combine, Conv, Double, Finish, Kind, Layer, Op, Pool, PoolKind, Program, ProgramError,
+    Quant, Scaling, Term, Upsample, Value, ValueId, Window, largest_sum,
 };
 
 /// SplitMix64 (Steele 2014, OOPSLA).
@@ -11,7 +11,7 @@ pub struct Random(pub u64);
 
 impl Random {
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,12 +21,12 @@ impl Random {
 
     /// `low..=high`.
     pub fn between(&mut self, low: usize, high: usize) -> usize {
-        low + (self.next() % (high - low + 1) as u64) as usize
+        low + (self.number() % (high - low + 1) as u64) as usize
     }
 
     /// 0..1.
     pub fn unit(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 24) as f32
+        (self.number() >> 40) as f32 / (1u64 << 24) as f32
     }
 
     /// One of them.
@@ -167,6 +167,38 @@ impl Build {
         self.push(channels, Kind::Quantised(Quant { scale: 1.0, zero_point }), op)
     }
 
+    /// A transposed convolution whose sums are staged and then taken to u8.
+    pub fn staged_upsample(
+        &mut self,
+        input: ValueId,
+        channels: usize,
+        kernel: [usize; 3],
+    ) -> ValueId {
+        let (inputs, taps) = (self.values[input].channels, kernel.iter().product::<usize>());
+        let weights = self.drawn(channels * inputs * taps);
+        let zero_point = self.quant(input).zero_point;
+        let step = |weights: &[i8]| largest_sum(weights, zero_point).max(1) as f32 / 32760.0;
+        let steps = weights.chunks_exact(inputs * taps).map(step).collect();
+        let op = Op::Upsample(Upsample { input, kernel, weights, finish: Finish::Stage });
+        let staged = self.push(channels, Kind::Staged(steps), op);
+        let scaling = Scaling::Fixed { scale: vec![0.02; channels], bias: vec![3.0; channels] };
+        self.combine(vec![Term { input: staged, scaling }], channels)
+    }
+
+    /// A transposed convolution to f32.
+    pub fn upsampling_head(
+        &mut self,
+        input: ValueId,
+        channels: usize,
+        kernel: [usize; 3],
+    ) -> ValueId {
+        let inputs = self.values[input].channels;
+        let weights = self.drawn(channels * inputs * kernel.iter().product::<usize>());
+        let affine = self.affine(channels, inputs, 0.5);
+        let op = Op::Upsample(Upsample { input, kernel, weights, finish: Finish::Real(affine) });
+        self.push(channels, Kind::Real, op)
+    }
+
     /// A pool.
     pub fn pool(&mut self, input: ValueId, window: Window, kind: PoolKind) -> ValueId {
         let value = self.values[input].clone();
@@ -214,10 +246,20 @@ impl Build {
         inputs.iter().map(|&id| self.values[id].channels).sum()
     }
 
+    /// Gives all channels of a staged value this step.
+    pub fn set_steps(&mut self, id: ValueId, step: f32) {
+        let value = &mut self.values[id];
+        value.kind = Kind::Staged(vec![step; value.channels]);
+    }
+
+    /// The program whose outputs are these, if it holds.
+    pub fn try_finish(self, outputs: &[ValueId]) -> Result<Program, ProgramError> {
+        Program::new(self.input_channels, (self.values, self.layers), outputs.to_vec())
+    }
+
     /// The program whose outputs are these.
     pub fn finish(self, outputs: &[ValueId]) -> Program {
-        let program = (self.values, self.layers);
-        Program::new(self.input_channels, program, outputs.to_vec()).expect("a program that holds")
+        self.try_finish(outputs).expect("a program that holds")
     }
 }
 

@@ -51,7 +51,7 @@ impl Isa {
         }
     }
 
-    /// As it is written in results, tables and `HCC_EDGE_ISA`.
+    /// As it is written in results, tables and the setting `engine.isa`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",

@@ -1,8 +1,7 @@
 //! How values lie in memory, and where: `[z, y, x, channel]` with a halo, in one arena.
 //!
 //! The halo holds the zero point, so that kernels have no border cases; it is as wide as the widest
-//! reader needs. Channels are padded to 16, except in an input of up to [`NARROW`] channels, which is
-//! read by the first layer only. Weights for padding channels are zero, so what they hold never counts.
+//! reader needs. Channels are padded to 16, except in an input of up to [`NARROW`] channels. Weights for padding channels are zero, so what they hold never counts.
 
 use super::program::{Kind, Op, Program, ValueId};
 

@@ -26,7 +26,9 @@ pub const MAX_LAYERS: usize = 1024;
 pub const MAX_KERNEL: usize = 7;
 /// The most inputs of a convolution, concatenated along the channels.
 pub const MAX_INPUTS: usize = 4;
-/// The largest staged value: the square of two of them fits in i32.
+/// The most outputs of a program.
+pub const MAX_OUTPUTS: usize = 8;
+/// The largest staged value.
 pub const STAGED_MAX: f32 = 32767.0;
 
 /// What a u8 stands for: `scale · (q − zero_point)`.
@@ -405,8 +407,8 @@ mod check {
 
     use super::{
         Affine, Combine, Conv, Finish, Kind, Layer, MAX_CHANNELS, MAX_INPUTS, MAX_KERNEL,
-        MAX_LAYERS, Op, Pool, PoolKind, Program, ProgramError, Scaling, Upsample, Value, Window,
-        largest_sum,
+        MAX_LAYERS, MAX_OUTPUTS, Op, Pool, PoolKind, Program, ProgramError, Scaling, Upsample,
+        Value, Window, largest_sum,
     };
 
     type Checked = Result<(), String>;
@@ -424,12 +426,18 @@ mod check {
         for (index, layer) in program.layers.iter().enumerate() {
             self::layer(program, index, layer).map_err(|what| refused(index, what))?;
         }
-        for &id in &program.outputs {
-            let real = program.values.get(id).is_some_and(|value| value.kind == Kind::Real);
-            that(real, || format!("output {id} is not a value in f32"))
-                .map_err(|what| refused(id, what))?;
-        }
-        Ok(())
+        // The kernels write each value in f32 into the output that it is, and nowhere else.
+        let real = |id: usize| program.values.get(id).is_some_and(|value| value.kind == Kind::Real);
+        let mut outputs = program.outputs.clone();
+        outputs.sort_unstable();
+        let every = (0..program.values.len()).filter(|&id| real(id));
+        that(outputs.iter().copied().eq(every), || {
+            format!("outputs {outputs:?} are not the values in f32, each once")
+        })
+        .and(that((1..=MAX_OUTPUTS).contains(&outputs.len()), || {
+            format!("{} outputs, expected 1 to {MAX_OUTPUTS}", outputs.len())
+        }))
+        .map_err(|what| refused(outputs.first().copied().unwrap_or(0), what))
     }
 
     fn layer(program: &Program, index: usize, layer: &Layer) -> Checked {
@@ -441,7 +449,10 @@ mod check {
             })?,
             Kind::Staged(steps) => {
                 numbers("steps", steps, value.channels)?;
-                that(steps.iter().all(|&step| step > 0.0), || "a step is not positive".into())?;
+                let usable = |step: f32| step > 0.0 && (1.0 / step).is_finite();
+                that(steps.iter().all(|&step| usable(step)), || {
+                    "a step is not positive, or too small to divide by".into()
+                })?;
             }
             Kind::Real => {}
         }

@@ -296,7 +296,9 @@ impl Maker<'_> {
             }
             (Kind::Staged(_), Some(layout)) => Target::Staged(layout),
             (_, _) => Target::Real {
-                output: self.program.outputs.iter().position(|&id| id == layer).unwrap_or(0),
+                output: (self.program.outputs.iter())
+                    .position(|&id| id == layer)
+                    .expect("every value in f32 is an output"),
                 size: self.shapes[layer],
                 channels: value.channels,
             },
@@ -307,8 +309,8 @@ impl Maker<'_> {
     /// The terms of a sum, and the stages that measure what they need.
     fn terms(&self, layer: ValueId, op: &Combine) -> (Vec<Added>, Vec<Vec<Box<dyn Kernel>>>) {
         let mut added = Vec::new();
-        let (mut statistics, mut normalisers): (Vec<Box<dyn Kernel>>, Vec<Box<dyn Kernel>>) =
-            (Vec::new(), Vec::new());
+        let mut statistics: Vec<Box<dyn Kernel>> = Vec::new();
+        let mut normalisers: Vec<Box<dyn Kernel>> = Vec::new();
         let mut offset = self.extra[layer].offset;
         for term in &op.terms {
             let (layout, value) = (self.layout(term.input), &self.program.values[term.input]);

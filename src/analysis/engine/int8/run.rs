@@ -2,13 +2,14 @@
 
 #![allow(unsafe_code, reason = "kernels write through pointers into one arena")]
 
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use super::kernels::Place;
 use super::memory::Buffer;
-use super::program::Program;
-use super::ready::{Options, Prepared, ReadyError, Stage, prepare};
+use super::program::{MAX_OUTPUTS, Program};
+use super::ready::{MAX_THREADS, Options, Prepared, ReadyError, Stage, prepare};
 
 /// A program that can run: packed weights, and all memory that a run needs.
 pub struct Engine {
@@ -99,11 +100,21 @@ impl Engine {
         let barrier = Barrier::new(self.scratch.len());
         let this = &*self;
         thread::scope(|scope| {
+            // A thread that cannot be had is a panic too.
+            let _broken = BreakOnPanic(&barrier);
+            let mut helpers = heapless::Vec::<_, MAX_THREADS>::new();
             for thread in 1..this.scratch.len() {
                 let barrier = &barrier;
-                scope.spawn(move || this.work(thread, place, barrier, &mut |_| {}));
+                let helper = scope.spawn(move || this.work(thread, place, barrier, &mut |_| {}));
+                // There are no more than there is scratch memory for.
+                let _ = helpers.push(helper);
             }
             this.work(0, place, &barrier, done);
+            for helper in helpers {
+                if let Err(panic) = helper.join() {
+                    resume_unwind(panic);
+                }
+            }
         });
     }
 
@@ -136,9 +147,6 @@ impl Engine {
         }
     }
 }
-
-/// The most outputs of a program.
-pub const MAX_OUTPUTS: usize = 8;
 
 /// Where threads wait for each other. They spin at first, because layers are short.
 struct Barrier {
@@ -188,5 +196,45 @@ impl Drop for BreakOnPanic<'_> {
         if thread::panicking() {
             self.0.broken.store(true, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn threads_go_on_together() {
+        let (barrier, count) = (Barrier::new(3), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for round in 1..=100 {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        assert!(barrier.wait());
+                        assert_eq!(count.load(Ordering::Relaxed), 3 * round);
+                        assert!(barrier.wait());
+                    }
+                });
+            }
+        });
+    }
+
+    /// A thread that panics, or cannot be started, must not leave the others waiting.
+    #[test]
+    fn nobody_waits_for_a_thread_that_is_gone() {
+        let barrier = Barrier::new(3);
+        let gone = catch_unwind(AssertUnwindSafe(|| {
+            thread::scope(|scope| {
+                let _broken = BreakOnPanic(&barrier);
+                for _ in 0..2 {
+                    scope.spawn(|| assert!(!barrier.wait()));
+                }
+                panic!("failed to spawn thread");
+            });
+        }));
+        assert!(gone.is_err());
     }
 }

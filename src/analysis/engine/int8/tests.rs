@@ -108,7 +108,7 @@ proptest! {
         seed in any::<u64>(),
         size in [1usize..14, 1usize..14, 1usize..14],
         (kernel, stride) in ([1usize..4, 1usize..4, 1usize..4], [1usize..3, 1usize..3, 1usize..3]),
-        channels in prop::collection::vec(1usize..40, 1..3),
+        channels in prop::collection::vec(1usize..40, 1..5),
         outputs in 1usize..36,
         (zero, kinds) in (any::<u8>(), (inputs(), weights())),
     ) {
@@ -176,10 +176,12 @@ proptest! {
         let part = split(&mut build, &[inputs_count])[0];
         build.weights = kinds.1;
         let up = build.upsample(part, outputs, kernel);
+        let staged = build.staged_upsample(part, outputs, kernel);
+        let head = build.upsampling_head(part, outputs, kernel);
         build.weights = Weights::Any;
-        let shown = build.shown(up);
+        let shown = [build.shown(up), build.shown(staged), head];
         let input = input(&mut build.random, kinds.0, 2 * size.iter().product::<usize>(), zero);
-        check(&build.finish(&[shown]), &input, size);
+        check(&build.finish(&shown), &input, size);
     }
 
     #[test]
@@ -296,4 +298,50 @@ fn every_path_is_found_by_its_name() {
         assert_eq!(Isa::named(isa.name()), Some(isa));
     }
     assert_eq!(Isa::named("neon "), None);
+}
+
+/// A kernel writes a value in f32 into the output that it is: there must be one, and one only.
+#[test]
+fn outputs_are_the_values_in_f32_each_once() {
+    let head = |outputs: fn(usize, usize) -> Vec<usize>| {
+        let mut build = Build::new(1, 2, 0);
+        let (first, second) = (build.head(0, 3), build.head(0, 1));
+        build.try_finish(&outputs(first, second)).map_err(|error| error.what)
+    };
+    assert!(head(|a, b| vec![a, b]).is_ok());
+    assert!(head(|a, b| vec![b, a]).is_ok());
+    for outputs in [|_, _| vec![], |a, _| vec![a], |a, b| vec![a, b, b], |a, _| vec![0, a]] {
+        assert!(head(outputs).unwrap_err().contains("each once"));
+    }
+    let mut build = Build::new(1, 2, 0);
+    let many: Vec<usize> = (0..9).map(|_| build.head(0, 1)).collect();
+    assert!(build.try_finish(&many).unwrap_err().what.contains("expected 1 to 8"));
+}
+
+/// What `1 / step` cannot be is refused: paths differ on what is not a number.
+#[test]
+fn a_step_that_has_no_inverse_is_refused() {
+    let with = |step: f32| {
+        let mut build = Build::new(1, 1, 0);
+        build.weights = Weights::All(0);
+        let sum = build.normalised(&[0], 1, (window([1; 3], [1; 3]), None));
+        let shown = build.shown(sum);
+        build.set_steps(sum - 1, step);
+        build.try_finish(&[shown])
+    };
+    assert!(with(1e-38).is_ok());
+    assert!(with(1e-40).unwrap_err().what.contains("too small to divide by"));
+}
+
+/// The sum fits in 32 bits; the products of the activations as they are stored do not on the way.
+#[test]
+fn sums_that_wrap_on_the_way_come_out() {
+    let mut build = Build::new(1, 1, 128);
+    let parts = split(&mut build, &[640, 640, 640, 128]);
+    build.weights = Weights::All(127);
+    let conv = build.conv(&parts, 1, window([4; 3], [1; 3]));
+    build.weights = Weights::Any;
+    let shown = build.shown(conv);
+    let input = input(&mut build.random, Inputs::Highest, 5 * 4 * 4, 128);
+    check(&build.finish(&[shown]), &input, [5, 4, 4]);
 }

@@ -27,6 +27,7 @@ pub(super) mod finish;
 
 pub(super) mod direct;
 
+#[cfg(target_arch = "x86_64")]
 pub(super) mod winograd;
 
 pub(super) mod upsample;

@@ -103,7 +103,7 @@ impl Path for Portable {
 
 /// Sums of the voxels from `first` on.
 unsafe fn tile(segments: &[Segment<Portable>], first: usize) -> [Lanes<i32>; TILE] {
-    let mut sums = [[0; BLOCK]; TILE];
+    let mut sums = [[0i32; BLOCK]; TILE];
     for segment in segments {
         for group in 0..segment.groups {
             // SAFETY: the segment says how many there are, and a tile may read beyond the row.
@@ -114,7 +114,9 @@ unsafe fn tile(segments: &[Segment<Portable>], first: usize) -> [Lanes<i32>; TIL
                     let inputs = segment.inputs.add(voxel * segment.stride + 2 * group);
                     let [a, b] = inputs.cast::<[i16; 2]>().read_unaligned().map(i32::from);
                     for (sum, [wa, wb]) in sums.iter_mut().zip(weights) {
-                        *sum += a * i32::from(wa) + b * i32::from(wb);
+                        let product = a * i32::from(wa) + b * i32::from(wb);
+                        // Only the whole sum, corrected, is known to fit.
+                        *sum = sum.wrapping_add(product);
                     }
                 }
             }

@@ -73,7 +73,7 @@ impl Constants {
     /// Sixteen staged values of one voxel.
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub(crate) fn to_i16(&self, sums: [__m256i; 2]) -> __m256i {
+    pub(crate) fn to_i16(self, sums: [__m256i; 2]) -> __m256i {
         _mm256_permute4x64_epi64::<0b11_01_10_00>(self.rounded(sums))
     }
 }

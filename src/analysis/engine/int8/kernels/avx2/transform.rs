@@ -137,22 +137,19 @@ pub(crate) unsafe fn output(products: *const i32) -> Sums {
     let mut outputs = [[[_mm256_setzero_si256(); 2]; 4]; 4];
     let ninth = _mm256_set1_epi32(NINTH);
     for half in 0..2 {
-        let mut rows = [[_mm256_setzero_si256(); 6]; 4];
-        for x in 0..6 {
+        let columns: [[__m256i; 4]; 6] = std::array::from_fn(|x| {
             // SAFETY: as the caller says.
-            let column = std::array::from_fn(|y| unsafe {
+            output_of_six(std::array::from_fn(|y| unsafe {
                 _mm256_load_si256(products.add((y * 6 + x) * 16 + half * 8).cast::<__m256i>())
-            });
-            for (y, value) in output_of_six(column).into_iter().enumerate() {
-                rows[y][x] = value;
-            }
-        }
-        for (y, row) in rows.into_iter().enumerate() {
-            for (x, value) in output_of_six(row).into_iter().enumerate() {
+            }))
+        });
+        for (y, sums) in outputs.iter_mut().enumerate() {
+            let row = output_of_six(columns.map(|column| column[y]));
+            for (x, (sum, value)) in sums.iter_mut().zip(row).enumerate() {
                 // 24 for the first of four, 12 for the others.
                 let shift = POWER - i32::from(y > 0) - i32::from(x > 0);
                 let divided = _mm256_mullo_epi32(value, ninth);
-                outputs[y][x][half] = _mm256_sra_epi32(divided, _mm_cvtsi32_si128(shift));
+                sum[half] = _mm256_sra_epi32(divided, _mm_cvtsi32_si128(shift));
             }
         }
     }

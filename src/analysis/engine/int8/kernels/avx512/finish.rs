@@ -52,7 +52,7 @@ impl Constants {
     /// Sixteen channels of one voxel, requantised.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    pub(crate) fn to_u8(&self, sums: __m512i) -> __m128i {
+    pub(crate) fn to_u8(self, sums: __m512i) -> __m128i {
         let value = _mm512_add_epi32(self.rounded(sums), self.zero);
         _mm512_cvtusepi32_epi8(_mm512_max_epi32(value, _mm512_setzero_si512()))
     }
@@ -60,7 +60,7 @@ impl Constants {
     /// Sixteen staged values of one voxel.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    pub(crate) fn to_i16(&self, sums: __m512i) -> __m256i {
+    pub(crate) fn to_i16(self, sums: __m512i) -> __m256i {
         _mm512_cvtsepi32_epi16(self.rounded(sums))
     }
 }

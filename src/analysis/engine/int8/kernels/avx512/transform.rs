@@ -79,18 +79,20 @@ pub(crate) unsafe fn input(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn input_column(from: *const u8, strides: Strides, to: *mut __m512i) {
-    let mut rows = [[_mm512_setzero_si512(); 6]; PAIRS];
     // SAFETY: as the caller says.
     unsafe {
-        for y in 0..6 {
+        let rows: [[__m512i; PAIRS]; 6] = std::array::from_fn(|y| {
             let d: [__m256i; 4] = std::array::from_fn(|z| {
                 let from = from.add(y * strides.y + z * strides.z);
                 _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()))
             });
-            rows[0][y] = joined(_mm256_sub_epi16(d[0], d[2]), _mm256_add_epi16(d[1], d[2]));
-            rows[1][y] = joined(_mm256_sub_epi16(d[2], d[1]), _mm256_sub_epi16(d[1], d[3]));
-        }
-        for (pair, row) in rows.into_iter().enumerate() {
+            [
+                joined(_mm256_sub_epi16(d[0], d[2]), _mm256_add_epi16(d[1], d[2])),
+                joined(_mm256_sub_epi16(d[2], d[1]), _mm256_sub_epi16(d[1], d[3])),
+            ]
+        });
+        for pair in 0..PAIRS {
+            let row = rows.map(|row| row[pair]);
             for (y, value) in input_of_six(row).into_iter().enumerate() {
                 _mm512_store_si512(to.add(y * PAIRS + pair).cast(), value);
             }

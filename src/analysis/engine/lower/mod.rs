@@ -13,7 +13,7 @@ use thiserror::Error;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::Framework as _;
 
-use super::program::Program;
+use super::int8::program::Program;
 
 mod tensor;
 
@@ -109,11 +109,14 @@ pub fn lower(model: &ModelProto, input: &str, outputs: &[String]) -> Lowering {
 #[error("the model cannot be read")]
 pub struct ReadError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
+/// Reads an ONNX file between these tensors.
+pub fn read(bytes: &[u8], input: &str, outputs: &[String]) -> Result<Lowering, ReadError> {
+    Ok(lower(&decoded(bytes)?, input, outputs))
+}
+
 /// Reads an ONNX file from its own first input to its own outputs.
-pub fn read(bytes: &[u8]) -> Result<Lowering, ReadError> {
-    let model = tract_onnx::onnx()
-        .proto_model_for_read(&mut &*bytes)
-        .map_err(|error| ReadError(error.into()))?;
+pub fn read_whole(bytes: &[u8]) -> Result<Lowering, ReadError> {
+    let model = decoded(bytes)?;
     let graph = model.graph.as_ref();
     let constants: BTreeSet<&str> =
         graph.iter().flat_map(|graph| &graph.initializer).map(|c| c.name.as_str()).collect();
@@ -122,6 +125,10 @@ pub fn read(bytes: &[u8]) -> Result<Lowering, ReadError> {
     let outputs: Vec<String> =
         graph.iter().flat_map(|graph| &graph.output).map(|output| output.name.clone()).collect();
     Ok(lower(&model, input, &outputs))
+}
+
+fn decoded(bytes: &[u8]) -> Result<ModelProto, ReadError> {
+    tract_onnx::onnx().proto_model_for_read(&mut &*bytes).map_err(|error| ReadError(error.into()))
 }
 
 /// A name from a model, cut to what fits into a message.
