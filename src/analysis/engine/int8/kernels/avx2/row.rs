@@ -22,7 +22,7 @@ pub(crate) trait Wide: Path<Input = i16, Weight = i16> {}
 
 impl<P: Path<Input = i16, Weight = i16>> Wide for P {}
 
-/// See [`Path::row`](super::super::path::Path::row).
+/// See [`Path::row`].
 #[target_feature(enable = "avx2")]
 pub(crate) unsafe fn row<P: Wide>(segments: &[Segment<P>], width: usize, at: Channels, to: To) {
     // SAFETY: by the caller's word.
