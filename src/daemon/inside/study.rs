@@ -221,11 +221,13 @@ fn engine_of(networks: Packages) -> Option<Engine> {
     let first = ran_on.first()?;
     let mut backends: Vec<String> = Vec::new();
     for info in &ran_on {
-        let graph = if info.arithmetic == Arithmetic::Int8InFloat { ", int8 graph" } else { "" };
-        let backend = format!("{} {}{graph}", info.backend, info.version);
+        let backend = format!("{} {}", info.backend, info.version);
         if !backends.contains(&backend) {
             backends.push(backend);
         }
+    }
+    if ran_on.iter().all(|info| info.arithmetic == Arithmetic::Int8InFloat) {
+        backends.push("int8 graph".into());
     }
     let path = ran_on.iter().find_map(|info| info.path).map_or(String::new(), |p| format!(" {p}"));
     let threads = if first.threads == 1 { "thread" } else { "threads" };
