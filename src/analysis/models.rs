@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use thiserror::Error;
 
 use super::analyse::{Clinic, Networks};
-use super::engine::compute::Compute;
+use super::engine::int8::compute::Compute;
 use super::engine::network::EngineInfo;
 use super::engine::package::Package;
 use super::findings::Reason;

@@ -9,7 +9,7 @@
 use ndarray::{Array3, ArrayView3, ArrayViewMut3, Ix5, Zip, s};
 use thiserror::Error;
 
-use super::engine::compute::Compute;
+use super::engine::int8::compute::Compute;
 use super::engine::manifest::{InputSpec, Prototypes, Task};
 use super::engine::network::{EngineError, EngineInfo, Network};
 use super::engine::package::Package;

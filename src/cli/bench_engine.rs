@@ -10,10 +10,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{exit, worker};
-use crate::analysis::engine::compute::Compute;
+use crate::analysis::engine::int8::compute::Compute;
 use crate::analysis::engine::int8::isa::Isa;
 use crate::analysis::engine::int8::program::{Op, Program};
-use crate::analysis::engine::int8::ready::Options;
 use crate::analysis::engine::int8::run::Engine;
 use crate::analysis::engine::lower;
 
@@ -109,8 +108,7 @@ impl Bench {
             }
             bail!("{} is not quantised from end to end", args.model.display());
         };
-        let options = Options { isa: compute.isa, threads: compute.threads };
-        let engine = Engine::new(&program, size, options)?;
+        let engine = Engine::new(&program, size, compute)?;
         let load = started.elapsed();
         let input = input(args, program.input_channels * size.iter().product::<usize>())?;
         let outputs = engine.outputs().iter();

@@ -1,7 +1,7 @@
 //! `hcc-edge worker`: the hidden command the daemon starts once per study. Not for people: it
 //! locks itself in, then reads frames from stdin and writes frames to stdout.
 
-use crate::analysis::engine::compute::Compute;
+use crate::analysis::engine::int8::compute::Compute;
 use crate::analysis::engine::int8::isa::Isa;
 use crate::daemon::inside;
 use crate::units::Bytes;

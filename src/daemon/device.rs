@@ -9,7 +9,7 @@ use std::time::Duration;
 use ring::hmac;
 use thiserror::Error;
 
-use crate::analysis::engine::compute::MAX_THREADS;
+use crate::analysis::engine::int8::compute::MAX_THREADS;
 use crate::config::{Config, Effective, EngineIsa, Mode};
 use crate::host::files::StateDir;
 use crate::host::keys::{self, KeyError};

@@ -3,7 +3,7 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::compute::Compute;
+use super::int8::compute::Compute;
 use super::network::{EngineError, EngineInfo, Network};
 use super::package::Package;
 

@@ -4,14 +4,14 @@ use std::sync::{Mutex, PoisonError};
 
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 
-use super::compute::Compute;
+use super::int8::compute::Compute;
 use super::int8::isa::Isa;
-use super::int8::program::Program;
-use super::int8::ready::{Options, ReadyError};
+use super::int8::program::{Program, Value};
+use super::int8::ready::ReadyError;
 use super::int8::run::Engine;
 use super::lower;
 use super::manifest::NetworkSpec;
-use super::network::{Arithmetic, Backend, BackendError, EngineError, MAX_TENSOR_ELEMENTS};
+use super::network::{Arithmetic, Backend, BackendError, EngineError, is_small};
 use super::package::{MODEL_FILE, Package};
 use crate::units::Bytes;
 
@@ -45,14 +45,13 @@ impl IntegerProgram {
         if let Some(shape) = too_large(&program, [z, y, x]) {
             return Err(EngineError::TooLarge { package: name.clone(), shape });
         }
-        let options = Options { isa: compute.isa, threads: compute.threads };
         let failed = |source| EngineError::Load {
             package: name.clone(),
             step: "packing",
             shape: shape.to_vec(),
             source: Box::new(source),
         };
-        let engine = match Engine::new(&program, [z, y, x], options) {
+        let engine = match Engine::new(&program, [z, y, x], compute) {
             Ok(engine) => engine,
             // Another size, or sides that broadcast: tract may know what to do with it.
             Err(ReadyError::Size { .. }) => return Ok(None),
@@ -68,13 +67,8 @@ impl IntegerProgram {
 /// The first value beyond the limit on tensors.
 fn too_large(program: &Program, size: [usize; 3]) -> Option<Vec<usize>> {
     let shapes = program.shapes(size)?;
-    program.values.iter().zip(shapes).find_map(|(value, [z, y, x])| {
-        let elements = [value.channels, z, y, x]
-            .iter()
-            .try_fold(1usize, |product, &side| product.checked_mul(side));
-        let small = elements.is_some_and(|count| count <= MAX_TENSOR_ELEMENTS);
-        if small { None } else { Some(vec![1, value.channels, z, y, x]) }
-    })
+    let of = |(value, [z, y, x]): (&Value, [usize; 3])| vec![1, value.channels, z, y, x];
+    program.values.iter().zip(shapes).map(of).find(|shape| !is_small(shape))
 }
 
 impl Backend for IntegerProgram {

@@ -13,8 +13,6 @@ mod check;
 
 pub mod package;
 
-pub mod compute;
-
 pub mod network;
 
 mod integer;

@@ -11,7 +11,7 @@ use std::thread;
 use ndarray::{ArrayD, ArrayViewD};
 use thiserror::Error;
 
-use super::compute::Compute;
+use super::int8::compute::Compute;
 use super::integer::IntegerProgram;
 use super::package::{Package, PackageError};
 use super::tract::TractProgram;
@@ -20,6 +20,12 @@ use crate::units::Bytes;
 /// The most elements one tensor of a network may have, inputs and intermediate ones included: 1 GiB
 /// of f32. What a damaged model asks for beyond that is refused before memory is.
 pub const MAX_TENSOR_ELEMENTS: usize = 1 << 28;
+/// True for a tensor of at most [`MAX_TENSOR_ELEMENTS`].
+pub(super) fn is_small(shape: &[usize]) -> bool {
+    let elements = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    elements.is_some_and(|count| count <= MAX_TENSOR_ELEMENTS)
+}
+
 /// A network on one input shape.
 pub struct Network {
     backend: Box<dyn Backend>,
@@ -199,8 +205,7 @@ impl Network {
         let Some(spec) = package.network() else {
             return Err(EngineError::NoNetwork { package: name });
         };
-        let elements = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-        if !elements.is_some_and(|count| (1..=MAX_TENSOR_ELEMENTS).contains(&count)) {
+        if shape.contains(&0) || !is_small(shape) {
             return Err(EngineError::TooLarge { package: name, shape: shape.to_vec() });
         }
         let backend = unwinding(&name, "loading", || -> Result<Box<dyn Backend>, EngineError> {
@@ -358,8 +363,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::analysis::engine::compute::MAX_THREADS;
     use crate::analysis::engine::fixture::{pmn_package, pointwise_onnx, unet_package};
+    use crate::analysis::engine::int8::compute::MAX_THREADS;
     use crate::analysis::engine::package::MODEL_FILE;
 
     const CLASSES: [(f32, f32); 3] = [(0.0, 0.5), (2.0, -1.0), (-1.0, 0.25)];

@@ -14,7 +14,7 @@ use tract_onnx::prelude::{
 };
 
 use super::manifest::NetworkSpec;
-use super::network::{Arithmetic, Backend, BackendError, EngineError, MAX_TENSOR_ELEMENTS};
+use super::network::{Arithmetic, Backend, BackendError, EngineError, is_small};
 use super::package::{MODEL_FILE, Package};
 use crate::units::Bytes;
 
@@ -103,13 +103,11 @@ fn typed(bytes: &[u8], spec: &NetworkSpec, shape: &[usize]) -> TractResult<Typed
     model.into_typed()
 }
 
-/// The first tensor beyond [`MAX_TENSOR_ELEMENTS`], or of a size that is not known by now.
+/// The first tensor that is not small, or of a size that is not known by now.
 fn too_large(model: &TypedModel) -> Option<Vec<usize>> {
     model.nodes.iter().flat_map(|node| &node.outputs).find_map(|outlet| {
         let Some(shape) = outlet.fact.shape.as_concrete() else { return Some(Vec::new()) };
-        let elements = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-        let small = elements.is_some_and(|count| count <= MAX_TENSOR_ELEMENTS);
-        if small { None } else { Some(shape.to_vec()) }
+        if is_small(shape) { None } else { Some(shape.to_vec()) }
     })
 }
 

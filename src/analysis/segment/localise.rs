@@ -4,7 +4,7 @@ use ndarray::{Array3, Array4};
 
 use super::window::blended;
 use super::{Mirroring, Progress, SegmentError, sampling};
-use crate::analysis::engine::compute::Compute;
+use crate::analysis::engine::int8::compute::Compute;
 use crate::analysis::engine::manifest::Task;
 use crate::analysis::engine::network::{EngineInfo, Network};
 use crate::analysis::engine::package::Package;

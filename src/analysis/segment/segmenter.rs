@@ -3,7 +3,7 @@
 use super::restore::{Placement, labels};
 use super::window::{blended, window_count};
 use super::{Mirroring, Progress, SegmentError, sampling};
-use crate::analysis::engine::compute::Compute;
+use crate::analysis::engine::int8::compute::Compute;
 use crate::analysis::engine::manifest::{InputSpec, Task};
 use crate::analysis::engine::network::{EngineInfo, Network};
 use crate::analysis::engine::package::Package;

@@ -207,8 +207,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::analysis::engine::compute::Compute;
     use crate::analysis::engine::fixture::unet_package;
+    use crate::analysis::engine::int8::compute::Compute;
 
     const CLASSES: [(f32, f32); 3] = [(0.5, 0.5), (2.0, -1.0), (-1.0, 0.25)];
 

@@ -36,7 +36,7 @@ use failure::Failure;
 use order::{Envelope, ORDER, Task};
 use outlet::Outlet;
 
-use crate::analysis::engine::compute::Compute;
+use crate::analysis::engine::int8::compute::Compute;
 use crate::host::errors::one_line;
 use crate::host::worker::FailureClass;
 use crate::host::worker::sandbox;

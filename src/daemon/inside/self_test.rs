@@ -5,8 +5,8 @@ use std::io::Write;
 use super::failure::Failure;
 use super::outlet::Outlet;
 use super::packages::Loaded;
-use crate::analysis::engine::compute::Compute;
 use crate::analysis::engine::golden::{self, GoldenReport};
+use crate::analysis::engine::int8::compute::Compute;
 use crate::analysis::engine::package::Package;
 use crate::host::worker::self_test::{PackageTest, SelfTestReport};
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::order::{ImageFile, ImageKind, WorkOrder, inputs, self_test_inputs};
 use super::*;
-use crate::analysis::engine::compute::Compute;
+use crate::analysis::engine::int8::compute::Compute;
 use crate::analysis::engine::int8::isa::Isa;
 use crate::host::packages::VerifiedPackage;
 use crate::host::worker::Input;

@@ -10,6 +10,8 @@ pub mod reference;
 
 pub mod isa;
 
+pub mod compute;
+
 mod layout;
 
 mod memory;

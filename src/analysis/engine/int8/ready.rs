@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::compute::{Compute, MAX_THREADS};
 use super::isa::Isa;
 use super::kernels::Kernel;
 #[cfg(target_arch = "x86_64")]
@@ -28,17 +29,6 @@ use super::program::{Combine, Conv, Finish, Kind, Op, Program, Scaling, Upsample
 pub const MAX_SIDE: usize = 4096;
 /// The most bytes of an arena.
 pub const MAX_ARENA: usize = 8 << 30;
-/// The most threads that share a layer.
-pub const MAX_THREADS: usize = 64;
-
-/// How a program is to be run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// Instructions; must be available.
-    pub isa: Isa,
-    /// Threads, 1..=[`MAX_THREADS`].
-    pub threads: usize,
-}
 
 /// Why a program cannot be made ready.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -76,6 +66,8 @@ pub(super) struct Stage {
 /// What a program becomes.
 pub(super) struct Prepared {
     pub(super) stages: Vec<Stage>,
+    /// Threads, within bounds.
+    pub(super) threads: usize,
     /// Bytes of the arena.
     pub(super) arena: usize,
     /// Bytes of scratch memory per thread.
@@ -90,10 +82,10 @@ pub(super) struct Prepared {
 pub(super) fn prepare(
     program: &Program,
     size: [usize; 3],
-    options: Options,
+    compute: Compute,
 ) -> Result<Prepared, ReadyError> {
-    if !options.isa.available() {
-        return Err(ReadyError::Isa { isa: options.isa });
+    if !compute.isa.available() {
+        return Err(ReadyError::Isa { isa: compute.isa });
     }
     let fits = size.iter().all(|side| (1..=MAX_SIDE).contains(side));
     let shapes = if fits { program.shapes(size) } else { None };
@@ -102,11 +94,11 @@ pub(super) fn prepare(
     if too_long {
         return Err(ReadyError::Size { size });
     }
-    let options = Options { threads: options.threads.clamp(1, MAX_THREADS), ..options };
+    let compute = Compute { threads: compute.threads.clamp(1, MAX_THREADS), ..compute };
     let (plan, extra) = plan(
         program,
         &shapes,
-        |reader, input| halo(program, &shapes, (reader, input), options.isa),
+        |reader, input| halo(program, &shapes, (reader, input), compute.isa),
         |layer| match &program.layers[layer].op {
             Op::Combine(op) => statistics_bytes(program, op),
             _ => 0,
@@ -115,8 +107,8 @@ pub(super) fn prepare(
     if plan.arena > MAX_ARENA {
         return Err(ReadyError::Memory { size, bytes: plan.arena });
     }
-    let maker = Maker { program, shapes: &shapes, plan: &plan, extra: &extra, options };
-    let stages: Vec<Stage> = match options.isa {
+    let maker = Maker { program, shapes: &shapes, plan: &plan, extra: &extra, compute };
+    let stages: Vec<Stage> = match compute.isa {
         Isa::Portable => maker.stages::<Portable>(),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => maker.stages::<avx2::Avx2>(),
@@ -127,12 +119,13 @@ pub(super) fn prepare(
         #[cfg(target_arch = "aarch64")]
         Isa::NeonDot => maker.stages::<neon::NeonDot>(),
         #[cfg(not(target_arch = "x86_64"))]
-        Isa::Avx2 | Isa::Avx512Vnni => return Err(ReadyError::Isa { isa: options.isa }),
+        Isa::Avx2 | Isa::Avx512Vnni => return Err(ReadyError::Isa { isa: compute.isa }),
         #[cfg(not(target_arch = "aarch64"))]
-        Isa::Neon | Isa::NeonDot => return Err(ReadyError::Isa { isa: options.isa }),
+        Isa::Neon | Isa::NeonDot => return Err(ReadyError::Isa { isa: compute.isa }),
     };
     let kernels = || stages.iter().flat_map(|stage| &stage.kernels);
     Ok(Prepared {
+        threads: compute.threads,
         arena: plan.arena,
         scratch: kernels().map(|kernel| kernel.scratch()).max().unwrap_or(0),
         weights: kernels().map(|kernel| kernel.weights()).sum(),
@@ -199,7 +192,7 @@ struct Maker<'a> {
     shapes: &'a [[usize; 3]],
     plan: &'a Plan,
     extra: &'a [Extra],
-    options: Options,
+    compute: Compute,
 }
 
 impl Maker<'_> {
@@ -258,19 +251,19 @@ impl Maker<'_> {
         let per_channel = channels.iter().sum::<usize>() * op.window.taps();
         let inputs = (&layouts[..], &channels[..]);
         #[cfg(target_arch = "x86_64")]
-        if is_winograd(self.program, self.shapes, layer, self.options.isa) {
+        if is_winograd(self.program, self.shapes, layer, self.compute.isa) {
             let shift = winograd::SHIFT - i32::from(zero);
             let corrections = corrections(&op.weights, per_channel, shift);
             let finishing = self.finishing(layer, &op.finish, &[corrections]);
-            let threads = self.options.threads;
-            if self.options.isa == Isa::Avx512Vnni {
+            let threads = self.compute.threads;
+            if self.compute.isa == Isa::Avx512Vnni {
                 return Box::new(Winograd::<avx512::Avx512>::new(op, inputs, finishing, threads));
             }
             return Box::new(Winograd::<avx2::Avx2>::new(op, inputs, finishing, threads));
         }
         let corrections = corrections(&op.weights, per_channel, P::SHIFT - i32::from(zero));
         let finishing = self.finishing(layer, &op.finish, &[corrections]);
-        Box::new(Direct::<P>::new(op, inputs, finishing, self.options.threads))
+        Box::new(Direct::<P>::new(op, inputs, finishing, self.compute.threads))
     }
 
     /// `[tap][channel]`.

@@ -6,10 +6,11 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use super::compute::{Compute, MAX_THREADS};
 use super::kernels::Place;
 use super::memory::Buffer;
 use super::program::{MAX_OUTPUTS, Program};
-use super::ready::{MAX_THREADS, Options, Prepared, ReadyError, Stage, prepare};
+use super::ready::{Prepared, ReadyError, Stage, prepare};
 
 /// A program that can run: packed weights, and all memory that a run needs.
 pub struct Engine {
@@ -42,10 +43,9 @@ impl Memory {
 
 impl Engine {
     /// Packs the weights and plans the memory for inputs of `size` voxels `[z, y, x]`.
-    pub fn new(program: &Program, size: [usize; 3], options: Options) -> Result<Self, ReadyError> {
-        let Prepared { stages, arena, scratch, weights, outputs } =
-            prepare(program, size, options)?;
-        let threads = options.threads.clamp(1, super::ready::MAX_THREADS);
+    pub fn new(program: &Program, size: [usize; 3], compute: Compute) -> Result<Self, ReadyError> {
+        let Prepared { stages, threads, arena, scratch, weights, outputs } =
+            prepare(program, size, compute)?;
         let channels = program.outputs.iter().map(|&id| program.values[id].channels);
         Ok(Self {
             counters: stages.iter().map(|_| AtomicUsize::new(0)).collect(),

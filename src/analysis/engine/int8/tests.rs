@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 
+use super::compute::Compute;
 use super::fixture::{Build, Random, Weights, unet, window};
 use super::isa::Isa;
 use super::program::{PoolKind, Program, Scaling, Term, Window};
-use super::ready::{Options, ReadyError};
+use super::ready::ReadyError;
 use super::reference::{self, Data};
 use super::run::Engine;
 
@@ -49,7 +50,7 @@ fn check(program: &Program, input: &[f32], size: [usize; 3]) {
         .collect();
     for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
         for threads in 1..=3 {
-            let mut engine = Engine::new(program, size, Options { isa, threads }).unwrap();
+            let mut engine = Engine::new(program, size, Compute { isa, threads }).unwrap();
             for _ in 0..2 {
                 let mut found: Vec<Vec<f32>> =
                     expected.iter().map(|values| vec![f32::NAN; values.len()]).collect();
@@ -272,7 +273,7 @@ fn networks_give_the_same_bits_on_every_machine() {
     for (normalise, expected) in [(false, 0x826b_26bd_df03_f5e3), (true, 0x4412_4f41_d2a5_b6ac)] {
         let program = unet(3, (2, &[16, 24, 40]), normalise);
         for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
-            let mut engine = Engine::new(&program, size, Options { isa, threads: 2 }).unwrap();
+            let mut engine = Engine::new(&program, size, Compute { isa, threads: 2 }).unwrap();
             let mut output = vec![f32::NAN; 3 * voxels];
             engine.run(&input, &mut [&mut output]);
             let found = hash(&output);
@@ -287,7 +288,7 @@ fn instructions_that_the_machine_has_not_are_refused() {
     assert!(!missing.is_empty(), "no machine has the instructions of both x86-64 and AArch64");
     for isa in missing {
         let program = unet(3, (2, &[16]), false);
-        let refused = Engine::new(&program, [8; 3], Options { isa, threads: 1 }).err();
+        let refused = Engine::new(&program, [8; 3], Compute { isa, threads: 1 }).err();
         assert_eq!(refused, Some(ReadyError::Isa { isa }));
     }
 }

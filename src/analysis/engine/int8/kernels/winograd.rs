@@ -14,6 +14,7 @@
 //! fit: the packer splits the input channels into groups for it. 24 · 24 · 2 = 9 · 2⁷: multiplied by the
 //! inverse of 9 modulo 2³² and shifted.
 
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -96,6 +97,27 @@ pub(crate) struct Strides {
     pub(crate) x: usize,
 }
 
+impl Strides {
+    /// Four columns of a tile from `from` on: 24 rows that the processor does not foresee by itself.
+    #[inline]
+    pub(crate) fn prefetch_columns(&self, from: *const u8) {
+        for y in 0..6 {
+            for z in 0..DEPTH {
+                let row = from.wrapping_add(y * self.y + z * self.z);
+                for at in (0..4 * self.x).step_by(self.x.max(64)) {
+                    prefetch(row.wrapping_add(at));
+                }
+            }
+        }
+    }
+}
+
+#[inline]
+fn prefetch(from: *const u8) {
+    // SAFETY: a prefetch may name any address, and every x86-64 has it.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) };
+}
+
 /// The two sides of a product: a transformed value in the plane, all four in z.
 pub(crate) struct Factors {
     pub(crate) inputs: *const i16,
@@ -117,6 +139,19 @@ impl Factors {
     /// Bytes from tile to tile, and from one block of input channels to the next.
     pub(crate) fn strides(&self) -> (usize, usize) {
         (2 * self.stride, 2 * TILE_LEN)
+    }
+
+    /// What the next transformed value of `tiles` tiles will need.
+    #[inline]
+    pub(crate) fn prefetch_next(&self, tiles: usize) {
+        for tile in 0..tiles {
+            for block in 0..self.blocks {
+                let next = tile * self.stride + block * TILE_LEN + DEPTH * BLOCK;
+                let next = self.inputs.wrapping_add(next).cast::<u8>();
+                prefetch(next);
+                prefetch(next.wrapping_add(64));
+            }
+        }
     }
 
     /// The factors of the tiles from `tile` on.

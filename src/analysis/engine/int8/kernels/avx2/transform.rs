@@ -2,11 +2,10 @@
 //! sums in two.
 
 use std::arch::x86_64::{
-    __m128i, __m256i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_prefetch,
-    _mm256_add_epi16, _mm256_add_epi32, _mm256_cvtepu8_epi16, _mm256_load_si256,
-    _mm256_mullo_epi32, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256,
-    _mm256_slli_epi16, _mm256_slli_epi32, _mm256_sra_epi32, _mm256_store_si256, _mm256_sub_epi16,
-    _mm256_sub_epi32,
+    __m128i, __m256i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm256_add_epi16, _mm256_add_epi32,
+    _mm256_cvtepu8_epi16, _mm256_load_si256, _mm256_mullo_epi32, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_slli_epi16, _mm256_slli_epi32,
+    _mm256_sra_epi32, _mm256_store_si256, _mm256_sub_epi16, _mm256_sub_epi32,
 };
 
 use super::super::winograd::{DEPTH, NINTH, POWER, SHIFTED, Strides};
@@ -60,7 +59,7 @@ pub(crate) unsafe fn input(
     // SAFETY: as the caller says.
     unsafe {
         for tile in 0..tiles {
-            prefetch(from.wrapping_add((4 * tile + 6) * strides.x), strides);
+            strides.prefetch_columns(from.wrapping_add((4 * tile + 6) * strides.x));
             for column in if tile == 0 { 0..6 } else { 2..6 } {
                 let column = 4 * tile + column;
                 let to = columns.add((column & 7) * COLUMN);
@@ -105,20 +104,6 @@ unsafe fn input_column(from: *const u8, strides: Strides, between: *mut __m256i,
                 std::array::from_fn(|y| _mm256_load_si256(between.add(z * 6 + y)));
             for (y, value) in input_of_six(row).into_iter().enumerate() {
                 _mm256_store_si256(to.add(y * DEPTH + z), value);
-            }
-        }
-    }
-}
-
-/// The next tile's four columns: 24 rows that the processor does not foresee by itself.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn prefetch(from: *const u8, strides: Strides) {
-    for y in 0..6 {
-        for z in 0..4 {
-            let row = from.wrapping_add(y * strides.y + z * strides.z);
-            for at in (0..4 * strides.x).step_by(strides.x.max(64)) {
-                _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(at).cast());
             }
         }
     }

@@ -1,14 +1,14 @@
 //! What [`Winograd`](super::super::winograd::Winograd) needs of AVX2.
 
 use std::arch::x86_64::{
-    __m256i, _MM_HINT_T0, _mm_prefetch, _mm_storeu_si128, _mm256_add_epi32, _mm256_setzero_si256,
-    _mm256_store_si256, _mm256_storeu_si256, _mm256_sub_epi32,
+    __m256i, _mm_storeu_si128, _mm256_add_epi32, _mm256_setzero_si256, _mm256_store_si256,
+    _mm256_storeu_si256, _mm256_sub_epi32,
 };
 
 use super::super::super::layout::BLOCK;
 use super::super::path::Channels;
 use super::super::winograd::{
-    DEPTH, Factors, Outputs, PLANE, PRODUCTS_LEN, Products, Strides, TILE_LEN, Tile, WinogradPath,
+    Factors, Outputs, PLANE, PRODUCTS_LEN, Products, Strides, Tile, WinogradPath,
 };
 use super::finish::Constants;
 use super::multiply::by_eight::{multiply2, multiply4, multiply6};
@@ -63,7 +63,7 @@ macro_rules! products {
         unsafe fn $name(factors: &Factors, to: *mut i32) -> usize {
             // SAFETY: as whoever made the factors says.
             unsafe {
-                prefetch(factors, $tiles);
+                factors.prefetch_next($tiles);
                 let mut middle = [[_mm256_setzero_si256(); 2]; $tiles];
                 $multiply(&mut middle, factors.at(1), factors.strides(), factors.blocks);
                 let mut lower = middle;
@@ -82,20 +82,6 @@ macro_rules! products {
 products!(two, 2, multiply2);
 products!(four, 4, multiply4);
 products!(six, 6, multiply6);
-
-/// What the next transformed value will need.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn prefetch(factors: &Factors, tiles: usize) {
-    for tile in 0..tiles {
-        for block in 0..factors.blocks {
-            let next = tile * factors.stride + block * TILE_LEN + DEPTH * BLOCK;
-            let next = factors.inputs.wrapping_add(next).cast::<i8>();
-            _mm_prefetch::<_MM_HINT_T0>(next);
-            _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(64));
-        }
-    }
-}
 
 #[inline]
 #[target_feature(enable = "avx2")]

@@ -2,12 +2,11 @@
 //! sixteen sums in one.
 
 use std::arch::x86_64::{
-    __m256i, __m512i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_prefetch,
-    _mm256_add_epi16, _mm256_cvtepu8_epi16, _mm256_set1_epi16, _mm256_setzero_si256,
-    _mm256_sub_epi16, _mm512_add_epi16, _mm512_add_epi32, _mm512_castsi256_si512,
-    _mm512_inserti64x4, _mm512_load_si512, _mm512_mullo_epi32, _mm512_set1_epi32,
-    _mm512_setzero_si512, _mm512_slli_epi16, _mm512_slli_epi32, _mm512_sra_epi32,
-    _mm512_store_si512, _mm512_sub_epi16, _mm512_sub_epi32,
+    __m256i, __m512i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm256_add_epi16, _mm256_cvtepu8_epi16,
+    _mm256_set1_epi16, _mm256_setzero_si256, _mm256_sub_epi16, _mm512_add_epi16, _mm512_add_epi32,
+    _mm512_castsi256_si512, _mm512_inserti64x4, _mm512_load_si512, _mm512_mullo_epi32,
+    _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi16, _mm512_slli_epi32,
+    _mm512_sra_epi32, _mm512_store_si512, _mm512_sub_epi16, _mm512_sub_epi32,
 };
 
 use super::super::super::layout::BLOCK;
@@ -51,7 +50,7 @@ pub(crate) unsafe fn input(
     // SAFETY: as the caller says.
     unsafe {
         for tile in 0..tiles {
-            prefetch(from.wrapping_add((4 * tile + 6) * strides.x), strides);
+            strides.prefetch_columns(from.wrapping_add((4 * tile + 6) * strides.x));
             for column in if tile == 0 { 0..6 } else { 2..6 } {
                 let column = 4 * tile + column;
                 let to = columns.add((column & 7) * COLUMN);
@@ -104,20 +103,6 @@ unsafe fn input_column(from: *const u8, strides: Strides, to: *mut __m512i) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn joined(low: __m256i, high: __m256i) -> __m512i {
     _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
-}
-
-/// The next tile's four columns: 24 rows that the processor does not foresee by itself.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn prefetch(from: *const u8, strides: Strides) {
-    for y in 0..6 {
-        for z in 0..4 {
-            let row = from.wrapping_add(y * strides.y + z * strides.z);
-            for at in (0..4 * strides.x).step_by(strides.x.max(64)) {
-                _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(at).cast());
-            }
-        }
-    }
 }
 
 /// The 4×4 outputs of one plane, `[y][x]`, sums of sixteen channels each.

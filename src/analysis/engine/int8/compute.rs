@@ -1,16 +1,16 @@
 //! What networks may compute with.
 
-use super::int8::isa::Isa;
+use super::isa::Isa;
 
-/// The widest compute pool.
+/// The most threads that share a layer.
 pub const MAX_THREADS: usize = 64;
 
 /// Threads and instructions. Neither changes a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compute {
-    /// 1..=[`MAX_THREADS`].
+    /// 1..=[`MAX_THREADS`]; what lies outside is taken to the nearest.
     pub threads: usize,
-    /// The path of the int8 engine.
+    /// The path of the int8 engine; must be available.
     pub isa: Isa,
 }
 
