@@ -290,17 +290,88 @@ class QuantisedWriter(Writer):
         return self.node("DequantizeLinear", [f"{tensor}_quantized", *parameters], f"{tensor}_dequantized")
 
 
-class IntegersWriter(QuantisedWriter):
-    """As exported, with the identity as head: the outputs are the integers before the head, in steps
-    of their scale from their zero point.
+@dataclass(frozen=True)
+class Single:
+    """A layer by itself: what `model` of it reads and makes, in integers of `quant`."""
+
+    name: str
+    source: str
+    inputs: int
+    outputs: int
+    quant: Quant
+    result: str
+    stride: int = 1
+    grows: int = 1
+    beside: str | None = None  # what the result is concatenated with
+
+
+class SingleWriter(QuantisedWriter):
+    """One layer of `exported` between the quantisation of its input and the identity as head, so that
+    the logits are its integers in steps of their scale from their zero point.
     """
+
+    def __init__(self, network: Network, weights: dict[str, np.ndarray], ranges, single: Single):
+        super().__init__(replace(network, channels=single.inputs), weights, ranges, "exported")
+        self.single = single
 
     def weight(self, layer: Layer) -> str:
         if layer.kind != "head":
             return super().weight(layer)
         whole = np.eye(layer.inputs, dtype=np.int8)[..., None, None, None]
-        self.weights = self.weights | {"head.bias": np.zeros(layer.inputs, np.float32)}
         return self.dequantised_weight("head.weight", whole, np.ones(layer.inputs, np.float32), 0)
+
+    def head(self, tensor: str) -> None:
+        outputs = self.single.outputs
+        layer = Layer("head", "head", tensor, outputs, outputs)
+        inputs = [tensor, self.weight(layer), self.constant("head.bias", np.zeros(outputs, np.float32))]
+        self.node("Conv", inputs, "logits", kernel_shape=[1] * 3)
+
+
+def singles(network: Network, seed: int) -> list[tuple[Single, onnx.ModelProto]]:
+    """Every layer before the head as a model of its own, in order. The two inputs of a concatenation,
+    which is quantised as a whole, are two of them.
+    """
+    weights = make_weights(network, seed)
+    ranges = measured_ranges(network, weights, seed)
+    sides, channels = {"image": network.side}, {"image": network.channels}
+    found = []
+
+    def single(layer: Single, side: int, body) -> None:
+        # The layer's input is the model's: it is quantised as the layer before says.
+        own = ranges | {"image": ranges[layer.source]}
+        writer = SingleWriter(network, weights, own, layer)
+        writer.head(body(writer, writer.quantised("image")))
+        made = side * layer.grows // layer.stride
+        found.append((layer, writer.model(side, [("logits", [1, layer.outputs, *[made] * 3])])))
+
+    for layer in layers(network):
+        side = sides.get(layer.source)
+        low_high = ranges.get(layer.result)
+        if layer.kind == "unit":
+            made = Single(layer.name, layer.source, layer.inputs, layer.outputs, quant(*low_high, symmetric=False),
+                          layer.result, stride=layer.stride)
+            single(made, side, lambda writer, read, layer=layer: writer.unit(layer, read))
+        elif layer.kind == "up":
+            shared = quant(*low_high, symmetric=False)
+            up, skip = f"{layer.name}.up", f"{layer.name}.skip"
+
+            def rescaled(writer: SingleWriter, read: str, result=layer.result, skip=skip) -> str:
+                writer.ranges |= {skip: writer.ranges[result]}
+                return writer.quantised(writer.node("Identity", [read], skip))
+
+            def transposed(writer: SingleWriter, read: str, layer=layer, up=up) -> str:
+                writer.ranges |= {up: writer.ranges[layer.result]}
+                inputs = [read, writer.weight(layer), writer.own(f"{layer.name}.bias")]
+                return writer.quantised(writer.node("ConvTranspose", inputs, up, kernel_shape=[2] * 3, strides=[2] * 3))
+
+            count = channels[layer.skip]
+            single(Single(skip, layer.skip, count, count, shared, skip), sides[layer.skip], rescaled)
+            single(Single(up, layer.source, layer.inputs, layer.outputs, shared, layer.result, grows=2, beside=skip),
+                   side, transposed)
+        if layer.kind != "head":
+            sides[layer.result] = side * (2 if layer.kind == "up" else 1) // layer.stride
+            channels[layer.result] = layer.outputs + (channels[layer.skip] if layer.kind == "up" else 0)
+    return found
 
 
 def measured_ranges(network: Network, weights: dict[str, np.ndarray], seed: int) -> dict[str, tuple[float, float]]:
@@ -330,20 +401,13 @@ class Files:
     folder: Path
 
     def path(self, graph: str) -> Path:
-        """`graph` is float, integers or one of GRAPHS."""
+        """`graph` is float or one of GRAPHS."""
         return self.folder / f"{self.network.name}.{graph}.onnx"
 
     @property
     def input(self) -> Path:
         """An input, f32 little-endian, `[channel, z, y, x]`."""
         return self.folder / f"{self.network.name}.input.f32"
-
-    def integers_quant(self) -> Quant:
-        """Scale and zero point of the integers before the head."""
-        tensor = layers(self.network)[-1].source
-        constants = {value.name: value for value in onnx.load(self.path("integers")).graph.initializer}
-        scale = numpy_helper.to_array(constants[f"{tensor}_scale"])
-        return Quant(np.float32(scale), int(numpy_helper.to_array(constants[f"{tensor}_zero_point"])))
 
 
 def write(network: Network, folder: Path, seed: int) -> Files:
@@ -352,12 +416,11 @@ def write(network: Network, folder: Path, seed: int) -> Files:
     files = Files(network, folder)
     weights = make_weights(network, seed)
     ranges = measured_ranges(network, weights, seed)
-    writers = {"float": Writer(network, weights), "integers": IntegersWriter(network, weights, ranges, "exported")}
+    writers = {"float": Writer(network, weights)}
     writers |= {graph: QuantisedWriter(network, weights, ranges, graph) for graph in GRAPHS}
     for graph, writer in writers.items():
         writer.body()
-        channels = network.widths[0] if graph == "integers" else CLASSES
-        onnx.save(writer.model(network.side, [("logits", [1, channels, *[network.side] * 3])]), files.path(graph))
+        onnx.save(writer.model(network.side, [("logits", [1, CLASSES, *[network.side] * 3])]), files.path(graph))
     make_input(network, seed).astype("<f4").tofile(files.input)
     return files
 
@@ -379,7 +442,7 @@ def main() -> None:
     options = parser.parse_args()
     for network in chosen(options.networks):
         write(network, options.out, options.seed)
-        print(f"{network.name}: {macs(network) / 1e9:.1f} GMAC, {', '.join(['float', *GRAPHS, 'integers'])}")
+        print(f"{network.name}: {macs(network) / 1e9:.1f} GMAC, {', '.join(['float', *GRAPHS])}")
 
 
 if __name__ == "__main__":

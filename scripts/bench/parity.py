@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
-"""Whether an engine computes what the file says: its logits beside ONNX Runtime's, Q/DQ by Q/DQ.
+"""Whether an engine computes what the file says: its numbers beside ONNX Runtime's, Q/DQ by Q/DQ.
 
     parity.py --ours COMMAND [--networks A,B] [--threads N] [--peers] [--json FILE]
 
-ONNX Runtime evaluates the same int8 file without any optimisation, in f32. Compared are the arg-max
-labels, which must be equal on 99.9 % of the voxels, and, with the identity in place of the head, the
-integers before the head: none may be further than one step away on more than 0.1 % of them. One line
-per network and engine; --peers adds how the others fare, ONNX Runtime's own optimised run among them.
-Exit status: 0 when ours holds both, 1 otherwise, 2 for a wrong command line.
+ONNX Runtime evaluates the same int8 file without any optimisation, in f32. Asked are
+* layers: each layer of the networks alone, on the integers that ONNX Runtime made of the layers before
+  it. No integer may be further than one step away, and no more than 0.1 % may differ at all: f32 sums
+  have rounding of their own, which now and then carries a value over the middle between two steps.
+* labels: the arg-max of the trained networks in models/, on their golden inputs, must be equal on
+  99.9 % of the voxels.
+* whole: the random networks from end to end, without a verdict. Nothing was trained to be robust in
+  them, so a step of difference early grows on its way, in any engine; --peers adds how OpenVINO and
+  ONNX Runtime's own optimised run fare.
+Exit status: 0 when ours holds the first two, 1 otherwise, 2 for a wrong command line.
 """
 
 from __future__ import annotations
@@ -18,6 +23,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import tomllib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,96 +32,151 @@ import numpy as np
 
 import networks
 import peers
-from networks import Files, Network
+from networks import Files, Network, Quant, Single
 
 HERE = Path(__file__).resolve().parent
+MODELS = HERE.parents[1] / "models"
 LABELS_EQUAL = 0.999
-# A difference of one step early in the network can grow on its way; only a share this small may.
-STEPS_BEYOND_ONE = 0.001
+INTEGERS_DIFFER = 0.001
+STEPS_APART = 1
 LIMIT_S = 1800
+
+# Of a file and an input `[channel, z, y, x]` to the logits.
+Run = Callable[[Path, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Parity:
-    """How two engines differ on one network."""
+class Layers:
+    """All layers of one network, each alone."""
 
     network: str
     engine: str
-    labels_equal: float  # share of voxels with the same arg-max
-    logits_apart: float  # largest difference
-    logits_deviation: float  # of the reference's logits, to judge the difference by
-    integers_differ: float  # share of the integers before the head
-    integers_beyond_one: float  # share that is further away than one step
-    steps_apart: int  # largest difference
+    integers: int
+    differ: int
+    worst: float  # the largest share of one layer that differs
+    worst_layer: str
+    steps_apart: int
 
     @property
     def holds(self) -> bool:
-        return self.labels_equal >= LABELS_EQUAL and self.integers_beyond_one <= STEPS_BEYOND_ONE
+        return self.worst <= INTEGERS_DIFFER and self.steps_apart <= STEPS_APART
 
     def line(self) -> str:
         return (
-            f"{self.network} {self.engine}: labels equal {100 * self.labels_equal:.4f} %, logits apart at most "
-            f"{self.logits_apart:.4g} (deviation {self.logits_deviation:.3g}); integers before the head: "
-            f"{100 * self.integers_differ:.4f} % differ, {100 * self.integers_beyond_one:.4f} % by more than one "
-            f"step, at most {self.steps_apart}{'' if self.holds else ' DIFFERS'}"
+            f"layers of {self.network}, {self.engine}: {self.differ} of {self.integers} integers differ, at most "
+            f"{100 * self.worst:.4f} % of a layer ({self.worst_layer}), at most {self.steps_apart} step(s) apart"
         )
 
 
-def compare(network: Network, engine: str, found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> Parity:
-    """Both hold "logits" and "integers"."""
-    logits, reference = found["logits"], expected["logits"]
-    steps = np.abs(found["integers"] - expected["integers"])
-    return Parity(
-        network=network.name,
-        engine=engine,
-        labels_equal=float((logits.argmax(0) == reference.argmax(0)).mean()),
-        logits_apart=float(np.abs(logits - reference).max()),
-        logits_deviation=float(reference.std()),
-        integers_differ=float((steps > 0).mean()),
-        integers_beyond_one=float((steps > 1).mean()),
-        steps_apart=int(steps.max()),
-    )
+@dataclass(frozen=True)
+class Labels:
+    """One network from end to end."""
+
+    network: str
+    engine: str
+    equal: float  # share of voxels with the same arg-max
+    logits_apart: float  # largest difference
+    logits_deviation: float  # of the reference's logits, to judge the difference by
+
+    @property
+    def holds(self) -> bool:
+        return self.equal >= LABELS_EQUAL
+
+    def line(self) -> str:
+        return (
+            f"{self.network}, {self.engine}: labels equal on {100 * self.equal:.4f} %, logits apart at most "
+            f"{self.logits_apart:.4g} (deviation {self.logits_deviation:.3g})"
+        )
 
 
-def outputs_of(run, files: Files) -> dict[str, np.ndarray]:
-    """`run(file)` gives f32 `[channel, z, y, x]`; the integers come back from their steps."""
-    step = files.integers_quant()
-    whole = np.rint(run(files.path("integers")) / step.scale) + step.zero_point
-    # Wider than u8: an engine that computes in bf16 makes 256 of 255.
-    return {"logits": run(files.path("exported")), "integers": whole.astype(np.int32)}
-
-
-def reference(files: Files, threads: int) -> dict[str, np.ndarray]:
+def in_reference(path: Path, image: np.ndarray) -> np.ndarray:
     """What the file says."""
-    side = files.network.side
-    image = peers.read_input(files.input, files.network.channels, [side] * 3)
-    return outputs_of(lambda path: peers.onnxruntime(path, threads, optimised=False).run(image)[0], files)
+    return peers.onnxruntime(path, threads=2, optimised=False).run(image[None])[0]
 
 
-def by_command(command: list[str], files: Files, threads: int) -> dict[str, np.ndarray]:
+def by_command(command: list[str], threads: int, folder: Path) -> Run:
     """What an engine makes of it."""
-    side = files.network.side
-    output = files.folder / "output.f32"
+    source, target = folder / "input.f32", folder / "output.f32"
 
-    def run(path: Path) -> np.ndarray:
-        output.unlink(missing_ok=True)
-        arguments = ["--model", str(path), "--size", f"{side},{side},{side}", "--threads", str(threads)]
-        arguments += ["--rounds", "1", "--json", "--input", str(files.input), "--output", str(output)]
+    def run(path: Path, image: np.ndarray) -> np.ndarray:
+        target.unlink(missing_ok=True)
+        image.astype("<f4").tofile(source)
+        size = ",".join(map(str, image.shape[1:]))
+        arguments = ["--model", str(path), "--size", size, "--threads", str(threads)]
+        arguments += ["--rounds", "1", "--json", "--input", str(source), "--output", str(target)]
         done = subprocess.run([*command, *arguments], stdout=subprocess.PIPE, timeout=LIMIT_S, check=False)
-        if done.returncode != 0 or not output.exists():
+        if done.returncode != 0 or not target.exists():
             raise SystemExit(f"{' '.join(command)} ended with status {done.returncode} on {path.name}")
-        values = np.fromfile(output, "<f4")
-        if values.size % side**3 != 0 or values.size == 0:
-            raise SystemExit(f"{' '.join(command)}: {values.size} values, no multiple of {side}³")
-        return values.reshape(-1, side, side, side)
+        return np.fromfile(target, "<f4")
 
-    return outputs_of(run, files)
+    return run
+
+
+def whole(run: Run, single: Single, path: Path, image: np.ndarray) -> np.ndarray:
+    """A layer's integers, from logits in its scale."""
+    found = np.rint(run(path, image).reshape(single.outputs, -1) / single.quant.scale) + single.quant.zero_point
+    # Wider than u8: an engine that computes in bf16 makes 256 of 255.
+    return found.astype(np.int16)
+
+
+def layer_by_layer(network: Network, seed: int, engines: dict[str, Run], folder: Path) -> list[Layers]:
+    """Runs every layer on what ONNX Runtime made of the ones before."""
+    path = folder / "layer.onnx"
+    singles = networks.singles(network, seed)
+    values = {"image": networks.make_input(network, seed)[0]}
+    found = {engine: Layers(network.name, engine, 0, 0, 0.0, "none", 0) for engine in engines}
+    for single, model in singles:
+        path.write_bytes(model.SerializeToString())
+        image = values[single.source]
+        expected = whole(in_reference, single, path, image)
+        for engine, run in engines.items():
+            steps = np.abs(whole(run, single, path, image) - expected)
+            found[engine] = joined(found[engine], single.name, steps)
+        sides = [side * single.grows // single.stride for side in image.shape[1:]]
+        made = dequantised(expected, single.quant).reshape(single.outputs, *sides)
+        values[single.result] = np.concatenate([made, values[single.beside]]) if single.beside else made
+    return list(found.values())
+
+
+def dequantised(integers: np.ndarray, quant: Quant) -> np.ndarray:
+    return (integers - np.float32(quant.zero_point)).astype(np.float32) * quant.scale
+
+
+def joined(so_far: Layers, layer: str, steps: np.ndarray) -> Layers:
+    """With one layer more."""
+    share = float((steps > 0).mean())
+    worst, worst_layer = max((so_far.worst, so_far.worst_layer), (share, layer))
+    return Layers(so_far.network, so_far.engine, so_far.integers + steps.size, so_far.differ + int((steps > 0).sum()),
+                  worst, worst_layer, max(so_far.steps_apart, int(steps.max())))
+
+
+def labels(name: str, path: Path, image: np.ndarray, engines: dict[str, Run]) -> list[Labels]:
+    """The arg-max of every engine beside ONNX Runtime's."""
+    reference = in_reference(path, image).reshape(-1, image[0].size)
+    found = []
+    for engine, run in engines.items():
+        logits = run(path, image).reshape(reference.shape)
+        equal = float((logits.argmax(0) == reference.argmax(0)).mean())
+        found.append(Labels(name, engine, equal, float(np.abs(logits - reference).max()), float(reference.std())))
+    return found
+
+
+def trained() -> list[tuple[str, Path, np.ndarray]]:
+    """Name, file and golden input of the networks in models/ that label voxels."""
+    found = []
+    for manifest in sorted(MODELS.glob("*/*/manifest.toml")):
+        told = tomllib.loads(manifest.read_text())
+        if told["task"] in ("segmentation", "localisation"):
+            image = np.fromfile(manifest.parent / told["golden"]["input"], "<f4")
+            image = image.reshape(told["golden"]["input_shape"])[0]
+            found.append((f"{told['name']} {told['version']}", manifest.parent / "model.onnx", image))
+    return found
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ours", metavar="COMMAND", required=True, help="scripts/bench-peers has a default")
-    parser.add_argument("--networks", metavar="NAME[,NAME]", help="only these")
+    parser.add_argument("--networks", metavar="NAME[,NAME]", help="only these of the random ones")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peers", action="store_true", help="the other engines too, for comparison")
     parser.add_argument("--seed", type=int, default=networks.SEED)
@@ -124,21 +186,32 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = parse_arguments()
-    commands = {"ours": shlex.split(options.ours)}
-    if options.peers:
-        commands |= {peer: [sys.executable, str(HERE / "peers.py"), peer] for peer in ("onnxruntime", "openvino")}
-    found = []
-    with tempfile.TemporaryDirectory(prefix="hcc-edge-parity-") as folder:
+    found: list[Layers | Labels] = []
+    judged: list[Layers | Labels] = []
+
+    def told(figures: list[Layers] | list[Labels], verdict: bool) -> None:
+        for figure in figures:
+            ours = verdict and figure.engine == "ours"
+            print(figure.line() + (" DIFFERS" if ours and not figure.holds else ""), flush=True)
+            judged.extend([figure] if ours else [])
+        found.extend(figures)
+
+    with tempfile.TemporaryDirectory(prefix="hcc-edge-parity-") as name:
+        folder = Path(name)
+        commands = {"ours": shlex.split(options.ours)}
+        if options.peers:
+            commands |= {peer: [sys.executable, str(HERE / "peers.py"), peer] for peer in ("onnxruntime", "openvino")}
+        engines = {engine: by_command(command, options.threads, folder) for engine, command in commands.items()}
+        for network, path, image in trained():
+            told(labels(network, path, image, engines), verdict=True)
         for network in networks.chosen(options.networks):
-            files = networks.write(network, Path(folder), options.seed)
-            expected = reference(files, options.threads)
-            for engine, command in commands.items():
-                outputs = by_command(command, files, options.threads)
-                found.append(compare(network, engine, outputs, expected))
-                print(found[-1].line(), flush=True)
+            told(layer_by_layer(network, options.seed, {"ours": engines["ours"]}, folder), verdict=True)
+            files = networks.write(network, folder, options.seed)
+            image = peers.read_input(files.input, network.channels, [network.side] * 3)[0]
+            told(labels(network.name, files.path("exported"), image, engines), verdict=False)
     if options.json:
-        options.json.write_text(json.dumps([asdict(parity) for parity in found], indent=1) + "\n")
-    raise SystemExit(0 if all(parity.holds for parity in found if parity.engine == "ours") else 1)
+        options.json.write_text(json.dumps([asdict(figure) for figure in found], indent=1) + "\n")
+    raise SystemExit(0 if all(figure.holds for figure in judged) else 1)
 
 
 if __name__ == "__main__":

@@ -51,12 +51,15 @@ pub fn run(args: &EngineArgs, json: bool) -> anyhow::Result<u8> {
     bench.round();
     if args.serve {
         let mut out = io::stdout().lock();
-        writeln!(out, "{}", bench.about())?;
+        let mut about = bench.about();
+        about["seconds"] = json!([]);
+        writeln!(out, "{about}")?;
+        out.flush()?;
         for line in io::stdin().lock().lines() {
             line?;
             bench.layers.iter_mut().for_each(Vec::clear);
             let seconds = bench.round().as_secs_f64();
-            writeln!(out, "{}", json!({ "seconds": seconds }))?;
+            writeln!(out, "{}", json!({ "seconds": [seconds] }))?;
             out.flush()?;
         }
         return Ok(exit::OK);
