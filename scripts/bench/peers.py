@@ -70,7 +70,7 @@ def openvino(model: Path, threads: int) -> Loaded:
     compiled = core.compile_model(core.read_model(model), "CPU", settings)
     precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     isa = f"{precision} where it is not int8{f', with {ISA_LIMIT}={limit}' if limit else ''}"
-    channels = compiled.input(0).shape[1]
+    channels = compiled.input(0).partial_shape[1].get_length()
     request = compiled.create_infer_request()
 
     def run(image: np.ndarray) -> np.ndarray:

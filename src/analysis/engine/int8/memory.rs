@@ -11,6 +11,12 @@ pub(super) const ALIGNMENT: usize = 64;
 #[derive(Clone, Copy)]
 struct Line([u8; ALIGNMENT]);
 
+/// At least `bytes` zeroed bytes, from pages that the system zeroes when they are first touched.
+fn zeros(bytes: usize) -> Box<[Line]> {
+    // SAFETY: a line may hold any bytes.
+    unsafe { Box::new_zeroed_slice(bytes.div_ceil(ALIGNMENT)).assume_init() }
+}
+
 /// Zeroed bytes, aligned to [`ALIGNMENT`], that several threads may write parts of.
 pub(super) struct Buffer {
     lines: Box<[UnsafeCell<Line>]>,
@@ -22,9 +28,9 @@ unsafe impl Sync for Buffer {}
 impl Buffer {
     /// At least `bytes` bytes.
     pub(super) fn new(bytes: usize) -> Self {
-        let lines = vec![Line([0; ALIGNMENT]); bytes.div_ceil(ALIGNMENT)].into_boxed_slice();
         // SAFETY: UnsafeCell<T> has the layout of T.
-        let lines = unsafe { Box::from_raw(Box::into_raw(lines) as *mut [UnsafeCell<Line>]) };
+        let lines =
+            unsafe { Box::from_raw(Box::into_raw(zeros(bytes)) as *mut [UnsafeCell<Line>]) };
         Self { lines }
     }
 
@@ -36,7 +42,7 @@ impl Buffer {
 
 /// Aligned numbers, written once: packed weights.
 pub(super) struct Packed<T> {
-    lines: Vec<Line>,
+    lines: Box<[Line]>,
     len: usize,
     kind: std::marker::PhantomData<T>,
 }
@@ -52,9 +58,7 @@ impl Plain for f32 {}
 impl<T: Plain> Packed<T> {
     /// `len` zeros.
     pub(super) fn zeros(len: usize) -> Self {
-        let bytes = len * size_of::<T>();
-        let lines = vec![Line([0; ALIGNMENT]); bytes.div_ceil(ALIGNMENT)];
-        Self { lines, len, kind: std::marker::PhantomData }
+        Self { lines: zeros(len * size_of::<T>()), len, kind: std::marker::PhantomData }
     }
 
     /// All of them.

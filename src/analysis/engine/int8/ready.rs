@@ -1,5 +1,9 @@
 //! A program made ready for one input size: weights packed for a path, every value given its place.
 
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use thiserror::Error;
 
 use super::compute::{Compute, MAX_THREADS};
@@ -196,12 +200,31 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
+    /// All threads pack, a layer each at a time.
     fn stages<P: Path>(&self) -> Vec<Stage> {
-        let stage = |(layer, kernels)| Stage { layer, kernels };
-        let layers = 0..self.program.layers.len();
-        layers
-            .flat_map(|layer| self.layer::<P>(layer).into_iter().map(move |k| stage((layer, k))))
-            .collect()
+        let next = AtomicUsize::new(0);
+        let pack = || {
+            let mut made = Vec::new();
+            loop {
+                let layer = next.fetch_add(1, Ordering::Relaxed);
+                if layer >= self.program.layers.len() {
+                    return made;
+                }
+                let stages = self.layer::<P>(layer).into_iter();
+                made.extend(stages.map(|kernels| Stage { layer, kernels }));
+            }
+        };
+        let mut stages = thread::scope(|scope| {
+            let helpers: Vec<_> = (1..self.compute.threads).map(|_| scope.spawn(pack)).collect();
+            let mut stages = pack();
+            for helper in helpers {
+                stages.extend(helper.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            stages
+        });
+        // Stable: the stages of a layer stay in their order.
+        stages.sort_by_key(|stage| stage.layer);
+        stages
     }
 
     /// The stages of a layer.

@@ -6,6 +6,7 @@
 //! | `finish` | the constants that turn sums into values |
 //! | `direct` | convolutions, any window |
 //! | `winograd` | 3×3×3 convolutions with a sixth of the products, exact in integers |
+//! | `transformed` | its packed weights |
 //! | `upsample` | transposed convolutions |
 //! | `combine` | sums of two values, InstanceNorm, changes of scale |
 //! | `window` | pools and doubling |
@@ -29,6 +30,9 @@ pub(super) mod direct;
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod winograd;
+
+#[cfg(target_arch = "x86_64")]
+mod transformed;
 
 pub(super) mod upsample;
 

@@ -23,6 +23,7 @@ use super::super::memory::Packed;
 use super::super::program::Conv;
 use super::finish::{Finishing, Target};
 use super::path::Channels;
+use super::transformed::pack;
 use super::{Kernel, Place};
 
 /// Outputs of a tile, `[z, y, x]`.
@@ -57,13 +58,6 @@ const MANY_TILES: usize = 32;
 const CACHED_WEIGHTS: usize = 10 << 20;
 /// Products are made for up to this many tiles more than there are.
 const ROUND: usize = 12;
-/// The largest sum of absolute weights of a group: 128 · this · 2⁷ fits in 31 bits.
-const MOST_WEIGHT: u64 = (1 << 17) - 1;
-
-/// Weights along y and x, six rows of three.
-const G4: [[i32; 3]; 6] = [[6, 0, 0], [-2, -2, -2], [-2, 2, -2], [1, 2, 4], [1, -2, 4], [0, 0, 6]];
-/// Weights along z.
-const G2: [[i32; 3]; 4] = [[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]];
 
 /// What a path must be able to do.
 ///
@@ -401,80 +395,4 @@ fn tiles_per_unit(total: usize, weights: usize, threads: usize) -> usize {
     let most = if weights > CACHED_WEIGHTS { MANY_TILES } else { TILES };
     let units = total.div_ceil(most).next_multiple_of(threads);
     total.div_ceil(units)
-}
-
-/// Transformed weights, and the groups of input blocks that may be added before the division.
-fn pack(
-    op: &Conv,
-    channels: &[usize],
-    (depth, blocks): (usize, usize),
-) -> (Packed<i16>, Vec<Range<usize>>) {
-    let total: usize = channels.iter().sum();
-    let outputs = op.weights.len() / (total * 27);
-    let mut packed = Packed::zeros(blocks * PLANE * DEPTH * depth * WEIGHTS_LEN);
-    let target = packed.as_mut_slice();
-    let mut sizes = vec![vec![0u64; outputs]; depth];
-    let (mut from, mut first_block) = (0, 0);
-    for &count in channels {
-        for c in 0..count {
-            let (block, lane) = (first_block + c / BLOCK, c % BLOCK);
-            for (out, size) in sizes[block].iter_mut().enumerate() {
-                let weights = &op.weights[(out * total + from + c) * 27..][..27];
-                *size += weights.iter().map(|w| u64::from(w.unsigned_abs())).sum::<u64>();
-                for (tap, values) in transformed(weights).iter().enumerate() {
-                    for (z, &value) in values.iter().enumerate() {
-                        let plane = ((out / BLOCK * PLANE + tap) * DEPTH + z) * depth + block;
-                        let place = (lane / 2 * BLOCK + out % BLOCK) * 2 + lane % 2;
-                        target[plane * WEIGHTS_LEN + place] = value;
-                    }
-                }
-            }
-        }
-        from += count;
-        first_block += count.div_ceil(BLOCK);
-    }
-    (packed, groups(&sizes))
-}
-
-/// As few as possible: a block joins the group before it unless a channel's weights grow too large.
-fn groups(sizes: &[Vec<u64>]) -> Vec<Range<usize>> {
-    let mut groups: Vec<Range<usize>> = Vec::new();
-    let mut so_far: Vec<u64> = Vec::new();
-    for (block, size) in sizes.iter().enumerate() {
-        let joined: Vec<u64> = so_far.iter().zip(size).map(|(a, b)| a + b).collect();
-        match groups.last_mut() {
-            Some(group) if joined.iter().all(|&sum| sum <= MOST_WEIGHT) => {
-                group.end = block + 1;
-                so_far = joined;
-            }
-            _ => {
-                groups.push(block..block + 1);
-                so_far.clone_from(size);
-            }
-        }
-    }
-    groups
-}
-
-/// The transformed weights of one pair of channels, `[y · 6 + x][z]`, of `[z, y, x]`.
-fn transformed(weights: &[i8]) -> [[i16; DEPTH]; PLANE] {
-    let mut along_z = [[0i32; 9]; DEPTH];
-    for (row, factors) in along_z.iter_mut().zip(G2) {
-        for (at, value) in row.iter_mut().enumerate() {
-            *value = (0..3).map(|z| factors[z] * i32::from(weights[z * 9 + at])).sum();
-        }
-    }
-    let mut values = [[0; DEPTH]; PLANE];
-    for (z, plane) in along_z.iter().enumerate() {
-        for (y, of_y) in G4.iter().enumerate() {
-            let row: [i32; 3] =
-                std::array::from_fn(|x| (0..3).map(|at| of_y[at] * plane[at * 3 + x]).sum());
-            for (x, of_x) in G4.iter().enumerate() {
-                let value: i32 = (0..3).map(|at| of_x[at] * row[at]).sum();
-                // 128 · 7 · 7 · 3 = 18,816 at most.
-                values[y * 6 + x][z] = value as i16;
-            }
-        }
-    }
-    values
 }
