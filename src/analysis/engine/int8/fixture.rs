@@ -78,6 +78,11 @@ impl Build {
         self.layers.len() - 1
     }
 
+    /// True for a value in f32.
+    pub fn is_real(&self, id: ValueId) -> bool {
+        self.values[id].kind == Kind::Real
+    }
+
     fn quant(&self, id: ValueId) -> Quant {
         match self.values[id].kind {
             Kind::Quantised(quant) => quant,
