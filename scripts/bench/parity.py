@@ -7,6 +7,8 @@ ONNX Runtime evaluates the same int8 file without any optimisation, in f32. Aske
 * layers: each layer of the networks alone, on the integers that ONNX Runtime made of the layers before
   it. No integer may be further than one step away, and no more than 0.1 % may differ at all: f32 sums
   have rounding of their own, which now and then carries a value over the middle between two steps.
+  Before InstanceNorm ours keeps sums in 16 bits, in steps that hold the largest sum there can be: there
+  10 % may differ.
 * labels: the arg-max of the trained networks in models/, on their golden inputs, must be equal on
   99.9 % of the voxels.
 * whole: the random networks from end to end, without a verdict. Nothing was trained to be robust in
@@ -38,6 +40,7 @@ HERE = Path(__file__).resolve().parent
 MODELS = HERE.parents[1] / "models"
 LABELS_EQUAL = 0.999
 INTEGERS_DIFFER = 0.001
+STAGED_DIFFER = 0.1
 STEPS_APART = 1
 LIMIT_S = 1800
 
@@ -56,10 +59,11 @@ class Layers:
     worst: float  # the largest share of one layer that differs
     worst_layer: str
     steps_apart: int
+    staged: bool = False  # sums are rounded before they are normalised
 
     @property
     def holds(self) -> bool:
-        return self.worst <= INTEGERS_DIFFER and self.steps_apart <= STEPS_APART
+        return self.worst <= (STAGED_DIFFER if self.staged else INTEGERS_DIFFER) and self.steps_apart <= STEPS_APART
 
     def line(self) -> str:
         return (
@@ -124,7 +128,7 @@ def layer_by_layer(network: Network, seed: int, engines: dict[str, Run], folder:
     path = folder / "layer.onnx"
     singles = networks.singles(network, seed)
     values = {"image": networks.make_input(network, seed)[0]}
-    found = {engine: Layers(network.name, engine, 0, 0, 0.0, "none", 0) for engine in engines}
+    found = {engine: Layers(network.name, engine, 0, 0, 0.0, "none", 0, network.instance_norm) for engine in engines}
     for single, model in singles:
         path.write_bytes(model.SerializeToString())
         image = values[single.source]
@@ -147,7 +151,7 @@ def joined(so_far: Layers, layer: str, steps: np.ndarray) -> Layers:
     share = float((steps > 0).mean())
     worst, worst_layer = max((so_far.worst, so_far.worst_layer), (share, layer))
     return Layers(so_far.network, so_far.engine, so_far.integers + steps.size, so_far.differ + int((steps > 0).sum()),
-                  worst, worst_layer, max(so_far.steps_apart, int(steps.max())))
+                  worst, worst_layer, max(so_far.steps_apart, int(steps.max())), so_far.staged)
 
 
 def labels(name: str, path: Path, image: np.ndarray, engines: dict[str, Run]) -> list[Labels]:

@@ -32,10 +32,8 @@ pub struct Packages {
     /// The PMN, where another thread loads it meanwhile. The first classification takes it, later
     /// ones load it anew.
     pub classifier: RefCell<Option<JoinHandle<Result<Classifier, PmnError>>>>,
-    /// What the networks may compute with.
+    /// What the networks may compute with; the memory is that of the whole process.
     pub compute: Compute,
-    /// Memory the whole process may use.
-    pub memory: Bytes,
     /// What has computed, each once, in order.
     pub ran_on: RefCell<Vec<EngineInfo>>,
 }
@@ -66,7 +64,8 @@ impl Packages {
     /// Refuses a scan whose segmentation would not fit; both phases are held meanwhile.
     fn check_memory(&self, portal: &HuVolume, needed: Bytes) -> Result<(), NetworkFailure> {
         let phases = 2 * portal.hu.len() * size_of::<i16>();
-        let (predicted, limit) = (Bytes(needed.0 + phases as u64), self.memory);
+        let (predicted, limit) =
+            (Bytes(needed.0 + phases as u64), Bytes(self.compute.memory as u64));
         if predicted > limit {
             return Err(NetworkFailure::Memory { predicted, limit });
         }

@@ -4,7 +4,6 @@
 use crate::analysis::engine::int8::compute::Compute;
 use crate::analysis::engine::int8::isa::Isa;
 use crate::daemon::inside;
-use crate::units::Bytes;
 
 /// Arguments of `worker`.
 #[derive(Debug, clap::Args)]
@@ -36,5 +35,6 @@ pub fn available(name: &str) -> Result<Isa, String> {
 pub fn run(args: &Args) -> u8 {
     let mut compute = Compute::with_threads(usize::from(args.threads));
     compute.isa = args.isa.unwrap_or(compute.isa);
-    inside::run(Bytes::mib(u64::from(args.memory_mib)), args.cpu_seconds, compute)
+    compute.memory = (args.memory_mib as usize) << 20;
+    inside::run(args.cpu_seconds, compute)
 }

@@ -119,7 +119,8 @@ impl Timed {
         let program = build.finish(&[shown]);
         let size = [side; 3];
         let macs = program.macs(size).expect("a size that fits");
-        let engine = Engine::new(&program, size, Compute { threads: 1, isa }).expect("an engine");
+        let engine =
+            Engine::new(&program, size, Compute { isa, ..Compute::alone() }).expect("an engine");
         let mut random = Random(3);
         let (count, [z, y, x]) = engine.outputs()[0];
         Self {

@@ -55,6 +55,10 @@ impl IntegerProgram {
             Ok(engine) => engine,
             // Another size, or sides that broadcast: tract may know what to do with it.
             Err(ReadyError::Size { .. }) => return Ok(None),
+            Err(ReadyError::Memory { size, bytes, limit }) => {
+                let [needed, limit] = [bytes, limit].map(|bytes| Bytes(bytes as u64));
+                return Err(EngineError::Memory { package: name.clone(), size, needed, limit });
+            }
             Err(error) => return Err(failed(error)),
         };
         let shapes = engine.outputs().iter();

@@ -133,6 +133,21 @@ pub enum EngineError {
         /// Shape of the tensor.
         shape: Vec<usize>,
     },
+    /// The engine would hold more memory than the process may use.
+    #[error(
+        "package {package}: an input of {size:?} voxels needs about {needed}, the limit is {limit}: \
+         raise `limits.worker_memory_mib` or install a package with a smaller patch"
+    )]
+    Memory {
+        /// Package name.
+        package: String,
+        /// `[z, y, x]` of the input.
+        size: [usize; 3],
+        /// Needed, at most.
+        needed: Bytes,
+        /// Allowed.
+        limit: Bytes,
+    },
     /// The backend panicked: the model is damaged, or the backend has a fault.
     #[error("{step} the network of package {package} stopped in the backend: {message}")]
     Panicked {

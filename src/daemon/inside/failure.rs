@@ -120,6 +120,7 @@ fn class_of_engine(error: &EngineError) -> FailureClass {
         | EngineError::OutputShape { .. }
         | EngineError::NotFinite { .. }
         | EngineError::GoldenMismatch { .. } => FailureClass::ModelRefused,
+        EngineError::Memory { .. } => FailureClass::Memory,
         EngineError::InputShape { .. } | EngineError::Run { .. } => FailureClass::Internal,
     }
 }
@@ -145,6 +146,12 @@ mod tests {
     fn each_failure_has_its_class_and_its_chain() {
         let memory = NetworkFailure::Memory { predicted: Bytes::mib(9), limit: Bytes::mib(8) };
         let engine = EngineError::NotFinite { package: "pmn".to_owned() };
+        let too_much = EngineError::Memory {
+            package: "liver-tumour".to_owned(),
+            size: [96; 3],
+            needed: Bytes::mib(9),
+            limit: Bytes::mib(8),
+        };
         let panicked = EngineError::Panicked {
             package: "pmn".to_owned(),
             step: "running",
@@ -153,6 +160,7 @@ mod tests {
         for (failure, class) in [
             (network(memory), FailureClass::Memory),
             (network(PmnError::Engine(engine).into()), FailureClass::ModelRefused),
+            (network(PmnError::Engine(too_much).into()), FailureClass::Memory),
             (network(PmnError::Engine(panicked).into()), FailureClass::Memory),
             (network(PmnError::EmptyMask.into()), FailureClass::Internal),
             (Failure::PackageCount { task: "segmentation", found: 2 }, FailureClass::ModelRefused),

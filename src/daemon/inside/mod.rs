@@ -45,19 +45,12 @@ use crate::units::Bytes;
 /// Exit status of a worker that gave up.
 const GAVE_UP: u8 = 70;
 
-/// What the process may use.
-#[derive(Debug, Clone, Copy)]
-struct Bounds {
-    memory: Bytes,
-    compute: Compute,
-}
-
 /// Does what the order on stdin says, locked in; returns the exit status. Call it while there is
 /// one thread.
-pub fn run(memory: Bytes, cpu_seconds: u64, compute: Compute) -> u8 {
+pub fn run(cpu_seconds: u64, compute: Compute) -> u8 {
     let started = Instant::now();
     let mut outlet = Outlet::new(io::stdout().lock());
-    let entered = sandbox::enter(memory, cpu_seconds);
+    let entered = sandbox::enter(Bytes(compute.memory as u64), cpu_seconds);
     let told = match &entered {
         Ok(posture) => outlet.posture(posture).is_ok(),
         Err(error) => {
@@ -69,20 +62,19 @@ pub fn run(memory: Bytes, cpu_seconds: u64, compute: Compute) -> u8 {
     if !told {
         return GAVE_UP;
     }
-    let bounds = Bounds { memory, compute };
-    serve(&mut io::stdin().lock(), &mut outlet, bounds, started)
+    serve(&mut io::stdin().lock(), &mut outlet, compute, started)
 }
 
 /// From the first content to the end of the pipe.
 fn serve<W: Write>(
     from: &mut impl Read,
     outlet: &mut Outlet<W>,
-    bounds: Bounds,
+    compute: Compute,
     started: Instant,
 ) -> u8 {
     // Nothing that the work touched is used after a panic, but for the pipe, which may then hold
     // half a frame: the daemon takes it as a broken protocol.
-    let worked = catch_unwind(AssertUnwindSafe(|| work(from, outlet, bounds, started)));
+    let worked = catch_unwind(AssertUnwindSafe(|| work(from, outlet, compute, started)));
     let failure = match worked {
         Ok(Ok(())) => {
             wait_for_the_end(from);
@@ -98,15 +90,15 @@ fn serve<W: Write>(
 fn work<W: Write>(
     from: &mut impl Read,
     outlet: &mut Outlet<W>,
-    bounds: Bounds,
+    compute: Compute,
     started: Instant,
 ) -> Result<(), Failure> {
-    let mut contents = Contents::read(from, bounds.memory)?;
+    let mut contents = Contents::read(from, Bytes(compute.memory as u64))?;
     let envelope = Envelope::decode(&contents.take(ORDER).unwrap_or_default())?;
-    let loaded = packages::load(&envelope.packages, &mut contents, bounds)?;
+    let loaded = packages::load(&envelope.packages, &mut contents, compute)?;
     match envelope.task {
         Task::SelfTest => self_test::run(&loaded, outlet),
-        Task::Analyse(order) => study::run(&order, loaded, contents, (bounds, started), outlet),
+        Task::Analyse(order) => study::run(&order, loaded, contents, (compute, started), outlet),
     }
 }
 

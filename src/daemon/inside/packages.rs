@@ -1,10 +1,10 @@
 //! The packages' bytes → the networks and nomograms that [`analyse`](crate::analysis::analyse) takes.
 //! The daemon has verified every byte; here they are parsed for the first time.
 
-use super::Bounds;
 use super::contents::Contents;
 use super::failure::Failure;
 use super::order::package_folder;
+use crate::analysis::engine::int8::compute::Compute;
 use crate::analysis::engine::package::Package;
 use crate::analysis::models::Packages;
 use crate::clinical::NomogramPair;
@@ -30,7 +30,7 @@ pub(super) struct Loaded {
 pub(super) fn load(
     models: &[ModelUse],
     contents: &mut Contents,
-    bounds: Bounds,
+    compute: Compute,
 ) -> Result<Loaded, Failure> {
     let mut found = Found::default();
     for model in models {
@@ -41,8 +41,7 @@ pub(super) fn load(
         segmenter: one(found.segmenter, "segmentation")?,
         pmn: one(found.pmn, "classification")?.into(),
         classifier: None.into(),
-        compute: bounds.compute,
-        memory: bounds.memory,
+        compute,
         ran_on: Vec::new().into(),
     };
     let tace = one(found.tace, "nomogram (TACE)")?;

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::thread;
 use std::time::Instant;
 
-use super::Bounds;
 use super::contents::Contents;
 use super::failure::Failure;
 use super::objects;
@@ -15,6 +14,7 @@ use super::packages::Loaded;
 use super::page::{self, PageFacts, Scan};
 use crate::analysis::decode::Limits;
 use crate::analysis::decode::dicom::{DicomError, Source};
+use crate::analysis::engine::int8::compute::Compute;
 use crate::analysis::engine::network::{Arithmetic, EngineInfo};
 use crate::analysis::findings::{Findings, Images, Reason, Stage, StageTiming};
 use crate::analysis::models::{Packages, Patient};
@@ -40,7 +40,7 @@ pub(super) fn run<W: Write>(
     order: &WorkOrder,
     loaded: Loaded,
     mut contents: Contents,
-    (bounds, started): (Bounds, Instant),
+    (compute, started): (Compute, Instant),
     outlet: &mut Outlet<W>,
 ) -> Result<(), Failure> {
     let Loaded { models, networks, nomograms } = loaded;
@@ -48,15 +48,15 @@ pub(super) fn run<W: Write>(
     let patient = Patient { data, unusable, nomograms };
     let study = study_input(order, &mut contents);
     drop(contents);
-    if bounds.compute.threads > 1 && may_be_classified(&study) {
-        let (pmn, compute) = (networks.pmn.clone(), bounds.compute);
+    if compute.threads > 1 && may_be_classified(&study) {
+        let pmn = networks.pmn.clone();
         // Only a head start: without the thread it is loaded when it is needed.
         let load = move || Classifier::load(&pmn, compute);
         networks.classifier.replace(thread::Builder::new().spawn(load).ok());
     }
     let mut watch = Watch::new(outlet, started);
     let (limits, keep_source) = (limits(order), order.dicom_objects);
-    let settings = Settings { limits, threads: bounds.compute.threads, keep_source };
+    let settings = Settings { limits, threads: compute.threads, keep_source };
     let Analysis { mut findings, images, subject, source } =
         analyse(study, &networks, &patient, &settings, &mut watch)?;
     if let Some(subject) = subject {
@@ -64,12 +64,8 @@ pub(super) fn run<W: Write>(
     }
     let engine = engine_of(networks);
 
-    let drawn = pictures(
-        (order, &models, bounds.compute.threads),
-        &findings,
-        (images, source),
-        &mut watch,
-    )?;
+    let drawn =
+        pictures((order, &models, compute.threads), &findings, (images, source), &mut watch)?;
     let Drawn { scan, elapsed, note } = drawn;
     findings.timings.push(StageTiming { stage: Stage::Render, elapsed });
 

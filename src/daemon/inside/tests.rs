@@ -14,13 +14,12 @@ use crate::host::worker::failure;
 use crate::host::worker::frame::{Kind, read_frame, write_content, write_frame};
 use crate::seal::wire::{Digest, IntendedUse, Slug, Text};
 
-const BOUNDS: Bounds =
-    Bounds { memory: Bytes::mib(1), compute: Compute { threads: 1, isa: Isa::Portable } };
+const COMPUTE: Compute = Compute { threads: 1, isa: Isa::Portable, memory: 1 << 20 };
 
 /// Kind and body of every frame that answers these bytes, and the exit status.
 fn answers(bytes: &[u8]) -> (Vec<(Kind, Vec<u8>)>, u8) {
     let mut outlet = Outlet::new(Vec::new());
-    let status = serve(&mut &*bytes, &mut outlet, BOUNDS, Instant::now());
+    let status = serve(&mut &*bytes, &mut outlet, COMPUTE, Instant::now());
     let wire = outlet.into_inner();
     let mut wire = wire.as_slice();
     let mut frames = Vec::new();
@@ -81,7 +80,8 @@ fn package(name: &str, manifest: &str) -> VerifiedPackage {
 #[test]
 fn both_sides_share_the_order_and_the_names() {
     let sent = inputs(&order(), vec![package("one", "x")], Vec::new(), Some(b"{}".to_vec()));
-    let mut contents = Contents::read(&mut wire(&sent).as_slice(), BOUNDS.memory).unwrap();
+    let mut contents =
+        Contents::read(&mut wire(&sent).as_slice(), Bytes(COMPUTE.memory as u64)).unwrap();
     let envelope = Envelope::decode(&contents.take(ORDER).unwrap()).unwrap();
     assert_eq!(envelope.task, Task::Analyse(Box::new(order())));
     let [model] = &envelope.packages[..] else { panic!("{:?}", envelope.packages) };

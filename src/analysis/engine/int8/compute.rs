@@ -5,19 +5,26 @@ use super::isa::Isa;
 /// The most threads that share a layer.
 pub const MAX_THREADS: usize = 64;
 
-/// Threads and instructions. Neither changes a result.
+/// Bytes that a network may hold where nobody says otherwise.
+pub const DEFAULT_MEMORY: usize = 8 << 30;
+
+/// Threads, instructions and memory. None of them changes a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compute {
     /// 1..=[`MAX_THREADS`]; what lies outside is taken to the nearest.
     pub threads: usize,
     /// The path of the int8 engine; must be available.
     pub isa: Isa,
+    /// Bytes that a network may hold, packed weights included.
+    pub memory: usize,
 }
 
 impl Compute {
-    /// `threads` threads, within bounds, and the best instructions of this machine.
+    /// `threads` threads, within bounds, the best instructions of this machine, and
+    /// [`DEFAULT_MEMORY`].
     pub fn with_threads(threads: usize) -> Self {
-        Self { threads: threads.clamp(1, MAX_THREADS), isa: Isa::detect() }
+        let threads = threads.clamp(1, MAX_THREADS);
+        Self { threads, isa: Isa::detect(), memory: DEFAULT_MEMORY }
     }
 
     /// One thread.

@@ -31,8 +31,8 @@ use super::program::{Combine, Conv, Finish, Kind, Op, Program, Scaling, Upsample
 
 /// The longest side of an input.
 pub const MAX_SIDE: usize = 4096;
-/// The most bytes of an arena.
-pub const MAX_ARENA: usize = 8 << 30;
+/// More bytes than a packed weight takes. Winograd makes 144 values of 27 weights, two bytes each.
+const PACKED: usize = 11;
 
 /// Why a program cannot be made ready.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -44,12 +44,14 @@ pub enum ReadyError {
         size: [usize; 3],
     },
     /// Too much memory.
-    #[error("an input of {size:?} voxels needs {bytes} bytes, the limit is {MAX_ARENA}")]
+    #[error("an input of {size:?} voxels needs {bytes} bytes, the limit is {limit}")]
     Memory {
         /// Asked for.
         size: [usize; 3],
-        /// Needed.
+        /// Needed, at most.
         bytes: usize,
+        /// Allowed.
+        limit: usize,
     },
     /// The machine has not the instructions.
     #[error("this processor has no {}: leave the choice to the program", isa.name())]
@@ -108,9 +110,11 @@ pub(super) fn prepare(
             _ => 0,
         },
     );
-    if plan.arena > MAX_ARENA {
-        return Err(ReadyError::Memory { size, bytes: plan.arena });
-    }
+    let allowed = |bytes: usize| {
+        let limit = compute.memory;
+        if bytes > limit { Err(ReadyError::Memory { size, bytes, limit }) } else { Ok(()) }
+    };
+    allowed(plan.arena.saturating_add(packed_at_most(program)))?;
     let maker = Maker { program, shapes: &shapes, plan: &plan, extra: &extra, compute };
     let stages: Vec<Stage> = match compute.isa {
         Isa::Portable => maker.stages::<Portable>(),
@@ -128,14 +132,31 @@ pub(super) fn prepare(
         Isa::Neon | Isa::NeonDot => return Err(ReadyError::Isa { isa: compute.isa }),
     };
     let kernels = || stages.iter().flat_map(|stage| &stage.kernels);
+    let scratch = kernels().map(|kernel| kernel.scratch()).max().unwrap_or(0);
+    let weights = kernels().map(|kernel| kernel.weights()).sum();
+    allowed(plan.arena.saturating_add(weights).saturating_add(scratch * compute.threads))?;
     Ok(Prepared {
         threads: compute.threads,
         arena: plan.arena,
-        scratch: kernels().map(|kernel| kernel.scratch()).max().unwrap_or(0),
-        weights: kernels().map(|kernel| kernel.weights()).sum(),
+        scratch,
+        weights,
         outputs: program.outputs.iter().map(|&id| shapes[id]).collect(),
         stages,
     })
+}
+
+/// Bytes that no packing of the weights exceeds.
+fn packed_at_most(program: &Program) -> usize {
+    let channels = |id: &ValueId| stored(program.values[*id].channels);
+    let layers = program.layers.iter().zip(&program.values).map(|(layer, value)| {
+        let (inputs, taps) = match &layer.op {
+            Op::Conv(op) => (op.inputs.iter().map(channels).sum(), op.window.taps()),
+            Op::Upsample(op) => (channels(&op.input), op.kernel.iter().product()),
+            Op::Quantise | Op::Combine(_) | Op::Pool(_) | Op::Double(_) => (0, 0),
+        };
+        stored(value.channels) * inputs * taps * PACKED
+    });
+    layers.fold(0, usize::saturating_add)
 }
 
 /// True where the Winograd kernel takes a convolution.

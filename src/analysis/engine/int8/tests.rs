@@ -50,7 +50,9 @@ fn check(program: &Program, input: &[f32], size: [usize; 3]) {
         .collect();
     for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
         for threads in 1..=3 {
-            let mut engine = Engine::new(program, size, Compute { isa, threads }).unwrap();
+            let mut engine =
+                Engine::new(program, size, Compute { isa, ..Compute::with_threads(threads) })
+                    .unwrap();
             for _ in 0..2 {
                 let mut found: Vec<Vec<f32>> =
                     expected.iter().map(|values| vec![f32::NAN; values.len()]).collect();
@@ -273,7 +275,8 @@ fn networks_give_the_same_bits_on_every_machine() {
     for (normalise, expected) in [(false, 0x826b_26bd_df03_f5e3), (true, 0x4412_4f41_d2a5_b6ac)] {
         let program = unet(3, (2, &[16, 24, 40]), normalise);
         for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
-            let mut engine = Engine::new(&program, size, Compute { isa, threads: 2 }).unwrap();
+            let mut engine =
+                Engine::new(&program, size, Compute { isa, ..Compute::with_threads(2) }).unwrap();
             let mut output = vec![f32::NAN; 3 * voxels];
             engine.run(&input, &mut [&mut output]);
             let found = hash(&output);
@@ -288,7 +291,7 @@ fn instructions_that_the_machine_has_not_are_refused() {
     assert!(!missing.is_empty(), "no machine has the instructions of both x86-64 and AArch64");
     for isa in missing {
         let program = unet(3, (2, &[16]), false);
-        let refused = Engine::new(&program, [8; 3], Compute { isa, threads: 1 }).err();
+        let refused = Engine::new(&program, [8; 3], Compute { isa, ..Compute::alone() }).err();
         assert_eq!(refused, Some(ReadyError::Isa { isa }));
     }
 }
@@ -345,4 +348,30 @@ fn sums_that_wrap_on_the_way_come_out() {
     let shown = build.shown(conv);
     let input = input(&mut build.random, Inputs::Highest, 5 * 4 * 4, 128);
     check(&build.finish(&[shown]), &input, [5, 4, 4]);
+}
+
+/// Memory is refused before any of it is taken, and by a bound that no packing exceeds.
+#[test]
+fn a_network_that_needs_too_much_memory_is_refused() {
+    let size = [16, 16, 32];
+    for (channels, widths) in [(1, vec![3, 5]), (2, vec![16, 24, 40]), (4, vec![33, 7])] {
+        let program = unet(3, (channels, &widths), channels == 2);
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+            let with = |memory: usize| {
+                Engine::new(&program, size, Compute { isa, memory, ..Compute::with_threads(2) })
+            };
+            let needed = with(usize::MAX).unwrap().memory();
+            let enough = needed.total() + 11 * needed.weights;
+            assert!(with(enough).is_ok(), "{isa:?}: {needed:?}");
+            for limit in [0, needed.arena, needed.total() - 1] {
+                match with(limit).err() {
+                    Some(ReadyError::Memory { size: told, bytes, limit: allowed }) => {
+                        assert_eq!((told, allowed), (size, limit));
+                        assert!(bytes > limit && bytes < enough, "{isa:?}: {bytes}, {needed:?}");
+                    }
+                    other => panic!("{isa:?}, limit {limit}: {other:?}"),
+                }
+            }
+        }
+    }
 }
