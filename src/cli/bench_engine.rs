@@ -13,7 +13,7 @@ use super::{exit, worker};
 use crate::analysis::engine::int8::compute::Compute;
 use crate::analysis::engine::int8::isa::Isa;
 use crate::analysis::engine::int8::program::{Op, Program};
-use crate::analysis::engine::int8::run::Engine;
+use crate::analysis::engine::int8::run::{Engine, Whole};
 use crate::analysis::engine::lower;
 
 /// What `hcc-edge bench engine` takes.
@@ -133,7 +133,8 @@ impl Bench {
         let mut spent = vec![Duration::ZERO; self.layers.len()];
         let started = Instant::now();
         let mut last = started;
-        self.engine.run_watched(&self.input, &mut outputs, &mut |layer| {
+        let input = Whole { values: &self.input, size: self.size };
+        self.engine.run_watched(&input, &mut outputs, &mut |layer| {
             let now = Instant::now();
             spent[layer] += now - last;
             last = now;

@@ -18,7 +18,7 @@ use fixture::{Build, Random, window};
 use hcc_edge::analysis::engine::int8::compute::Compute;
 use hcc_edge::analysis::engine::int8::isa::Isa;
 use hcc_edge::analysis::engine::int8::program::{self, PoolKind, ValueId};
-use hcc_edge::analysis::engine::int8::run::Engine;
+use hcc_edge::analysis::engine::int8::run::{Engine, Whole};
 
 /// A layer of so many output channels after an input of so many channels.
 type Add = fn(&mut Build, usize) -> ValueId;
@@ -99,6 +99,7 @@ fn main() {
 struct Timed {
     engine: Engine,
     input: Vec<f32>,
+    size: [usize; 3],
     output: Vec<f32>,
     /// Of the layer, with what it stages, but for the first and the last step of the program.
     macs: u64,
@@ -126,6 +127,7 @@ impl Timed {
         Self {
             engine,
             input: (0..channels * side.pow(3)).map(|_| random.unit() * 200.0 - 10.0).collect(),
+            size,
             output: vec![0.0; count * z * y * x],
             macs: macs[1..layers].iter().sum::<u64>().max(1),
             layers,
@@ -136,12 +138,11 @@ impl Timed {
     fn once(&mut self) -> Duration {
         let (mut begun, mut done) = (Instant::now(), Instant::now());
         let last = self.layers - 1;
-        self.engine.run_watched(black_box(&self.input), &mut [&mut self.output], &mut |layer| {
-            match layer {
-                0 => begun = Instant::now(),
-                layer if layer == last => done = Instant::now(),
-                _ => {}
-            }
+        let input = Whole { values: black_box(&self.input), size: self.size };
+        self.engine.run_watched(&input, &mut [&mut self.output], &mut |layer| match layer {
+            0 => begun = Instant::now(),
+            layer if layer == last => done = Instant::now(),
+            _ => {}
         });
         done - begun
     }

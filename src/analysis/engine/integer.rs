@@ -2,13 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use ndarray::{ArrayD, ArrayView4, ArrayViewD, CowArray, IxDyn, s};
 
 use super::int8::compute::Compute;
 use super::int8::isa::Isa;
 use super::int8::program::{Program, Value};
 use super::int8::ready::ReadyError;
-use super::int8::run::Engine;
+use super::int8::run::{Engine, Rows};
 use super::lower;
 use super::manifest::NetworkSpec;
 use super::network::{Arithmetic, Backend, BackendError, EngineError, is_small};
@@ -99,15 +99,27 @@ impl Backend for IntegerProgram {
     fn run(&self, input: ArrayViewD<'_, f32>) -> Result<Vec<ArrayD<f32>>, BackendError> {
         let mut outputs: Vec<ArrayD<f32>> =
             self.output_shapes.iter().map(|shape| ArrayD::zeros(IxDyn(shape))).collect();
-        let input = input.as_standard_layout();
-        let input = input.as_slice().expect("an array in standard layout is a slice");
+        // A mirrored row does not lie in one piece.
+        let in_rows: CowArray<'_, f32, IxDyn> =
+            if input.strides()[4] == 1 { input.view().into() } else { input.as_standard_layout() };
+        let patch = Patch(in_rows.slice(s![0, .., .., .., ..]));
         let mut slices: Vec<&mut [f32]> = outputs
             .iter_mut()
             .map(|output| output.as_slice_mut().expect("a new array is in standard layout"))
             .collect();
         // A run that panicked leaves nothing that the next one reads.
         let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-        engine.run(input, &mut slices);
+        engine.run_watched(&patch, &mut slices, &mut |_| {});
         Ok(outputs)
+    }
+}
+
+/// `[channel, z, y, x]`, a part of a larger volume or not; its rows lie in one piece.
+struct Patch<'a>(ArrayView4<'a, f32>);
+
+impl Rows for Patch<'_> {
+    fn row(&self, [channel, z, y]: [usize; 3]) -> &[f32] {
+        let row = self.0.slice(s![channel, z, y, ..]);
+        row.to_slice().expect("a row lies in one piece")
     }
 }

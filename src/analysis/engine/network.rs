@@ -8,7 +8,7 @@ use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{ArrayD, ArrayViewD, Zip};
 use thiserror::Error;
 
 use super::int8::compute::Compute;
@@ -309,7 +309,7 @@ impl Network {
             });
         }
         // An int8 input layer would turn what is not a number into one.
-        if input.iter().any(|value| !value.is_finite()) {
+        if !Zip::from(&input).all(|value| value.is_finite()) {
             return Err(EngineError::NotFinite { package: self.package.clone() });
         }
         let outputs = unwinding(&self.package, "running", || self.backend.run(input))?
@@ -322,16 +322,16 @@ impl Network {
 
     /// Runs inputs `0..count`, [`Self::inputs_at_once`] at a time, and hands the outputs over in
     /// order: the result does not depend on the number of threads.
-    pub fn run_each(
+    pub fn run_each<'a>(
         &self,
         count: usize,
-        input: impl Fn(usize) -> ArrayD<f32> + Sync,
+        input: impl Fn(usize) -> ArrayViewD<'a, f32> + Sync,
         mut take: impl FnMut(usize, Vec<ArrayD<f32>>),
     ) -> Result<(), EngineError> {
         let at_once = self.inputs_at_once();
         for first in (0..count).step_by(at_once) {
             let last = count.min(first + at_once);
-            let round = |index: usize| self.run(input(index).view());
+            let round = |index: usize| self.run(input(index));
             let outputs: Vec<Result<Vec<ArrayD<f32>>, EngineError>> = if last - first == 1 {
                 vec![round(first)]
             } else {
@@ -424,7 +424,8 @@ mod tests {
             let network =
                 Network::load(&package, &[1, 1, 3, 3, 3], Compute::with_threads(threads)).unwrap();
             let mut taken = Vec::new();
-            let input = |index: usize| image(3) + index as f32;
+            let images: Vec<_> = (0..7).map(|index| image(3) + index as f32).collect();
+            let input = |index: usize| images[index].view();
             network.run_each(7, input, |index, outputs| taken.push((index, outputs))).unwrap();
             taken
         };

@@ -6,10 +6,11 @@
 //! weights exists. Kept per voxel is each foreground class's logit less the background's: the arg-max
 //! needs no more, and blending and interpolation, being linear, give the same differences.
 
-use ndarray::{Array3, Array4, ArrayView3, ArrayViewD, Axis, Slice, s};
+use ndarray::{Array3, Array4, ArrayView3, ArrayViewD, Axis, Slice, Zip, s};
 
 use super::{Mirroring, Progress};
 use crate::analysis::engine::network::{EngineError, Network};
+use crate::analysis::threads::slabs;
 
 /// σ of the Gaussian as a fraction of the patch.
 const SIGMA: f64 = 1.0 / 8.0;
@@ -32,7 +33,7 @@ pub(super) fn blended(
         Mirroring::Off => &ALL_FLIPS[..1],
         Mirroring::AllAxes => &ALL_FLIPS,
     };
-    let share = 1.0 / flips.len() as f32;
+    let (share, threads) = (1.0 / flips.len() as f32, network.engine().threads);
     let total = windows.count() * flips.len();
     let mut evidence = Array4::zeros([classes - 1, padded.dim().0, padded.dim().1, padded.dim().2]);
     progress(Progress { done: 0, total });
@@ -42,15 +43,12 @@ pub(super) fn blended(
             let (window, flip) = (index / flips.len(), flips[index % flips.len()]);
             let mut view = padded.slice_each_axis(|axis| windows.slice(window, axis.axis.index()));
             mirror(&mut view, flip);
-            view.as_standard_layout()
-                .into_owned()
-                .insert_axis(Axis(0))
-                .insert_axis(Axis(0))
-                .into_dyn()
+            view.insert_axis(Axis(0)).insert_axis(Axis(0)).into_dyn()
         },
         |index, outputs| {
             let (window, flip) = (index / flips.len(), flips[index % flips.len()]);
-            windows.add(window, &mut evidence, (outputs[0].view(), flip), share);
+            let logits = (outputs[0].view(), flip);
+            windows.add(window, &mut evidence, logits, (share, threads));
             progress(Progress { done: index + 1, total });
         },
     )?;
@@ -129,13 +127,14 @@ impl Windows {
         Slice::from(start..start + self.patch[axis])
     }
 
-    /// Adds one patch's logits `[1, C, D, H, W]`, mirrored as told, `share` of their weight.
+    /// Adds one patch's logits `[1, C, D, H, W]`, mirrored as told, `share` of their weight. Each thread
+    /// adds some planes.
     fn add(
         &self,
         window: usize,
         evidence: &mut Array4<f32>,
         (logits, flip): (ArrayViewD<'_, f32>, [bool; 3]),
-        share: f32,
+        (share, threads): (f32, usize),
     ) {
         let place = self.place(window);
         let [wz, wy, wx] = [0, 1, 2].map(|axis| &self.axes[axis].weights[place[axis]]);
@@ -149,19 +148,20 @@ impl Windows {
         };
         let background = channel(0);
         for (index, mut target) in evidence.outer_iter_mut().enumerate() {
-            let mut target =
-                target.slice_each_axis_mut(|axis| self.slice(window, axis.axis.index()));
+            let target = target.slice_each_axis_mut(|axis| self.slice(window, axis.axis.index()));
             let class = channel(index + 1);
-            for (z, mut plane) in target.outer_iter_mut().enumerate() {
-                for (y, mut row) in plane.outer_iter_mut().enumerate() {
-                    let weight = share * wz[z] * wy[y];
-                    let difference = class.slice(s![z, y, ..]).into_iter();
-                    let difference = difference.zip(background.slice(s![z, y, ..]));
-                    for ((sum, (class, background)), wx) in row.iter_mut().zip(difference).zip(wx) {
-                        *sum += weight * wx * (class - background);
+            slabs(threads, target, |first, mut slab| {
+                for (z, mut plane) in (first..).zip(slab.outer_iter_mut()) {
+                    for (y, row) in plane.outer_iter_mut().enumerate() {
+                        let weight = share * wz[z] * wy[y];
+                        let [class, background] =
+                            [&class, &background].map(|c| c.slice(s![z, y, ..]));
+                        Zip::from(row).and(class).and(background).and(&wx[..]).for_each(
+                            |sum, class, background, wx| *sum += weight * wx * (class - background),
+                        );
                     }
                 }
-            }
+            });
         }
     }
 }
@@ -259,7 +259,7 @@ mod tests {
             let mut weights = Array3::<f64>::zeros(size);
             for window in 0..windows.count() {
                 let patch_logits = logits(window);
-                windows.add(window, &mut evidence, (patch_logits.view().into_dyn(), flip), 1.0);
+                windows.add(window, &mut evidence, (patch_logits.view().into_dyn(), flip), (1.0, 2));
                 let place = windows.place(window);
                 for ((_, c, z, y, x), &value) in patch_logits.indexed_iter() {
                     let inside = [z, y, x];
@@ -317,7 +317,7 @@ mod tests {
         let logits = Array5::from_shape_fn([1, 2, 8, 8, 8], |(_, c, ..)| c as f32 * 3.0 + 1.0);
         let mut evidence = Array4::zeros([1, 13, 9, 20]);
         for window in 0..windows.count() {
-            windows.add(window, &mut evidence, (logits.view().into_dyn(), [false; 3]), 1.0);
+            windows.add(window, &mut evidence, (logits.view().into_dyn(), [false; 3]), (1.0, 1));
         }
         assert!(evidence.iter().all(|value: &f32| (value - 3.0).abs() < 1e-5));
     }

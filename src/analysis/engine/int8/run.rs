@@ -8,6 +8,7 @@ use std::thread;
 
 use super::compute::{Compute, MAX_THREADS};
 use super::kernels::Place;
+pub use super::kernels::Rows;
 use super::memory::Buffer;
 use super::program::{MAX_OUTPUTS, Program};
 use super::ready::{Prepared, ReadyError, Stage, prepare};
@@ -18,9 +19,26 @@ pub struct Engine {
     counters: Vec<AtomicUsize>,
     arena: Buffer,
     scratch: Vec<Buffer>,
-    input: usize,
+    /// Channels and `[z, y, x]`.
+    input: (usize, [usize; 3]),
     outputs: Vec<(usize, [usize; 3])>,
     memory: Memory,
+}
+
+/// An input that lies in one piece, `[channel, z, y, x]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Whole<'a> {
+    /// The voxels.
+    pub values: &'a [f32],
+    /// `[z, y, x]`.
+    pub size: [usize; 3],
+}
+
+impl Rows for Whole<'_> {
+    fn row(&self, [channel, z, y]: [usize; 3]) -> &[f32] {
+        let [depth, height, width] = self.size;
+        &self.values[((channel * depth + z) * height + y) * width..][..width]
+    }
 }
 
 /// Bytes that an [`Engine`] holds.
@@ -51,7 +69,7 @@ impl Engine {
             counters: stages.iter().map(|_| AtomicUsize::new(0)).collect(),
             arena: Buffer::new(arena),
             scratch: (0..threads).map(|_| Buffer::new(scratch)).collect(),
-            input: program.input_channels * size.iter().product::<usize>(),
+            input: (program.input_channels, size),
             outputs: channels.zip(outputs).collect(),
             memory: Memory { arena, weights, scratch: scratch * threads },
             stages,
@@ -73,20 +91,22 @@ impl Engine {
     /// # Panics
     /// If a length is not the one the engine was made for.
     pub fn run(&mut self, input: &[f32], outputs: &mut [&mut [f32]]) {
-        self.run_watched(input, outputs, &mut |_| {});
+        let (channels, size) = self.input;
+        assert_eq!(input.len(), channels * size.iter().product::<usize>(), "input length");
+        self.run_watched(&Whole { values: input, size }, outputs, &mut |_| {});
     }
 
-    /// As [`Self::run`]; `done` is told each layer when it is finished, by its place in the program.
+    /// As [`Self::run`], of rows that lie anywhere; `done` is told each layer when it is finished, by
+    /// its place in the program.
     ///
     /// # Panics
-    /// If a length is not the one the engine was made for.
+    /// If a row is too short, or the length of an output not the one the engine was made for.
     pub fn run_watched(
         &mut self,
-        input: &[f32],
+        input: &dyn Rows,
         outputs: &mut [&mut [f32]],
         done: &mut dyn FnMut(usize),
     ) {
-        assert_eq!(input.len(), self.input, "an input of another size");
         assert_eq!(outputs.len(), self.outputs.len(), "another number of outputs");
         for (output, &(channels, size)) in outputs.iter().zip(&self.outputs) {
             assert_eq!(output.len(), channels * size.iter().product::<usize>(), "output length");

@@ -25,11 +25,10 @@ impl<P: Path> Kernel for Quantising<P> {
     }
 
     unsafe fn unit(&self, unit: usize, place: Place<'_>, _: *mut u8) {
-        let [depth, height, width] = self.layout.size;
+        let [_, height, width] = self.layout.size;
         let (z, y) = (unit / height, unit % height);
         for c in 0..self.channels {
-            let first = ((c * depth + z) * height + y) * width;
-            let row = &place.input()[first..first + width];
+            let row = &place.input().row([c, z, y])[..width];
             // SAFETY: the row lies in the value, and this unit alone writes it.
             unsafe {
                 let to = place.at::<u8>(self.layout.offset + self.layout.voxel([z, y, 0]) + c);

@@ -81,11 +81,17 @@ pub(super) trait Kernel: Send + Sync {
     unsafe fn unit(&self, unit: usize, place: Place<'_>, scratch: *mut u8);
 }
 
+/// An input, row by row.
+pub trait Rows: Sync {
+    /// The voxels of a row along x, by channel, z and y.
+    fn row(&self, at: [usize; 3]) -> &[f32];
+}
+
 /// The memory of one run.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     arena: *mut u8,
-    input: &'a [f32],
+    input: &'a dyn Rows,
     outputs: *const *mut f32,
     run: PhantomData<&'a mut [f32]>,
 }
@@ -97,11 +103,11 @@ unsafe impl Sync for Place<'_> {}
 
 impl<'a> Place<'a> {
     /// `outputs` are the program's outputs in order, each of its full size.
-    pub(super) fn new(arena: *mut u8, input: &'a [f32], outputs: &'a [*mut f32]) -> Self {
+    pub(super) fn new(arena: *mut u8, input: &'a dyn Rows, outputs: &'a [*mut f32]) -> Self {
         Self { arena, input, outputs: outputs.as_ptr(), run: PhantomData }
     }
 
-    pub(super) fn input(&self) -> &'a [f32] {
+    pub(super) fn input(&self) -> &'a dyn Rows {
         self.input
     }
 
