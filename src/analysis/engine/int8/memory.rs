@@ -50,6 +50,7 @@ pub(super) struct Packed<T> {
 /// Numbers that are any bytes.
 pub(super) trait Plain: Copy + Send + Sync + 'static {}
 
+impl Plain for u8 {}
 impl Plain for i8 {}
 impl Plain for i16 {}
 impl Plain for i32 {}

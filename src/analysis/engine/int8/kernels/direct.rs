@@ -1,14 +1,15 @@
 //! Convolution with any window: every output voxel is a product of rows that lie in one piece.
 //!
 //! With channels last, the taps of a window along x lie one behind the other, so a sum is a list of
-//! segments, one per input, z and y of the window. A unit takes a few rows of the output, widens the
-//! input rows they need into scratch memory once, and computes row by row, sixteen channels at a time.
+//! segments, one per input, z and y of the window. A unit takes a few rows of the output and computes
+//! them row by row, a block or two of channels at a time. Where a path cannot multiply bytes as they lie,
+//! the unit first widens the input rows it needs into scratch memory.
 
 use super::super::layout::{BLOCK, Halo, Layout};
 use super::super::memory::Packed;
 use super::super::program::{Conv, MAX_INPUTS, MAX_KERNEL, Window};
 use super::finish::Finishing;
-use super::path::{BEYOND, Path, Segment};
+use super::path::{BEYOND, Block, Path, Segment, TOGETHER};
 use super::{Kernel, Place};
 
 /// Rows of the output that a unit computes where there are enough of them.
@@ -36,6 +37,16 @@ struct Input {
     /// Groups of one segment.
     groups: usize,
     /// Elements of a widened row, with room for what tiles read beyond it.
+    row: usize,
+}
+
+/// Where a unit finds what it reads of one input.
+struct Rows<P: Path> {
+    /// The first voxel of the first row.
+    first: *const P::Input,
+    /// Elements from one z of the window to the next.
+    plane: usize,
+    /// Elements from row to row.
     row: usize,
 }
 
@@ -94,69 +105,70 @@ impl<P: Path> Direct<P> {
             * self.rows_read(self.work.rows)
     }
 
-    /// Widens all rows that the unit reads: `[input][z of the window][y]`.
-    unsafe fn widen(
+    /// What the unit at `[z, y]` with `rows` rows reads, widened to `scratch` where the path needs that.
+    unsafe fn rows(
         &self,
-        (z, y, rows): (usize, usize, usize),
+        ([z, y], rows): ([usize; 2], usize),
         place: Place<'_>,
-        to: *mut P::Input,
-    ) {
-        let mut to = to;
-        for input in &self.inputs {
+        scratch: *mut P::Input,
+    ) -> heapless::Vec<Rows<P>, MAX_INPUTS> {
+        let mut to = scratch;
+        let read = self.rows_read(rows);
+        let rows = |input: &Input| {
             let layout = &input.layout;
+            let [z, y] = [z * self.window.stride[0], y * self.window.stride[1]];
+            let [cz, cy, cx] = input.corner;
+            // SAFETY: the halo is as wide as this window needs.
+            let from = unsafe { place.at::<u8>(layout.offset + layout.at([cz + z, cy + y, cx])) };
+            let Some(widen) = P::WIDEN else {
+                return Rows { first: from.cast(), plane: layout.plane(), row: layout.row() };
+            };
+            let rows = Rows { first: to.cast_const(), plane: read * input.row, row: input.row };
             for dz in 0..self.window.kernel[0] {
-                for dy in 0..self.rows_read(rows) {
-                    let at = [
-                        input.corner[0] + z * self.window.stride[0] + dz,
-                        input.corner[1] + y * self.window.stride[1] + dy,
-                        0,
-                    ];
-                    // SAFETY: the halo is as wide as this window needs, and rows have slack behind them.
+                for dy in 0..read {
+                    // SAFETY: as above, and rows have slack behind them.
                     unsafe {
-                        let from = place.at::<u8>(layout.offset + layout.at(at));
-                        P::widen(from, to, layout.row());
+                        let from = from.add(dz * layout.plane() + dy * layout.row());
+                        widen(from, to, layout.row() - cx * layout.channels);
                         to = to.add(input.row);
                     }
                 }
             }
-        }
+            rows
+        };
+        self.inputs.iter().map(rows).collect()
     }
 
-    /// The sums of row `row` of the unit, which has `rows`.
-    unsafe fn segments(
+    /// The sums of row `row` of the unit, for block `block`.
+    fn segments(
         &self,
-        (row, rows): (usize, usize),
-        block: usize,
-        widened: *const P::Input,
+        (row, block): (usize, usize),
+        inputs: &[Rows<P>],
         segments: &mut Segments<P>,
     ) {
         segments.clear();
-        let read = self.rows_read(rows);
-        let mut plane = widened;
-        let mut at = block * self.weights.as_slice().len() / self.finishing.blocks();
-        for input in &self.inputs {
-            let channels = input.layout.channels;
-            for _ in 0..self.window.kernel[0] {
+        let mut at = block * self.block_len();
+        for (input, rows) in self.inputs.iter().zip(inputs) {
+            for dz in 0..self.window.kernel[0] {
                 for dy in 0..self.window.kernel[1] {
                     let line = row * self.window.stride[1] + dy;
-                    let first = input.corner[2] * channels;
-                    // SAFETY: inside what `widen` wrote, and inside the packed weights.
-                    let segment = unsafe {
-                        Segment {
-                            inputs: plane.add(line * input.row + first),
-                            stride: self.window.stride[2] * channels,
-                            weights: self.weights.pointer().add(at),
-                            groups: input.groups,
-                        }
+                    let segment = Segment {
+                        inputs: rows.first.wrapping_add(dz * rows.plane + line * rows.row),
+                        stride: self.window.stride[2] * input.layout.channels,
+                        weights: self.weights.pointer().wrapping_add(at),
+                        groups: input.groups,
                     };
                     // A program has no more inputs and no larger kernels than there is room for.
                     let _ = segments.push(segment);
                     at += input.groups * P::GROUP * BLOCK;
                 }
-                // SAFETY: one plane further in what `widen` wrote.
-                plane = unsafe { plane.add(read * input.row) };
             }
         }
+    }
+
+    /// Weights of one block.
+    fn block_len(&self) -> usize {
+        self.weights.as_slice().len() / self.finishing.blocks()
     }
 }
 
@@ -166,7 +178,7 @@ impl<P: Path> Kernel for Direct<P> {
     }
 
     fn scratch(&self) -> usize {
-        self.row_elements() * size_of::<P::Input>()
+        P::WIDEN.map_or(0, |_| self.row_elements() * size_of::<P::Input>())
     }
 
     fn weights(&self) -> usize {
@@ -180,17 +192,20 @@ impl<P: Path> Kernel for Direct<P> {
         let rows = self.work.rows.min(height - y);
         let blocks = self.finishing.blocks();
         let share = |part: usize| blocks * part / self.work.channel_parts;
-        let widened: *mut P::Input = scratch.cast();
         let mut segments = Segments::new();
         // SAFETY: scratch is large enough for these rows; units write different rows or blocks.
         unsafe {
-            self.widen((z, y, rows), place, widened);
-            for block in share(part)..share(part + 1) {
-                let channels = self.finishing.channels(block, 0);
+            let inputs = self.rows(([z, y], rows), place, scratch.cast());
+            for first in (share(part)..share(part + 1)).step_by(TOGETHER) {
+                let blocks = first..(first + TOGETHER).min(share(part + 1));
                 for row in 0..rows {
-                    self.segments((row, rows), block, widened, &mut segments);
-                    let to = self.finishing.row(block, ([z, y + row, 0], 1), place);
-                    P::row(&segments, width, channels, to);
+                    self.segments((row, first), &inputs, &mut segments);
+                    let at = ([z, y + row, 0], 1);
+                    let blocks: heapless::Vec<Block, TOGETHER> = blocks
+                        .clone()
+                        .map(|block| self.finishing.row((block, 0), at, place))
+                        .collect();
+                    P::rows(&mut segments, self.block_len(), width, &blocks);
                 }
             }
         }

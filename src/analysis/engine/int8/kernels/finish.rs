@@ -4,7 +4,7 @@ use super::super::layout::{BLOCK, Layout};
 use super::super::memory::Packed;
 use super::super::program::{Affine, Finish, Kind, Value};
 use super::Place;
-use super::path::{Channels, To};
+use super::path::{Block, Channels, To};
 
 /// Where the values go.
 #[derive(Debug, Clone, Copy)]
@@ -107,19 +107,19 @@ impl Finishing {
         }
     }
 
-    /// Where channels of block `block` of a row go: its first voxel is `at`, the others follow every
-    /// `step` voxels.
+    /// Block `block` of a row, for tap `tap`: its first voxel is `at`, the others follow every `step`
+    /// voxels.
     ///
     /// # Safety
     /// The row lies in the value.
     pub(crate) unsafe fn row(
         &self,
-        block: usize,
+        (block, tap): (usize, usize),
         (at, step): ([usize; 3], usize),
         place: Place<'_>,
-    ) -> To {
+    ) -> Block {
         // SAFETY: the caller says that the voxels lie in the value; its layout is of this arena.
-        unsafe {
+        let to = unsafe {
             match self.target {
                 Target::Quantised { layout, zero } => To::U8 {
                     first: place.at::<u8>(layout.offset + layout.voxel(at) + block * BLOCK),
@@ -141,6 +141,7 @@ impl Finishing {
                     }
                 }
             }
-        }
+        };
+        Block { channels: self.channels(block, tap), to }
     }
 }

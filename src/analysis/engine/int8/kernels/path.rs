@@ -3,8 +3,13 @@
 use super::super::memory::Plain;
 use super::super::program::Quant;
 
-/// Voxels beyond a row whose inputs may be read.
+/// Voxels beyond a row whose inputs may be read where they were widened.
 pub(crate) const BEYOND: usize = 12;
+/// Blocks of a row that a path may compute together.
+pub(crate) const TOGETHER: usize = 2;
+
+/// Widens `count` activations, and up to 15 more that are there to be read, and to be written.
+pub(crate) type Widen<I> = unsafe fn(from: *const u8, to: *mut I, count: usize);
 
 /// A stretch of a sum: `groups` times [`Path::GROUP`] inputs that lie one behind the other, with their
 /// weights.
@@ -39,6 +44,13 @@ pub(crate) enum To {
     F32 { first: *mut f32, step: usize, plane: usize, count: usize },
 }
 
+/// Sixteen channels of a row: what finishes them, and where they go.
+#[derive(Clone, Copy)]
+pub(crate) struct Block {
+    pub(crate) channels: Channels,
+    pub(crate) to: To,
+}
+
 /// One way to compute.
 ///
 /// # Safety
@@ -51,24 +63,46 @@ pub(crate) trait Path: Send + Sync + Sized + 'static {
     type Weight: Plain;
     /// Products that are added before a sum.
     const GROUP: usize;
-    /// What [`Self::widen`] takes away from every activation.
+    /// What widening takes away from every activation.
     const SHIFT: i32;
+    /// Makes activations what they are multiplied as; without it, bytes are multiplied where they lie.
+    const WIDEN: Option<Widen<Self::Input>>;
 
     /// A weight as it is multiplied.
     fn weight(weight: i8) -> Self::Weight;
 
-    /// `count` activations, and up to 15 more that are there to be read, and to be written.
-    unsafe fn widen(from: *const u8, to: *mut Self::Input, count: usize);
-
     /// The sums of `width` voxels and sixteen channels, finished. Inputs of up to [`BEYOND`] voxels
-    /// more may be read.
+    /// more may be read where they were widened, and else no more than 15 bytes behind the last.
     unsafe fn row(segments: &[Segment<Self>], width: usize, at: Channels, to: To);
 
-    /// `count` numbers to u8, stored `stride` bytes apart.
-    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: (*mut u8, usize));
+    /// [`Self::row`] for up to [`TOGETHER`] blocks, each of whose weights lie `apart` behind those of the
+    /// one before.
+    unsafe fn rows(segments: &mut [Segment<Self>], apart: usize, width: usize, blocks: &[Block]) {
+        // SAFETY: by the caller's word.
+        unsafe { one_by_one(segments, apart, width, blocks) }
+    }
+
+    /// `count` numbers to u8.
+    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: *mut u8);
 
     /// Sixteen channels of a sum of scaled values, requantised.
     unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8);
+}
+
+/// See [`Path::rows`].
+pub(crate) unsafe fn one_by_one<P: Path>(
+    segments: &mut [Segment<P>],
+    apart: usize,
+    width: usize,
+    blocks: &[Block],
+) {
+    for block in blocks {
+        // SAFETY: by the caller's word.
+        unsafe { P::row(segments, width, block.channels, block.to) };
+        for segment in &mut *segments {
+            segment.weights = segment.weights.wrapping_add(apart);
+        }
+    }
 }
 
 /// Sixteen channels of a value that is added.

@@ -2,7 +2,7 @@
 
 use super::super::layout::BLOCK;
 use super::super::program::{Quant, activated, quantised, requantised};
-use super::path::{Channels, Operand, Path, Segment, Stored, To};
+use super::path::{Channels, Operand, Path, Segment, Stored, To, Widen};
 
 /// Voxels whose sums are kept at a time.
 const TILE: usize = 4;
@@ -37,20 +37,10 @@ impl Path for Portable {
     type Weight = i16;
     const GROUP: usize = 2;
     const SHIFT: i32 = 0;
+    const WIDEN: Option<Widen<i16>> = Some(widen);
 
     fn weight(weight: i8) -> i16 {
         i16::from(weight)
-    }
-
-    unsafe fn widen(from: *const u8, to: *mut i16, count: usize) {
-        // SAFETY: by the caller's word.
-        unsafe {
-            let from = std::slice::from_raw_parts(from, count);
-            let to = std::slice::from_raw_parts_mut(to, count);
-            for (to, &from) in to.iter_mut().zip(from) {
-                *to = i16::from(from);
-            }
-        }
     }
 
     unsafe fn row(segments: &[Segment<Self>], width: usize, at: Channels, to: To) {
@@ -65,10 +55,10 @@ impl Path for Portable {
         }
     }
 
-    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: (*mut u8, usize)) {
+    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: *mut u8) {
         for index in 0..count {
             // SAFETY: by the caller's word.
-            unsafe { to.0.add(index * to.1).write(quantised(from.add(index).read(), quant)) };
+            unsafe { to.add(index).write(quantised(from.add(index).read(), quant)) };
         }
     }
 
@@ -97,6 +87,17 @@ impl Path for Portable {
             let values: Lanes<u8> =
                 std::array::from_fn(|lane| requantised(activated(total[lane], slope[lane]), zero));
             to.cast::<Lanes<u8>>().write(values);
+        }
+    }
+}
+
+unsafe fn widen(from: *const u8, to: *mut i16, count: usize) {
+    // SAFETY: by the caller's word.
+    unsafe {
+        let from = std::slice::from_raw_parts(from, count);
+        let to = std::slice::from_raw_parts_mut(to, count);
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to = i16::from(from);
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Transposed convolution whose stride is its kernel: one product of matrices per tap.
 
+use std::slice;
+
 use super::super::layout::{BLOCK, Layout};
 use super::super::memory::Packed;
 use super::super::program::Upsample;
 use super::finish::Finishing;
-use super::path::{BEYOND, Path, Segment};
+use super::path::{BEYOND, Block, Path, Segment, TOGETHER};
 use super::{Kernel, Place};
 
 /// A transposed convolution, packed for a path. A unit is one row of the input.
@@ -50,7 +52,7 @@ impl<P: Path> Kernel for Upsampling<P> {
     }
 
     fn scratch(&self) -> usize {
-        self.row_elements() * size_of::<P::Input>()
+        P::WIDEN.map_or(0, |_| self.row_elements() * size_of::<P::Input>())
     }
 
     fn weights(&self) -> usize {
@@ -59,29 +61,34 @@ impl<P: Path> Kernel for Upsampling<P> {
 
     unsafe fn unit(&self, unit: usize, place: Place<'_>, scratch: *mut u8) {
         let (z, y) = (unit / self.input.size[1], unit % self.input.size[1]);
-        let widened: *mut P::Input = scratch.cast();
         let [kz, ky, kx] = self.kernel;
         let blocks = self.finishing.blocks();
         let piece = self.groups * P::GROUP * BLOCK;
+        let width = self.input.size[2];
         // SAFETY: the row lies in the input, scratch holds it with room for a tile more, and every
         // unit writes the rows of the output that come from its own.
         unsafe {
             let from = place.at::<u8>(self.input.offset + self.input.voxel([z, y, 0]));
-            P::widen(from, widened, self.input.size[2] * self.input.channels);
-            for tap in 0..kz * ky * kx {
+            let inputs = P::WIDEN.map_or(from.cast_const().cast(), |widen| {
+                widen(from, scratch.cast(), width * self.input.channels);
+                scratch.cast_const().cast()
+            });
+            let row = |piece: usize| {
+                let (tap, block) = (piece / blocks, piece % blocks);
                 let (dz, dy, dx) = (tap / (ky * kx), tap / kx % ky, tap % kx);
-                for block in 0..blocks {
-                    let segment = Segment {
-                        inputs: widened.cast_const(),
-                        stride: self.input.channels,
-                        weights: self.weights.pointer().add((tap * blocks + block) * piece),
-                        groups: self.groups,
-                    };
-                    let at = [z * kz + dz, y * ky + dy, dx];
-                    let to = self.finishing.row(block, (at, kx), place);
-                    let channels = self.finishing.channels(block, tap);
-                    P::row(&[segment], self.input.size[2], channels, to);
-                }
+                self.finishing.row((block, tap), ([z * kz + dz, y * ky + dy, dx], kx), place)
+            };
+            let pieces = kz * ky * kx * blocks;
+            for first in (0..pieces).step_by(TOGETHER) {
+                let mut segment = Segment {
+                    inputs,
+                    stride: self.input.channels,
+                    weights: self.weights.pointer().add(first * piece),
+                    groups: self.groups,
+                };
+                let together: heapless::Vec<Block, TOGETHER> =
+                    (first..(first + TOGETHER).min(pieces)).map(row).collect();
+                P::rows(slice::from_mut(&mut segment), piece, width, &together);
             }
         }
     }

@@ -1,13 +1,13 @@
 //! Sums to values, in the f32 operations that `program` prescribes.
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm_cvtsi128_si32, _mm_loadu_si128, _mm_storeu_si128,
-    _mm256_add_epi32, _mm256_add_ps, _mm256_adds_epi16, _mm256_blendv_ps, _mm256_castsi256_si128,
-    _mm256_cvtepi16_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtps_epi32,
-    _mm256_div_ps, _mm256_extracti128_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_min_ps,
-    _mm256_mul_ps, _mm256_packs_epi32, _mm256_packus_epi16, _mm256_permute4x64_epi64,
-    _mm256_permutevar8x32_epi32, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setr_epi32,
-    _mm256_sub_epi16,
+    __m128i, __m256, __m256i, _mm_loadu_si128, _mm_storel_epi64, _mm_storeu_si128,
+    _mm_unpacklo_epi32, _mm256_add_epi32, _mm256_add_ps, _mm256_adds_epi16, _mm256_blendv_ps,
+    _mm256_castsi256_si128, _mm256_cvtepi16_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16,
+    _mm256_cvtps_epi32, _mm256_div_ps, _mm256_extracti128_si256, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_min_ps, _mm256_mul_ps, _mm256_packs_epi32, _mm256_packus_epi16,
+    _mm256_permute4x64_epi64, _mm256_permutevar8x32_epi32, _mm256_set1_epi16, _mm256_set1_ps,
+    _mm256_setr_epi32, _mm256_sub_epi16,
 };
 
 use super::super::super::program::{Quant, STAGED_MAX, quantised};
@@ -134,7 +134,7 @@ unsafe fn operand(term: &Operand) -> [__m256; 2] {
 
 /// See [`Path::quantise`](super::super::path::Path::quantise).
 #[target_feature(enable = "avx2")]
-pub(crate) unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: (*mut u8, usize)) {
+pub(crate) unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: *mut u8) {
     let whole = count / 8 * 8;
     let (scale, zero) =
         (_mm256_set1_ps(quant.scale), _mm256_set1_epi16(i16::from(quant.zero_point)));
@@ -145,15 +145,13 @@ pub(crate) unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: 
             let values = _mm256_adds_epi16(rounded([values, values]), zero);
             // Each of the halves holds four of the eight values twice.
             let bytes = _mm256_packus_epi16(values, values);
-            let low = _mm_cvtsi128_si32(_mm256_castsi256_si128(bytes)).to_le_bytes();
-            let high = _mm_cvtsi128_si32(_mm256_extracti128_si256::<1>(bytes)).to_le_bytes();
-            for (index, byte) in low.into_iter().chain(high).enumerate() {
-                to.0.add((at + index) * to.1).write(byte);
-            }
+            let low = _mm256_castsi256_si128(bytes);
+            let bytes = _mm_unpacklo_epi32(low, _mm256_extracti128_si256::<1>(bytes));
+            _mm_storel_epi64(to.add(at).cast(), bytes);
         }
     }
     for at in whole..count {
         // SAFETY: the rest of them.
-        unsafe { to.0.add(at * to.1).write(quantised(from.add(at).read(), quant)) };
+        unsafe { to.add(at).write(quantised(from.add(at).read(), quant)) };
     }
 }

@@ -12,7 +12,7 @@
 
 pub(crate) mod multiply;
 
-pub(crate) mod row;
+mod row;
 
 pub(crate) mod finish;
 
@@ -25,7 +25,7 @@ use std::arch::x86_64::{
 };
 
 use super::super::program::Quant;
-use super::path::{Channels, Operand, Path, Segment, To};
+use super::path::{Channels, Operand, Path, Segment, To, Widen};
 
 /// AVX2.
 pub(crate) struct Avx2;
@@ -40,14 +40,10 @@ impl Path for Avx2 {
     type Weight = i16;
     const GROUP: usize = 2;
     const SHIFT: i32 = 0;
+    const WIDEN: Option<Widen<i16>> = Some(widen);
 
     fn weight(weight: i8) -> i16 {
         i16::from(weight)
-    }
-
-    unsafe fn widen(from: *const u8, to: *mut i16, count: usize) {
-        // SAFETY: see above.
-        unsafe { widen(from, to, count) }
     }
 
     unsafe fn row(segments: &[Segment<Self>], width: usize, at: Channels, to: To) {
@@ -55,7 +51,7 @@ impl Path for Avx2 {
         unsafe { row::row(segments, width, at, to) }
     }
 
-    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: (*mut u8, usize)) {
+    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: *mut u8) {
         // SAFETY: see above.
         unsafe { finish::quantise(from, count, quant, to) }
     }

@@ -6,9 +6,9 @@ use std::arch::x86_64::{
     _mm256_storeu_ps, _mm256_storeu_si256, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
 };
 
-use super::super::path::{Channels, Path, Segment, To};
+use super::super::path::{Channels, Segment, To};
 use super::finish::Constants;
-use super::{Registers, multiply};
+use super::{Avx2, Registers, multiply};
 
 /// Bytes from one round of eight pairs to the next.
 const EIGHT_PAIRS: usize = 32;
@@ -17,14 +17,9 @@ const ONE_PAIR: usize = 4;
 /// Channels that fit in one register.
 const HALF: usize = 8;
 
-/// Paths that multiply i16 in pairs.
-pub(crate) trait Wide: Path<Input = i16, Weight = i16> {}
-
-impl<P: Path<Input = i16, Weight = i16>> Wide for P {}
-
-/// See [`Path::row`].
+/// See [`Path::row`](super::super::path::Path::row).
 #[target_feature(enable = "avx2")]
-pub(crate) unsafe fn row<P: Wide>(segments: &[Segment<P>], width: usize, at: Channels, to: To) {
+pub(super) unsafe fn row(segments: &[Segment<Avx2>], width: usize, at: Channels, to: To) {
     // SAFETY: by the caller's word.
     unsafe {
         let zero = if let To::U8 { zero, .. } = to { zero } else { 0 };
@@ -50,8 +45,8 @@ macro_rules! tile {
         /// Returns the voxels done, which may reach beyond the row.
         #[inline]
         #[target_feature(enable = "avx2")]
-        unsafe fn $name<P: Wide>(
-            segments: &[Segment<P>],
+        unsafe fn $name(
+            segments: &[Segment<Avx2>],
             (x, width): (usize, usize),
             constants: &Constants,
             to: To,
@@ -129,7 +124,7 @@ unsafe fn store<const N: usize>(
 /// Up to eight channels to f32: eight voxels at a time, turned around so that a channel's values of
 /// neighbouring voxels are stored together.
 #[target_feature(enable = "avx2")]
-unsafe fn narrow<P: Wide>(segments: &[Segment<P>], width: usize, constants: &Constants, to: To) {
+unsafe fn narrow(segments: &[Segment<Avx2>], width: usize, constants: &Constants, to: To) {
     let To::F32 { first, step, plane, count } = to else { return };
     for x in (0..width).step_by(HALF) {
         let mut sums = [_mm256_setzero_si256(); HALF];

@@ -1,10 +1,12 @@
 //! Sums to values, in the f32 operations that `program` prescribes.
 
 use std::arch::x86_64::{
-    __m128i, __m256i, __m512, __m512i, _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512,
-    _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_cvtsepi32_epi16, _mm512_cvtusepi32_epi8,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_mul_ps, _mm512_max_epi32, _mm512_min_ps,
-    _mm512_movepi32_mask, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
+    __m128i, __m256i, __m512, __m512i, _mm512_add_epi32, _mm512_add_ps, _mm512_adds_epi16,
+    _mm512_castps_si512, _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_cvtsepi32_epi16,
+    _mm512_cvtusepi32_epi8, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_mul_ps,
+    _mm512_max_epi32, _mm512_min_ps, _mm512_movepi32_mask, _mm512_mul_ps, _mm512_packs_epi32,
+    _mm512_packus_epi16, _mm512_permutexvar_epi32, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setr_epi32, _mm512_setzero_si512,
 };
 
 use super::super::super::program::STAGED_MAX;
@@ -55,6 +57,19 @@ impl Constants {
     pub(crate) fn to_u8(self, sums: __m512i) -> __m128i {
         let value = _mm512_add_epi32(self.rounded(sums), self.zero);
         _mm512_cvtusepi32_epi8(_mm512_max_epi32(value, _mm512_setzero_si512()))
+    }
+
+    /// Four voxels one behind the other.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub(crate) fn four_to_u8(self, sums: [__m512i; 4]) -> __m512i {
+        let [a, b, c, d] = sums.map(|sums| self.rounded(sums));
+        let zero = _mm512_packs_epi32(self.zero, self.zero);
+        let low = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero);
+        let high = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero);
+        // Each quarter holds four channels of all four voxels.
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high))
     }
 
     /// Sixteen staged values of one voxel.

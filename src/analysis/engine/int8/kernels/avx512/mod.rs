@@ -1,21 +1,36 @@
-//! x86-64 with AVX-512 and VNNI: sixteen sums in one register, two products and their addition in one
-//! instruction (`vpdpwssd`).
+//! x86-64 with AVX-512 and VNNI: sixteen sums in one register.
 //!
-//! What is not named here is computed as on AVX2, on the same packed weights and activations.
+//! | file | makes |
+//! |---|---|
+//! | `dot` | sums of a few voxels: `vpdpbusd`, four products an instruction, written out |
+//! | `row` | the sums of a row, tile by tile |
+//! | `across` | the sums of a row in f32, sixteen voxels in one register |
+//! | `finish` | sums to values |
+//! | `input` | f32 to u8 |
+//! | `multiply`, `transform`, `winograd` | what the Winograd kernel needs: `vpdpwssd` on i16 |
+//!
+//! `vpdpbusd` multiplies bytes without sign by bytes with one, and nothing saturates: activations are
+//! multiplied where they lie. What is not named here is computed as on AVX2.
 
-mod multiply;
+mod dot;
+
+mod row;
+
+mod across;
 
 mod finish;
 
-mod row;
+mod input;
+
+mod multiply;
 
 mod transform;
 
 mod winograd;
 
 use super::super::program::Quant;
-use super::avx2::{self, Avx2};
-use super::path::{Channels, Operand, Path, Segment, To};
+use super::avx2::Avx2;
+use super::path::{Block, Channels, Operand, Path, Segment, To, Widen, one_by_one};
 
 /// AVX-512 F, BW, DQ, VL and VNNI.
 pub(crate) struct Avx512;
@@ -23,34 +38,42 @@ pub(crate) struct Avx512;
 // SAFETY of all functions below: `Isa::available` was asked before a kernel of this path was made, and
 // the pointers hold what `Path` says. Every such machine has AVX2.
 impl Path for Avx512 {
-    type Input = i16;
-    type Weight = i16;
-    const GROUP: usize = Avx2::GROUP;
-    const SHIFT: i32 = Avx2::SHIFT;
+    type Input = u8;
+    type Weight = i8;
+    const GROUP: usize = 4;
+    const SHIFT: i32 = 0;
+    const WIDEN: Option<Widen<u8>> = None;
 
-    fn weight(weight: i8) -> i16 {
-        Avx2::weight(weight)
-    }
-
-    unsafe fn widen(from: *const u8, to: *mut i16, count: usize) {
-        // SAFETY: see above.
-        unsafe { Avx2::widen(from, to, count) }
+    fn weight(weight: i8) -> i8 {
+        weight
     }
 
     unsafe fn row(segments: &[Segment<Self>], width: usize, at: Channels, to: To) {
         // SAFETY: see above.
         unsafe {
             if let To::F32 { .. } = to {
-                avx2::row::row(segments, width, at, to);
+                across::row(segments, width, at, to);
             } else {
-                row::row(segments, width, at, to);
+                row::one(segments, 0, width, [Block { channels: at, to }]);
             }
         }
     }
 
-    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: (*mut u8, usize)) {
+    unsafe fn rows(segments: &mut [Segment<Self>], apart: usize, width: usize, blocks: &[Block]) {
         // SAFETY: see above.
-        unsafe { Avx2::quantise(from, count, quant, to) }
+        unsafe {
+            match *blocks {
+                [first, second] if !matches!(first.to, To::F32 { .. }) => {
+                    row::two(segments, apart, width, [first, second]);
+                }
+                _ => one_by_one(segments, apart, width, blocks),
+            }
+        }
+    }
+
+    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: *mut u8) {
+        // SAFETY: see above.
+        unsafe { input::quantise(from, count, quant, to) }
     }
 
     unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8) {

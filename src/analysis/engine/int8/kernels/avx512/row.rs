@@ -1,97 +1,110 @@
 //! The sums of a row of voxels, a few at a time, finished while they are in registers.
 
-use std::arch::x86_64::{__m512i, _mm_storeu_si128, _mm256_storeu_si256, _mm512_setzero_si512};
+use std::arch::x86_64::{
+    __m512i, _mm_storeu_si128, _mm256_storeu_si256, _mm512_castsi512_si128,
+    _mm512_extracti32x4_epi32, _mm512_storeu_si512,
+};
 
-use super::super::path::{Channels, Segment, To};
+use super::super::super::layout::BLOCK;
+use super::super::path::{Block, Segment, To};
+use super::Avx512;
+use super::dot;
 use super::finish::Constants;
-use super::{Avx512, multiply};
 
-/// Bytes from one round of eight pairs to the next.
-const EIGHT_PAIRS: usize = 32;
-/// Bytes from one pair to the next.
-const ONE_PAIR: usize = 4;
+/// Voxels that can be computed together.
+const SIZES: [usize; 6] = [1, 2, 4, 6, 8, 12];
 
-/// See [`Path::row`](super::super::path::Path::row); not for values in f32.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(crate) unsafe fn row(segments: &[Segment<Avx512>], width: usize, at: Channels, to: To) {
-    // SAFETY: by the caller's word.
-    unsafe {
-        let zero = if let To::U8 { zero, .. } = to { zero } else { 0 };
-        let constants = Constants::load(at, zero);
-        let mut x = 0;
-        while x < width {
-            x += match width - x {
-                1 | 2 => two(segments, (x, width), &constants, to),
-                3 | 4 => four(segments, (x, width), &constants, to),
-                5 | 6 => six(segments, (x, width), &constants, to),
-                7..=10 | 13..=16 => eight(segments, (x, width), &constants, to),
-                _ => twelve(segments, (x, width), &constants, to),
-            };
-        }
-    }
+/// The next voxels of a row of `width` voxels of which `left` are to be done: as few as finish it, else as
+/// many as there are. What was done already may be done again, but nothing beyond the row is.
+fn next(left: usize, width: usize) -> usize {
+    let last = SIZES.into_iter().find(|size| (left..=width).contains(size));
+    last.or(SIZES.into_iter().rfind(|&size| size <= left)).unwrap_or(1)
 }
 
-macro_rules! tile {
-    ($name:ident, $voxels:literal, $multiply:ident) => {
-        /// Returns the voxels done, which may reach beyond the row.
-        #[inline]
+macro_rules! row {
+    ($name:ident, $($block:literal)+) => {
+        /// See [`Path::rows`](super::super::path::Path::rows); not for values in f32.
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-        unsafe fn $name(
+        pub(super) unsafe fn $name(
             segments: &[Segment<Avx512>],
-            (x, width): (usize, usize),
-            constants: &Constants,
-            to: To,
-        ) -> usize {
-            let mut sums = [_mm512_setzero_si512(); $voxels];
-            for segment in segments {
-                let (whole, rest) = (segment.groups / 8, segment.groups % 8);
-                let stride = 2 * segment.stride;
-                // SAFETY: a segment has `groups` pairs of inputs and weights.
+            apart: usize,
+            width: usize,
+            blocks: [Block; [$($block),+].len()],
+        ) {
+            let mut x = 0;
+            while x < width {
+                let voxels = next(width - x, width);
+                x = x.min(width - voxels);
+                macro_rules! tile {
+                    ($voxels:ident) => {{
+                        let sums = dot::$voxels::$name(segments, x, apart);
+                        $(store(&sums[$block], x, blocks[$block]);)+
+                    }};
+                }
+                // SAFETY: by the caller's word.
                 unsafe {
-                    let inputs = segment.inputs.add(x * segment.stride);
-                    if whole > 0 {
-                        let at = (inputs, segment.weights);
-                        multiply::by_eight::$multiply(&mut sums, at, (stride, EIGHT_PAIRS), whole);
-                    }
-                    if rest > 0 {
-                        let at = (inputs.add(whole * 16), segment.weights.add(whole * 256));
-                        multiply::by_one::$multiply(&mut sums, at, (stride, ONE_PAIR), rest);
+                    match voxels {
+                        12 => tile!(twelve),
+                        8 => tile!(eight),
+                        6 => tile!(six),
+                        4 => tile!(four),
+                        2 => tile!(two),
+                        _ => tile!(one),
                     }
                 }
+                x += voxels;
             }
-            // SAFETY: by the caller's word.
-            unsafe { store(&sums, (x, width), constants, to) };
-            $voxels
         }
     };
 }
 
-tile!(two, 2, multiply2);
-tile!(four, 4, multiply4);
-tile!(six, 6, multiply6);
-tile!(eight, 8, multiply8);
-tile!(twelve, 12, multiply12);
+row!(one, 0);
+row!(two, 0 1);
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn store<const N: usize>(
-    sums: &[__m512i; N],
-    (x, width): (usize, usize),
-    constants: &Constants,
-    to: To,
-) {
-    // SAFETY: only voxels of the row are written.
+unsafe fn store<const V: usize>(sums: &[__m512i; V], x: usize, Block { channels, to }: Block) {
+    // SAFETY: only voxels of the row are written, and there are constants of sixteen channels.
     unsafe {
-        for (voxel, sums) in (x..width).zip(sums) {
-            match to {
-                To::U8 { first, stride, .. } => {
-                    _mm_storeu_si128(first.add(voxel * stride).cast(), constants.to_u8(*sums));
+        match to {
+            To::U8 { first, stride, zero } => {
+                let constants = Constants::load(channels, zero);
+                let mut to = first.add(x * stride);
+                let (fours, rest) = sums.as_chunks::<4>();
+                for &four in fours {
+                    store_four(constants.four_to_u8(four), to, stride);
+                    to = to.add(4 * stride);
                 }
-                To::I16 { first, stride } => {
-                    _mm256_storeu_si256(first.add(voxel * stride).cast(), constants.to_i16(*sums));
+                for &sums in rest {
+                    _mm_storeu_si128(to.cast(), constants.to_u8(sums));
+                    to = to.add(stride);
                 }
-                To::F32 { .. } => {}
             }
+            To::I16 { first, stride } => {
+                let constants = Constants::load(channels, 0);
+                for (voxel, &sums) in (x..).zip(sums) {
+                    let to = first.add(voxel * stride);
+                    _mm256_storeu_si256(to.cast(), constants.to_i16(sums));
+                }
+            }
+            To::F32 { .. } => {}
         }
+    }
+}
+
+/// Four voxels of sixteen channels, `stride` bytes from voxel to voxel.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn store_four(voxels: __m512i, to: *mut u8, stride: usize) {
+    // SAFETY: by the caller's word.
+    unsafe {
+        if stride == BLOCK {
+            _mm512_storeu_si512(to.cast(), voxels);
+            return;
+        }
+        _mm_storeu_si128(to.cast(), _mm512_castsi512_si128(voxels));
+        _mm_storeu_si128(to.add(stride).cast(), _mm512_extracti32x4_epi32::<1>(voxels));
+        _mm_storeu_si128(to.add(2 * stride).cast(), _mm512_extracti32x4_epi32::<2>(voxels));
+        _mm_storeu_si128(to.add(3 * stride).cast(), _mm512_extracti32x4_epi32::<3>(voxels));
     }
 }

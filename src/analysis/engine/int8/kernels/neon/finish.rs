@@ -165,24 +165,20 @@ unsafe fn operand(term: &Operand) -> Values {
 
 /// See [`Path::quantise`](super::super::path::Path::quantise).
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: (*mut u8, usize)) {
+pub(super) unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: *mut u8) {
     let whole = count / 8 * 8;
     let (scale, zero) = (vdupq_n_f32(quant.scale), vdupq_n_s16(i16::from(quant.zero_point)));
-    let mut bytes = [0u8; 8];
     for at in (0..whole).step_by(8) {
         // SAFETY: eight numbers in, eight bytes out.
         unsafe {
             let [low, high] =
                 [0, LANES].map(|half| vdivq_f32(vld1q_f32(from.add(at + half)), scale));
             let [values, _] = rounded([low, high, low, high]);
-            vst1_u8(bytes.as_mut_ptr(), vqmovun_s16(vqaddq_s16(values, zero)));
-            for (index, byte) in bytes.into_iter().enumerate() {
-                to.0.add((at + index) * to.1).write(byte);
-            }
+            vst1_u8(to.add(at), vqmovun_s16(vqaddq_s16(values, zero)));
         }
     }
     for at in whole..count {
         // SAFETY: the rest of them.
-        unsafe { to.0.add(at * to.1).write(quantised(from.add(at).read(), quant)) };
+        unsafe { to.add(at).write(quantised(from.add(at).read(), quant)) };
     }
 }

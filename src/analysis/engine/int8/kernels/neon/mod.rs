@@ -21,7 +21,7 @@ use std::arch::aarch64::{
 };
 
 use super::super::program::Quant;
-use super::path::{Channels, Operand, Path, Segment, To};
+use super::path::{Channels, Operand, Path, Segment, To, Widen};
 
 /// NEON with dot products.
 pub(crate) struct NeonDot;
@@ -39,14 +39,10 @@ impl Path for NeonDot {
     type Weight = i8;
     const GROUP: usize = 4;
     const SHIFT: i32 = 128;
+    const WIDEN: Option<Widen<i8>> = Some(signed);
 
     fn weight(weight: i8) -> i8 {
         weight
-    }
-
-    unsafe fn widen(from: *const u8, to: *mut i8, count: usize) {
-        // SAFETY: see above.
-        unsafe { signed(from, to, count) }
     }
 
     unsafe fn row(segments: &[Segment<Self>], width: usize, at: Channels, to: To) {
@@ -54,7 +50,7 @@ impl Path for NeonDot {
         unsafe { dot::row(segments, width, at, to) }
     }
 
-    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: (*mut u8, usize)) {
+    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: *mut u8) {
         // SAFETY: see above.
         unsafe { finish::quantise(from, count, quant, to) }
     }
@@ -70,14 +66,10 @@ impl Path for Neon {
     type Weight = i16;
     const GROUP: usize = 1;
     const SHIFT: i32 = 0;
+    const WIDEN: Option<Widen<i16>> = Some(widened);
 
     fn weight(weight: i8) -> i16 {
         i16::from(weight)
-    }
-
-    unsafe fn widen(from: *const u8, to: *mut i16, count: usize) {
-        // SAFETY: see above.
-        unsafe { widened(from, to, count) }
     }
 
     unsafe fn row(segments: &[Segment<Self>], width: usize, at: Channels, to: To) {
@@ -85,7 +77,7 @@ impl Path for Neon {
         unsafe { long::row(segments, width, at, to) }
     }
 
-    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: (*mut u8, usize)) {
+    unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: *mut u8) {
         // SAFETY: see above.
         unsafe { finish::quantise(from, count, quant, to) }
     }
