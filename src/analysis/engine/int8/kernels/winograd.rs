@@ -24,7 +24,7 @@ use std::ops::Range;
 
 use super::super::layout::{BLOCK, Layout};
 use super::super::memory::Packed;
-use super::super::program::Conv;
+use super::super::program::{Conv, Finish};
 use super::finish::{Finishing, Target};
 use super::path::Channels;
 use super::{Kernel, Place};
@@ -55,9 +55,9 @@ pub(crate) const POWER: i32 = 7;
 pub(crate) const WEIGHTS_LEN: usize = 2 * BLOCK * BLOCK;
 
 /// Tiles of a unit while the weights stay in the cache.
-const TILES: usize = 24;
+const TILES: usize = 12;
 /// Tiles of a unit where they do not, so that they are read less often.
-const MANY_TILES: usize = 36;
+const MANY_TILES: usize = 24;
 /// Bytes of transformed weights that the cache holds.
 const CACHED_WEIGHTS: usize = 1 << 20;
 /// The tiles that are multiplied at once are a multiple of this.
@@ -93,8 +93,8 @@ pub(crate) trait WinogradPath: Send + Sync + 'static {
     /// many values from z to z, to `[tile][z][y][x][channel]`.
     unsafe fn back(from: (*const i32, usize), tiles: usize, to: *mut i32);
 
-    /// Transforms a plane back along y, one set of values per group, each `distance` values from the one
-    /// before, and stores up to 4 × 4 voxels.
+    /// Transforms a plane of tiles side by side in x back along y, one set of values per group, each
+    /// `distance` values from the one before, and stores as many voxels as there are.
     unsafe fn output(waiting: Waiting, at: Channels, to: Outputs);
 }
 
@@ -182,7 +182,8 @@ impl Factors {
     }
 }
 
-/// What waits for the transform back along y, of one plane of one tile: `[y][x][channel]`.
+/// What waits for the transform back along y, of one plane of tiles: `[y][x][channel]`, every [`WAITING`]
+/// values.
 #[derive(Clone, Copy)]
 pub(crate) struct Waiting {
     pub(crate) first: *const i32,
@@ -191,14 +192,40 @@ pub(crate) struct Waiting {
     pub(crate) distance: usize,
 }
 
+impl Waiting {
+    /// What waits of the next tile, which is to be fetched ahead.
+    #[inline]
+    pub(crate) fn next(&self) -> Self {
+        let first = self.first.wrapping_add(WAITING);
+        for line in 0..WAITING_PLANE / BLOCK {
+            prefetch(first.wrapping_add(line * BLOCK).cast());
+        }
+        Self { first, ..*self }
+    }
+}
+
 /// Where the voxels of a plane go.
 #[derive(Clone, Copy)]
 pub(crate) struct Outputs {
     pub(crate) to: Tile,
     /// Elements from voxel to voxel along y and x.
     pub(crate) strides: (usize, usize),
-    /// Voxels there are along y and x, 1..=4.
+    /// Voxels there are along y, 1..=4, and x.
     pub(crate) size: (usize, usize),
+    /// The values are [`tame`].
+    pub(crate) tame: bool,
+}
+
+impl Outputs {
+    /// Tile by tile: where it goes, and how many voxels of it there are along x.
+    #[inline]
+    pub(crate) fn tiles(self) -> impl Iterator<Item = Self> {
+        let (height, width) = self.size;
+        (0..width).step_by(TILE[2]).map(move |x| {
+            let to = self.to.after(x * self.strides.1);
+            Self { to, size: (height, TILE[2].min(width - x)), ..self }
+        })
+    }
 }
 
 /// Voxel 0 of a plane.
@@ -208,6 +235,16 @@ pub(crate) enum Tile {
     U8(*mut u8, u8),
     /// Staged values.
     I16(*mut i16),
+}
+
+impl Tile {
+    #[inline]
+    fn after(self, elements: usize) -> Self {
+        match self {
+            Self::U8(first, zero) => Self::U8(first.wrapping_add(elements), zero),
+            Self::I16(first) => Self::I16(first.wrapping_add(elements)),
+        }
+    }
 }
 
 /// A 3×3×3 convolution, packed.
@@ -220,6 +257,8 @@ pub(crate) struct Winograd<W> {
     /// `[block out][y][x][half of the z][block in][channel pair in][z][channel of the block][2]`.
     weights: Packed<i16>,
     finishing: Finishing,
+    /// Whether the values are [`tame`].
+    tame: bool,
     /// Tiles along `[z, y, x]`.
     tiles: [usize; 3],
     tiles_per_unit: usize,
@@ -274,6 +313,7 @@ impl<W: WinogradPath> Winograd<W> {
             groups,
             weights,
             finishing,
+            tame: tame(&op.finish),
             tiles,
             tiles_per_unit,
             channel_parts: if few { blocks.min(2) } else { 1 },
@@ -442,20 +482,20 @@ impl<W: WinogradPath> Winograd<W> {
         waiting: *const i32,
         place: Place<'_>,
     ) {
-        let size = self.finishing.target().size();
+        let depth = self.finishing.target().size()[0];
         let channels = self.finishing.channels(block, 0);
-        for (number, index) in tiles.enumerate() {
-            let [tz, ty, tx] = self.place(index);
-            for z in 0..TILE[0].min(size[0] - tz * TILE[0]) {
+        for run in self.runs(tiles) {
+            let [tz, ty, tx] = run.at;
+            for z in 0..TILE[0].min(depth - tz * TILE[0]) {
                 let at = [tz * TILE[0] + z, ty * TILE[1], tx * TILE[2]];
                 // SAFETY: scratch holds what waits, and every tile is this unit's own.
                 unsafe {
                     let waiting = Waiting {
-                        first: waiting.add(number * WAITING + z * WAITING_PLANE),
+                        first: waiting.add(run.first * WAITING + z * WAITING_PLANE),
                         groups: self.groups.len(),
                         distance: self.tiles_per_unit * WAITING,
                     };
-                    if let Some(to) = self.outputs(block, at, place) {
+                    if let Some(to) = self.outputs(block, (at, run.tiles), place) {
                         W::output(waiting, channels, to);
                     }
                 }
@@ -463,8 +503,14 @@ impl<W: WinogradPath> Winograd<W> {
         }
     }
 
-    /// Where a plane of a tile goes; `None` for outputs in f32, which this kernel is not made for.
-    unsafe fn outputs(&self, block: usize, at: [usize; 3], place: Place<'_>) -> Option<Outputs> {
+    /// Where a plane of so many tiles from voxel `at` on goes; `None` for outputs in f32, which this kernel
+    /// is not made for.
+    unsafe fn outputs(
+        &self,
+        block: usize,
+        (at, tiles): ([usize; 3], usize),
+        place: Place<'_>,
+    ) -> Option<Outputs> {
         let size = self.finishing.target().size();
         // SAFETY: `at` is a voxel of the value.
         let (to, layout) = unsafe {
@@ -480,8 +526,8 @@ impl<W: WinogradPath> Winograd<W> {
                 Target::Real { .. } => return None,
             }
         };
-        let size = (TILE[1].min(size[1] - at[1]), TILE[2].min(size[2] - at[2]));
-        Some(Outputs { to, strides: (layout.row(), layout.channels), size })
+        let size = (TILE[1].min(size[1] - at[1]), (TILE[2] * tiles).min(size[2] - at[2]));
+        Some(Outputs { to, strides: (layout.row(), layout.channels), size, tame: self.tame })
     }
 }
 
@@ -522,6 +568,21 @@ impl<W: WinogradPath> Kernel for Winograd<W> {
                 self.finish(block, tiles.clone(), waiting, place);
             }
         }
+    }
+}
+
+/// True where a value, before it is rounded, is below 2³⁰ whatever the sum, and an activation is the larger
+/// one of `v` and `slope · v`: then neither the bound of what is staged nor the sign has to be looked at.
+fn tame(finish: &Finish) -> bool {
+    match finish {
+        Finish::Requantise(affine) => {
+            affine.scale.iter().all(|scale| scale.abs() <= 0.25)
+                && affine.bias.iter().all(|bias| bias.abs() <= (1u32 << 28) as f32)
+                && affine.slope.iter().all(|slope| (0.0..=1.0).contains(slope))
+        }
+        // The program was checked: no sum is larger than what is staged.
+        Finish::Stage => true,
+        Finish::Real(_) => false,
     }
 }
 

@@ -10,8 +10,8 @@ use std::arch::x86_64::{
 
 use super::super::super::layout::BLOCK;
 use super::super::winograd::{
-    DEPTH, HALF_LINE, LINE, NINTH, POWER, Row, SHIFTED, SIDE, Strides, TILE, WAITING, WAITING_PLANE,
-    plain,
+    DEPTH, HALF_LINE, LINE, NINTH, POWER, Row, SHIFTED, SIDE, Strides, TILE, WAITING,
+    WAITING_PLANE, plain,
 };
 
 /// B₄ᵀ.
@@ -60,7 +60,7 @@ pub(crate) unsafe fn columns(
         // SAFETY: as the caller says.
         unsafe {
             if column % TILE[2] == 0 {
-                strides.prefetch_columns(from.wrapping_add(6 * strides.x));
+                strides.prefetch_columns(from.wrapping_add(8 * strides.x));
             }
             let mut row = from;
             let mut rows = [[_mm256_setzero_si256(); SIDE]; DEPTH];

@@ -8,7 +8,9 @@ use std::arch::x86_64::{
 
 use super::super::super::layout::BLOCK;
 use super::super::path::Channels;
-use super::super::winograd::{Factors, HALF_LINE, Outputs, Row, Strides, Tile, Waiting, WinogradPath};
+use super::super::winograd::{
+    Factors, HALF_LINE, Outputs, Row, Strides, Tile, Waiting, WinogradPath,
+};
 use super::finish::Constants;
 use super::transform::{self, Sums};
 use super::{Avx2, Registers};
@@ -209,35 +211,54 @@ unsafe fn store<const N: usize>(sums: &Registers<N>, to: *mut i32) {
 }
 
 #[target_feature(enable = "avx2")]
-unsafe fn output(waiting: Waiting, at: Channels, to: Outputs) {
+unsafe fn output(mut waiting: Waiting, at: Channels, to: Outputs) {
     let zero = if let Tile::U8(_, zero) = to.to { zero } else { 0 };
-    // SAFETY: as the caller says; only voxels there are get written.
+    // SAFETY: as the caller says.
     unsafe {
         let constants = Constants::load(at, zero);
-        for x in 0..to.size.1 {
-            let mut sums = transform::output(waiting.first, x);
-            for group in 1..waiting.groups {
-                let more = waiting.first.add(group * waiting.distance);
-                add(&mut sums, &transform::output(more, x));
+        for to in to.tiles() {
+            let next = waiting.next();
+            for x in 0..to.size.1 {
+                let mut sums = transform::output(waiting.first, x);
+                for group in 1..waiting.groups {
+                    let more = waiting.first.add(group * waiting.distance);
+                    add(&mut sums, &transform::output(more, x));
+                }
+                store_column(&sums, x, &constants, &to);
             }
-            match to.to {
-                Tile::U8(first, _) => {
-                    for y in [0, 2] {
-                        let [one, other] = constants.pair_to_u8(sums[y], sums[y + 1]);
-                        let first = first.add(y * to.strides.0 + x * to.strides.1);
-                        if y < to.size.0 {
-                            _mm_storeu_si128(first.cast(), one);
-                        }
-                        if y + 1 < to.size.0 {
-                            _mm_storeu_si128(first.add(to.strides.0).cast(), other);
-                        }
+            waiting = next;
+        }
+    }
+}
+
+/// Column `x` of a tile.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn store_column(sums: &Sums, x: usize, constants: &Constants, to: &Outputs) {
+    let ((down, across), voxels) = (to.strides, to.size.0);
+    // SAFETY: as the caller says; only voxels there are get written.
+    unsafe {
+        match to.to {
+            Tile::U8(first, _) => {
+                for y in [0, 2] {
+                    let [one, other] = if to.tame {
+                        constants.tame_pair_to_u8(sums[y], sums[y + 1])
+                    } else {
+                        constants.pair_to_u8(sums[y], sums[y + 1])
+                    };
+                    let first = first.wrapping_add(y * down + x * across);
+                    if y < voxels {
+                        _mm_storeu_si128(first.cast(), one);
+                    }
+                    if y + 1 < voxels {
+                        _mm_storeu_si128(first.add(down).cast(), other);
                     }
                 }
-                Tile::I16(first) => {
-                    for (y, &sums) in sums.iter().enumerate().take(to.size.0) {
-                        let to = first.add(y * to.strides.0 + x * to.strides.1);
-                        _mm256_storeu_si256(to.cast(), constants.to_i16(sums));
-                    }
+            }
+            Tile::I16(first) => {
+                for (y, &sums) in sums.iter().enumerate().take(voxels) {
+                    let to = first.add(y * down + x * across);
+                    _mm256_storeu_si256(to.cast(), constants.fitting_to_i16(sums));
                 }
             }
         }

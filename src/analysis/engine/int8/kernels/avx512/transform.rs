@@ -11,8 +11,7 @@ use std::arch::x86_64::{
 
 use super::super::super::layout::BLOCK;
 use super::super::winograd::{
-    HALF_LINE, LINE, NINTH, POWER, Row, SHIFTED, SIDE, Strides, TILE, WAITING, WAITING_PLANE,
-    plain,
+    HALF_LINE, LINE, NINTH, POWER, Row, SHIFTED, SIDE, Strides, TILE, WAITING, WAITING_PLANE, plain,
 };
 
 /// The first z of two in a register, and the second.
@@ -65,7 +64,7 @@ pub(crate) unsafe fn columns(
         // SAFETY: as the caller says.
         unsafe {
             if column % TILE[2] == 0 {
-                strides.prefetch_columns(from.wrapping_add(6 * strides.x));
+                strides.prefetch_columns(from.wrapping_add(8 * strides.x));
             }
             let mut row = from;
             let rows: [[__m512i; 2]; SIDE] = std::array::from_fn(|_| {
@@ -120,11 +119,12 @@ pub(crate) unsafe fn across(from: *const i16, tiles: usize, shifted: bool, to: R
         _mm512_setzero_si512(),
         _mm512_set1_epi16(if shifted { SHIFTED.2 } else { 0 }),
     );
-    for half in 0..2 {
-        for tile in 0..tiles {
+    for tile in 0..tiles {
+        let from = plain(from.wrapping_add(tile * TILE[2] * LINE));
+        for half in 0..2 {
             // SAFETY: as the caller says.
             unsafe {
-                let from = plain(from.add(tile * TILE[2] * LINE + half * HALF_LINE));
+                let from = from.add(half * HALF_LINE);
                 let mut six = input_of_six(std::array::from_fn(|x| {
                     _mm512_load_si512(from.add(x * LINE).cast())
                 }));

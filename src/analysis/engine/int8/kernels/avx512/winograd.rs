@@ -2,13 +2,16 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __m512i, _mm_storeu_si128, _mm256_storeu_si256, _mm512_add_epi32, _mm512_setzero_si512,
-    _mm512_store_si512, _mm512_sub_epi32,
+    __m512i, _mm_storeu_si128, _mm256_storeu_si256, _mm512_add_epi32, _mm512_castsi512_si128,
+    _mm512_castsi512_si256, _mm512_extracti32x4_epi32, _mm512_extracti64x4_epi64,
+    _mm512_setzero_si512, _mm512_store_si512, _mm512_storeu_si512, _mm512_sub_epi32,
 };
 
 use super::super::super::layout::BLOCK;
 use super::super::path::Channels;
-use super::super::winograd::{Factors, HALF_LINE, Outputs, Row, Strides, Tile, Waiting, WinogradPath};
+use super::super::winograd::{
+    Factors, HALF_LINE, Outputs, Row, Strides, Tile, Waiting, WinogradPath,
+};
 use super::Avx512;
 use super::finish::Constants;
 use super::transform;
@@ -119,11 +122,7 @@ macro_rules! pair6 {
 
 macro_rules! pair8 {
     ($pair:literal) => {
-        concat!(
-            pair6!($pair),
-            tile!($pair, "{e}", "s6", "d6"),
-            tile!($pair, "{e}+64", "s7", "d7"),
-        )
+        concat!(pair6!($pair), tile!($pair, "{e}", "s6", "d6"), tile!($pair, "{e}+64", "s7", "d7"),)
     };
 }
 
@@ -225,30 +224,78 @@ kernel!(twelve, multiply_twelve, 12, pair12,
      s10 d10 10, s11 d11 11]);
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn output(waiting: Waiting, at: Channels, to: Outputs) {
+unsafe fn output(mut waiting: Waiting, at: Channels, to: Outputs) {
     let zero = if let Tile::U8(_, zero) = to.to { zero } else { 0 };
-    // SAFETY: as the caller says; only voxels there are get written.
+    // SAFETY: as the caller says.
     unsafe {
         let constants = Constants::load(at, zero);
-        let mut sums = transform::output(waiting.first);
-        for group in 1..waiting.groups {
-            let more = transform::output(waiting.first.add(group * waiting.distance));
-            for (sum, more) in sums.iter_mut().flatten().zip(more.iter().flatten()) {
-                *sum = _mm512_add_epi32(*sum, *more);
+        for to in to.tiles() {
+            let next = waiting.next();
+            let mut sums = transform::output(waiting.first);
+            for group in 1..waiting.groups {
+                let more = transform::output(waiting.first.add(group * waiting.distance));
+                for (sum, more) in sums.iter_mut().flatten().zip(more.iter().flatten()) {
+                    *sum = _mm512_add_epi32(*sum, *more);
+                }
             }
+            for (y, &row) in sums.iter().enumerate().take(to.size.0) {
+                store(row, y, &constants, &to);
+            }
+            waiting = next;
         }
-        for (y, row) in sums.iter().enumerate().take(to.size.0) {
-            for (x, &sums) in row.iter().enumerate().take(to.size.1) {
-                let at = y * to.strides.0 + x * to.strides.1;
-                match to.to {
-                    Tile::U8(first, _) => {
-                        _mm_storeu_si128(first.add(at).cast(), constants.to_u8(sums));
-                    }
-                    Tile::I16(first) => {
-                        _mm256_storeu_si256(first.add(at).cast(), constants.to_i16(sums));
+    }
+}
+
+/// Row `y` of a tile.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn store(row: [__m512i; 4], y: usize, constants: &Constants, to: &Outputs) {
+    let ((down, across), voxels) = (to.strides, to.size.1);
+    // SAFETY: as the caller says; only voxels there are get written.
+    unsafe {
+        match to.to {
+            Tile::U8(first, _) if to.tame => {
+                store_four(constants.four_to_u8(row), first.add(y * down), (across, voxels));
+            }
+            Tile::U8(first, _) => {
+                for (x, &sums) in row.iter().enumerate().take(voxels) {
+                    let to = first.add(y * down + x * across);
+                    _mm_storeu_si128(to.cast(), constants.to_u8(sums));
+                }
+            }
+            Tile::I16(first) => {
+                for x in (0..voxels).step_by(2) {
+                    let two = constants.two_to_i16([row[x], row[x + 1]]);
+                    let to = first.add(y * down + x * across);
+                    _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(two));
+                    if x + 1 < voxels {
+                        let second = _mm512_extracti64x4_epi64::<1>(two);
+                        _mm256_storeu_si256(to.add(across).cast(), second);
                     }
                 }
             }
+        }
+    }
+}
+
+/// Up to four voxels, `stride` bytes apart.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn store_four(four: __m512i, to: *mut u8, (stride, voxels): (usize, usize)) {
+    // SAFETY: as the caller says.
+    unsafe {
+        if voxels == 4 && stride == BLOCK {
+            return _mm512_storeu_si512(to.cast(), four);
+        }
+        _mm_storeu_si128(to.cast(), _mm512_castsi512_si128(four));
+        if voxels > 1 {
+            _mm_storeu_si128(to.add(stride).cast(), _mm512_extracti32x4_epi32::<1>(four));
+        }
+        if voxels > 2 {
+            _mm_storeu_si128(to.add(2 * stride).cast(), _mm512_extracti32x4_epi32::<2>(four));
+        }
+        if voxels > 3 {
+            _mm_storeu_si128(to.add(3 * stride).cast(), _mm512_extracti32x4_epi32::<3>(four));
         }
     }
 }
