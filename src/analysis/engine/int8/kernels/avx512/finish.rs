@@ -20,7 +20,9 @@ pub(crate) struct Constants {
     scale: __m512,
     bias: __m512,
     slope: __m512,
+    /// The zero point, in 32 bits.
     zero: __m512i,
+    /// The zero point, in 16 bits.
     zeros: __m512i,
 }
 
