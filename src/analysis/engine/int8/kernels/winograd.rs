@@ -127,6 +127,7 @@ impl Strides {
 
 /// The same address. The compiler, which would otherwise keep one register or place on the stack per row
 /// and count all of them up, takes it as it comes.
+#[allow(clippy::pointers_in_nomem_asm_block, reason = "nothing is read or written through it")]
 #[inline]
 pub(crate) fn plain<T>(mut address: *const T) -> *const T {
     // SAFETY: does nothing.

@@ -63,19 +63,21 @@ pub(crate) unsafe fn columns(
                 strides.prefetch_columns(from.wrapping_add(8 * strides.x));
             }
             let mut row = from;
-            let mut rows = [[_mm256_setzero_si256(); SIDE]; DEPTH];
-            for y in 0..SIDE {
+            let rows: [[__m256i; DEPTH]; SIDE] = std::array::from_fn(|_| {
                 let d: [__m256i; DEPTH] = std::array::from_fn(|z| {
                     let channels = _mm_loadu_si128(row.add(z * strides.z).cast::<__m128i>());
                     _mm256_cvtepu8_epi16(channels)
                 });
                 row = plain(row.add(strides.y));
-                rows[0][y] = _mm256_add_epi16(d[1], d[2]);
-                rows[1][y] = _mm256_sub_epi16(d[2], d[1]);
-                rows[2][y] = _mm256_sub_epi16(d[0], d[2]);
-                rows[3][y] = _mm256_sub_epi16(d[1], d[3]);
-            }
-            for (z, row) in rows.into_iter().enumerate() {
+                [
+                    _mm256_add_epi16(d[1], d[2]),
+                    _mm256_sub_epi16(d[2], d[1]),
+                    _mm256_sub_epi16(d[0], d[2]),
+                    _mm256_sub_epi16(d[1], d[3]),
+                ]
+            });
+            for z in 0..DEPTH {
+                let row = rows.map(|row| row[z]);
                 let mut to = plain(to.add(z * BLOCK));
                 for value in input_of_six(row) {
                     _mm256_store_si256(to.cast_mut().cast(), value);
@@ -156,11 +158,11 @@ pub(crate) unsafe fn output(waiting: *const i32, x: usize) -> Sums {
             let at = (y * TILE[2] + x) * BLOCK + half * BLOCK / 2;
             _mm256_load_si256(waiting.add(at).cast())
         });
-        for (y, value) in output_of_six(column).into_iter().enumerate() {
+        for ((y, sum), value) in sums.iter_mut().enumerate().zip(output_of_six(column)) {
             // 24 for the first of four, 12 for the others.
             let shift = POWER - i32::from(y > 0) - i32::from(x > 0);
             let divided = _mm256_mullo_epi32(value, ninth);
-            sums[y][half] = _mm256_sra_epi32(divided, _mm_cvtsi32_si128(shift));
+            sum[half] = _mm256_sra_epi32(divided, _mm_cvtsi32_si128(shift));
         }
     }
     sums

@@ -177,11 +177,11 @@ pub(crate) unsafe fn output(waiting: *const i32) -> Sums {
         let column = std::array::from_fn(|y| unsafe {
             _mm512_load_si512(waiting.add((y * TILE[2] + x) * BLOCK).cast())
         });
-        for (y, value) in output_of_six(column).into_iter().enumerate() {
+        for ((y, row), value) in sums.iter_mut().enumerate().zip(output_of_six(column)) {
             // 24 for the first of four, 12 for the others.
             let shift = POWER - i32::from(y > 0) - i32::from(x > 0);
             let divided = _mm512_mullo_epi32(value, ninth);
-            sums[y][x] = _mm512_sra_epi32(divided, _mm_cvtsi32_si128(shift));
+            row[x] = _mm512_sra_epi32(divided, _mm_cvtsi32_si128(shift));
         }
     }
     sums
