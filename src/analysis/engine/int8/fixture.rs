@@ -257,6 +257,14 @@ impl Build {
         value.kind = Kind::Staged(vec![step; value.channels]);
     }
 
+    /// Gives all channels of a convolution to u8 this scale and slope.
+    pub fn set_affine(&mut self, id: ValueId, scale: f32, slope: f32) {
+        if let Op::Conv(Conv { finish: Finish::Requantise(affine), .. }) = &mut self.layers[id].op {
+            affine.scale.fill(scale);
+            affine.slope.fill(slope);
+        }
+    }
+
     /// The program whose outputs are these, if it holds.
     pub fn try_finish(self, outputs: &[ValueId]) -> Result<Program, ProgramError> {
         Program::new(self.input_channels, (self.values, self.layers), outputs.to_vec())

@@ -249,6 +249,24 @@ fn many_channels_need_groups_and_stay_exact() {
     }
 }
 
+/// Values far beyond what is stored, and activations that are not the larger one of `v` and `slope · v`.
+#[test]
+fn any_scale_and_slope_equals_the_reference() {
+    for (scale, slope) in
+        [(0.01, 0.0), (0.01, 1.5), (0.01, -0.5), (1e3, 0.1), (-1e6, 1.0), (1e30, -2.0)]
+    {
+        for side in [3, 7] {
+            let mut build = Build::new(11, 1, 100);
+            let part = split(&mut build, &[20])[0];
+            let conv = build.conv(&[part], 18, window([3; 3], [1; 3]));
+            build.set_affine(conv, scale, slope);
+            let shown = build.shown(conv);
+            let input = input(&mut build.random, Inputs::Any, side * side * side, 100);
+            check(&build.finish(&[shown]), &input, [side; 3]);
+        }
+    }
+}
+
 #[test]
 fn whole_networks_equal_the_reference() {
     for normalise in [false, true] {

@@ -169,6 +169,70 @@ impl Kernel for Statistics {
 }
 
 /// Adds the voxels of a row: its sum in 32 bits, which 4,096 voxels of i16 do not fill, the rest in 64.
+#[cfg(target_arch = "x86_64")]
+fn add_row(row: &[i16], sums: &mut [i64], squares: &mut [i64]) {
+    // SAFETY: every x86-64 has SSE2.
+    unsafe { add_row_in_pairs(row, sums, squares) }
+}
+
+/// As [`add_row`]: pairs of voxels are multiplied and added at once. The squares of four staged values,
+/// ±32,767 at most, fit in 32 bits without sign.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse2")]
+fn add_row_in_pairs(row: &[i16], sums: &mut [i64], squares: &mut [i64]) {
+    use std::arch::x86_64::{
+        __m128i, _mm_add_epi32, _mm_add_epi64, _mm_and_si128, _mm_loadu_si128, _mm_madd_epi16,
+        _mm_set1_epi16, _mm_set1_epi64x, _mm_setzero_si128, _mm_srli_epi64, _mm_unpackhi_epi16,
+        _mm_unpacklo_epi16,
+    };
+    /// Channels of a register.
+    const EIGHT: usize = 8;
+
+    let channels = sums.len();
+    let (ones, low) = (_mm_set1_epi16(1), _mm_set1_epi64x(0xffff_ffff));
+    for first in (0..channels).step_by(EIGHT) {
+        let mut sum = [_mm_setzero_si128(); 2];
+        let mut even = [_mm_setzero_si128(); 2];
+        let mut odd = [_mm_setzero_si128(); 2];
+        for four in row.chunks(4 * channels) {
+            let voxel = |voxel: usize| {
+                let from = voxel * channels + first;
+                let values = four.get(from..from + EIGHT);
+                // SAFETY: there are eight.
+                values
+                    .map_or(_mm_setzero_si128(), |v| unsafe { _mm_loadu_si128(v.as_ptr().cast()) })
+            };
+            let [a, b, c, d] = [voxel(0), voxel(1), voxel(2), voxel(3)];
+            let pairs = [
+                (_mm_unpacklo_epi16(a, b), _mm_unpacklo_epi16(c, d)),
+                (_mm_unpackhi_epi16(a, b), _mm_unpackhi_epi16(c, d)),
+            ];
+            for (half, (ab, cd)) in pairs.into_iter().enumerate() {
+                let four = _mm_add_epi32(_mm_madd_epi16(ab, ones), _mm_madd_epi16(cd, ones));
+                sum[half] = _mm_add_epi32(sum[half], four);
+                let four = _mm_add_epi32(_mm_madd_epi16(ab, ab), _mm_madd_epi16(cd, cd));
+                even[half] = _mm_add_epi64(even[half], _mm_and_si128(four, low));
+                odd[half] = _mm_add_epi64(odd[half], _mm_srli_epi64::<32>(four));
+            }
+        }
+        for half in 0..2 {
+            // SAFETY: numbers of the same size as their register.
+            let (sum, square) = unsafe {
+                let pairs = |v: __m128i| std::mem::transmute::<__m128i, [i64; 2]>(v);
+                let sum = std::mem::transmute::<__m128i, [i32; 4]>(sum[half]);
+                (sum, [pairs(even[half]), pairs(odd[half])])
+            };
+            for (lane, sum) in sum.into_iter().enumerate() {
+                let channel = first + half * EIGHT / 2 + lane;
+                sums[channel] += i64::from(sum);
+                squares[channel] += square[lane % 2][lane / 2];
+            }
+        }
+    }
+}
+
+/// Adds the voxels of a row: its sum in 32 bits, which 4,096 voxels of i16 do not fill, the rest in 64.
+#[cfg(not(target_arch = "x86_64"))]
 fn add_row(row: &[i16], sums: &mut [i64], squares: &mut [i64]) {
     let channels = sums.len();
     for block in (0..channels).step_by(BLOCK) {
@@ -228,6 +292,34 @@ impl Kernel for Normaliser {
                 };
                 scale.add(c).write(scaled);
                 bias.add(c).write(biased);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All remainders of voxels, with the largest squares there are.
+    #[test]
+    fn rows_are_added_exactly() {
+        for (channels, voxels) in [16, 48].into_iter().flat_map(|c| (1..10).map(move |v| (c, v))) {
+            let value = |at: usize| match at % 5 {
+                0 => -32_767,
+                1 => 32_767,
+                _ => (at * 7919 % 65_535) as i32 - 32_767,
+            };
+            let row: Vec<i16> = (0..channels * voxels).map(|at| value(at) as i16).collect();
+            let (mut sums, mut squares) = (vec![5; channels], vec![7; channels]);
+            add_row(&row, &mut sums, &mut squares);
+            add_row(&vec![-32_767; channels * voxels], &mut sums, &mut squares);
+            for channel in 0..channels {
+                let values = || row.iter().skip(channel).step_by(channels).map(|&v| i64::from(v));
+                let (lowest, count) = (-32_767, voxels as i64);
+                assert_eq!(sums[channel], 5 + values().sum::<i64>() + lowest * count);
+                let square = values().map(|v| v * v).sum::<i64>();
+                assert_eq!(squares[channel], 7 + square + lowest * lowest * count);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::super::layout::BLOCK;
 use super::super::memory::Packed;
 use super::super::program::Conv;
-use super::winograd::{DEPTH, PLANE, WEIGHTS_LEN};
+use super::winograd::{DEPTH, SIDE, WEIGHTS_LEN};
 
 /// Taps of the kernel.
 const TAPS: usize = 27;
@@ -13,16 +13,21 @@ const TAPS: usize = 27;
 const MOST_WEIGHT: u64 = (1 << 17) - 1;
 
 /// Weights along y and x, six rows of three.
-const G4: [[i16; 3]; 6] = [[6, 0, 0], [-2, -2, -2], [-2, 2, -2], [1, 2, 4], [1, -2, 4], [0, 0, 6]];
-/// Weights along z.
-const G2: [[i16; 3]; DEPTH] = [[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]];
+const G4: [[i16; 3]; SIDE] =
+    [[6, 0, 0], [-2, -2, -2], [-2, 2, -2], [1, 2, 4], [1, -2, 4], [0, 0, 6]];
+/// Weights along z. The inputs along z, `d` being the four planes, are d₁ + d₂, d₂ − d₁, d₀ − d₂ and
+/// d₁ − d₃. The first two products are needed as their sum and their difference, to which the third and the
+/// fourth are added: that is why the last sign is turned.
+const G2: [[i16; 3]; DEPTH] = [[1, 1, 1], [1, -1, 1], [2, 0, 0], [0, 0, -2]];
+/// Values of a pair of input channels.
+const PAIR: usize = 2 * BLOCK;
 
 /// One tap, or one transformed value, of sixteen input and sixteen output channels, in the order in
 /// which they are packed: `[channel pair in][channel out][2]`.
-type Lanes = [i16; WEIGHTS_LEN];
+type Lanes = [i16; BLOCK * BLOCK];
 
-/// Transformed weights, `[block out][y · 6 + x][z][block in]` of [`Lanes`], and the groups of input
-/// blocks that may be added before the division. `channels` are those of the inputs of `op`, each
+/// Transformed weights, `[block out][y][x][half of the z][block in][channel pair in][z][channel out][2]`,
+/// and the groups of input blocks that may be added before the division. `channels` are those of the inputs of `op`, each
 /// padded to whole blocks, `depth` in all; `blocks` are those of the output.
 pub(super) fn pack(
     op: &Conv,
@@ -31,13 +36,13 @@ pub(super) fn pack(
 ) -> (Packed<i16>, Vec<Range<usize>>) {
     let total: usize = channels.iter().sum();
     let inputs = block_of_each(channels);
-    let mut packed = Packed::zeros(blocks * PLANE * DEPTH * depth * WEIGHTS_LEN);
+    let block_len = SIDE * SIDE * 2 * depth * WEIGHTS_LEN;
+    let mut packed = Packed::zeros(blocks * block_len);
     let mut sizes = vec![vec![0u64; op.weights.len() / (total * TAPS)]; depth];
-    let targets = packed.as_mut_slice().chunks_exact_mut(PLANE * DEPTH * depth * WEIGHTS_LEN);
-    for (number, target) in targets.enumerate() {
+    for (number, target) in packed.as_mut_slice().chunks_exact_mut(block_len).enumerate() {
         let outputs = op.weights.chunks(total * TAPS).skip(number * BLOCK).take(BLOCK);
         for (block, (first, count)) in inputs.iter().enumerate() {
-            let mut taps = [[0; WEIGHTS_LEN]; TAPS];
+            let mut taps = [[0; BLOCK * BLOCK]; TAPS];
             for (out, weights) in outputs.clone().enumerate() {
                 let weights = &weights[first * TAPS..][..count * TAPS];
                 sizes[block][number * BLOCK + out] = size(weights);
@@ -49,8 +54,11 @@ pub(super) fn pack(
                 }
             }
             transform(&taps, |value, z, lanes| {
-                let at = (value * DEPTH + z) * depth + block;
-                target[at * WEIGHTS_LEN..][..WEIGHTS_LEN].copy_from_slice(lanes);
+                let at = ((value * 2 + z / 2) * depth + block) * WEIGHTS_LEN;
+                let pairs = target[at..][..WEIGHTS_LEN].chunks_exact_mut(PAIR);
+                for (to, from) in pairs.skip(z % 2).step_by(2).zip(lanes.chunks_exact(PAIR)) {
+                    to.copy_from_slice(from);
+                }
             });
         }
     }
@@ -84,7 +92,7 @@ fn transform(taps: &[Lanes; TAPS], mut store: impl FnMut(usize, usize, &Lanes)) 
                 std::array::from_fn(|x| sum(of_y, [0, 1, 2].map(|y| &plane[y * 3 + x])));
             for (x, of_x) in G4.iter().enumerate() {
                 // 128 · 7 · 7 · 3 = 18,816 at most.
-                store(y * 6 + x, z, &sum(of_x, [0, 1, 2].map(|x| &row[x])));
+                store(y * SIDE + x, z, &sum(of_x, [0, 1, 2].map(|x| &row[x])));
             }
         }
     }

@@ -5,9 +5,9 @@ use std::arch::x86_64::{
     _mm_unpacklo_epi32, _mm256_add_epi32, _mm256_add_ps, _mm256_adds_epi16, _mm256_blendv_ps,
     _mm256_castsi256_si128, _mm256_cvtepi16_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16,
     _mm256_cvtps_epi32, _mm256_div_ps, _mm256_extracti128_si256, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_min_ps, _mm256_mul_ps, _mm256_packs_epi32, _mm256_packus_epi16,
-    _mm256_permute4x64_epi64, _mm256_permutevar8x32_epi32, _mm256_set1_epi16, _mm256_set1_ps,
-    _mm256_setr_epi32, _mm256_sub_epi16,
+    _mm256_loadu_si256, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_packs_epi32,
+    _mm256_packus_epi16, _mm256_permute4x64_epi64, _mm256_permutevar8x32_epi32, _mm256_set1_epi16,
+    _mm256_set1_ps, _mm256_setr_epi32, _mm256_sub_epi16,
 };
 
 use super::super::super::program::{Quant, STAGED_MAX, quantised};
@@ -65,9 +65,44 @@ impl Constants {
     pub(crate) fn pair_to_u8(&self, first: [__m256i; 2], second: [__m256i; 2]) -> [__m128i; 2] {
         let first = _mm256_adds_epi16(self.rounded(first), self.zero);
         let second = _mm256_adds_epi16(self.rounded(second), self.zero);
-        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-        let bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(first, second), order);
-        [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)]
+        halves(_mm256_packus_epi16(first, second))
+    }
+
+    /// As [`Self::pair_to_u8`], of values that are [`tame`](super::super::winograd).
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(crate) fn tame_pair_to_u8(
+        &self,
+        first: [__m256i; 2],
+        second: [__m256i; 2],
+    ) -> [__m128i; 2] {
+        let first = _mm256_adds_epi16(self.tame(first), self.zero);
+        let second = _mm256_adds_epi16(self.tame(second), self.zero);
+        halves(_mm256_packus_epi16(first, second))
+    }
+
+    /// As [`Self::rounded`], of values that are tame.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn tame(&self, [low, high]: [__m256i; 2]) -> __m256i {
+        let value = |sum, half: usize| {
+            let sum = _mm256_cvtepi32_ps(_mm256_add_epi32(sum, self.correction[half]));
+            let value = _mm256_add_ps(_mm256_mul_ps(sum, self.scale[half]), self.bias[half]);
+            _mm256_cvtps_epi32(_mm256_max_ps(value, _mm256_mul_ps(value, self.slope[half])))
+        };
+        _mm256_packs_epi32(value(low, 0), value(high, 1))
+    }
+
+    /// Sixteen staged values of one voxel, which fit.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(crate) fn fitting_to_i16(&self, [low, high]: [__m256i; 2]) -> __m256i {
+        let value = |sum, half: usize| {
+            let sum = _mm256_cvtepi32_ps(_mm256_add_epi32(sum, self.correction[half]));
+            _mm256_cvtps_epi32(_mm256_mul_ps(sum, self.scale[half]))
+        };
+        let whole = _mm256_packs_epi32(value(low, 0), value(high, 1));
+        _mm256_permute4x64_epi64::<0b11_01_10_00>(whole)
     }
 
     /// Sixteen staged values of one voxel.
@@ -76,6 +111,15 @@ impl Constants {
     pub(crate) fn to_i16(self, sums: [__m256i; 2]) -> __m256i {
         _mm256_permute4x64_epi64::<0b11_01_10_00>(self.rounded(sums))
     }
+}
+
+/// Two voxels of which each half holds eight bytes, in their order.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn halves(bytes: __m256i) -> [__m128i; 2] {
+    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+    [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)]
 }
 
 /// Rounds half to even and packs, in the order `[0..4, 8..12, 4..8, 12..16]`. What exceeds i16 below

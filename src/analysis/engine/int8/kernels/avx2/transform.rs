@@ -8,10 +8,11 @@ use std::arch::x86_64::{
     _mm256_sra_epi32, _mm256_store_si256, _mm256_sub_epi16, _mm256_sub_epi32,
 };
 
-use super::super::winograd::{DEPTH, NINTH, POWER, SHIFTED, Strides};
-
-/// Registers of one column: six y by four z.
-const COLUMN: usize = 6 * DEPTH;
+use super::super::super::layout::BLOCK;
+use super::super::winograd::{
+    DEPTH, HALF_LINE, LINE, NINTH, POWER, Row, SHIFTED, SIDE, Strides, TILE, WAITING,
+    WAITING_PLANE, plain,
+};
 
 /// B₄ᵀ.
 #[inline]
@@ -47,96 +48,122 @@ fn output_of_six(m: [__m256i; 6]) -> [__m256i; 4] {
     ]
 }
 
-/// See [`WinogradPath::input`](super::super::winograd::WinogradPath::input). Columns that two tiles share
-/// are transformed once.
+/// See [`WinogradPath::columns`](super::super::winograd::WinogradPath::columns).
 #[target_feature(enable = "avx2")]
-pub(crate) unsafe fn input(
+pub(crate) unsafe fn columns(
     (from, strides): (*const u8, Strides),
-    tiles: usize,
+    columns: usize,
     (to, distance): (*mut i16, usize),
-    columns: *mut __m256i,
 ) {
-    // SAFETY: as the caller says.
-    unsafe {
-        for tile in 0..tiles {
-            strides.prefetch_columns(from.wrapping_add((4 * tile + 6) * strides.x));
-            for column in if tile == 0 { 0..6 } else { 2..6 } {
-                let column = 4 * tile + column;
-                let to = columns.add((column & 7) * COLUMN);
-                input_column(from.add(column * strides.x), strides, columns.add(8 * COLUMN), to);
+    let (mut from, mut to) = (from, to.cast_const());
+    for column in 0..columns {
+        // SAFETY: as the caller says.
+        unsafe {
+            if column % TILE[2] == 0 {
+                strides.prefetch_columns(from.wrapping_add(8 * strides.x));
             }
-            let six: [*const __m256i; 6] =
-                std::array::from_fn(|x| columns.add(((4 * tile + x) & 7) * COLUMN).cast_const());
-            let to = to.add(tile * distance).cast::<__m256i>();
-            for yz in 0..COLUMN {
-                let (y, z) = (yz / DEPTH, yz % DEPTH);
-                let mut values = input_of_six(six.map(|column| _mm256_load_si256(column.add(yz))));
-                if yz == SHIFTED.0.0 {
-                    let at = SHIFTED.0.1;
-                    values[at] = _mm256_sub_epi16(values[at], _mm256_set1_epi16(SHIFTED.1));
-                }
-                for (x, value) in values.into_iter().enumerate() {
-                    _mm256_store_si256(to.add((y * 6 + x) * DEPTH + z), value);
-                }
-            }
-        }
-    }
-}
-
-/// One column: z, then y.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn input_column(from: *const u8, strides: Strides, between: *mut __m256i, to: *mut __m256i) {
-    // SAFETY: as the caller says.
-    unsafe {
-        for y in 0..6 {
-            let d: [__m256i; 4] = std::array::from_fn(|z| {
-                let from = from.add(y * strides.y + z * strides.z);
-                _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast::<__m128i>()))
+            let mut row = from;
+            let rows: [[__m256i; DEPTH]; SIDE] = std::array::from_fn(|_| {
+                let d: [__m256i; DEPTH] = std::array::from_fn(|z| {
+                    let channels = _mm_loadu_si128(row.add(z * strides.z).cast::<__m128i>());
+                    _mm256_cvtepu8_epi16(channels)
+                });
+                row = plain(row.add(strides.y));
+                [
+                    _mm256_add_epi16(d[1], d[2]),
+                    _mm256_sub_epi16(d[2], d[1]),
+                    _mm256_sub_epi16(d[0], d[2]),
+                    _mm256_sub_epi16(d[1], d[3]),
+                ]
             });
-            _mm256_store_si256(between.add(y), _mm256_sub_epi16(d[0], d[2]));
-            _mm256_store_si256(between.add(6 + y), _mm256_add_epi16(d[1], d[2]));
-            _mm256_store_si256(between.add(12 + y), _mm256_sub_epi16(d[2], d[1]));
-            _mm256_store_si256(between.add(18 + y), _mm256_sub_epi16(d[1], d[3]));
+            for z in 0..DEPTH {
+                let row = rows.map(|row| row[z]);
+                let mut to = plain(to.add(z * BLOCK));
+                for value in input_of_six(row) {
+                    _mm256_store_si256(to.cast_mut().cast(), value);
+                    to = plain(to.add(distance));
+                }
+            }
+            from = plain(from.add(strides.x));
+            to = plain(to.add(LINE));
         }
+    }
+}
+
+/// See [`WinogradPath::across`](super::super::winograd::WinogradPath::across).
+#[target_feature(enable = "avx2")]
+pub(crate) unsafe fn across(from: *const i16, tiles: usize, shifted: bool, to: Row) {
+    for tile in 0..tiles {
         for z in 0..DEPTH {
-            let row: [__m256i; 6] =
-                std::array::from_fn(|y| _mm256_load_si256(between.add(z * 6 + y)));
-            for (y, value) in input_of_six(row).into_iter().enumerate() {
-                _mm256_store_si256(to.add(y * DEPTH + z), value);
+            // SAFETY: as the caller says.
+            unsafe {
+                let from = plain(from.add(tile * TILE[2] * LINE + z * BLOCK));
+                let mut six = input_of_six(std::array::from_fn(|x| {
+                    _mm256_load_si256(from.add(x * LINE).cast())
+                }));
+                if shifted && z == 0 {
+                    let shift = _mm256_set1_epi16(SHIFTED.2);
+                    six[SHIFTED.1] = _mm256_sub_epi16(six[SHIFTED.1], shift);
+                }
+                let at = z / 2 * to.half + tile * HALF_LINE + z % 2 * BLOCK;
+                let mut at = plain(to.first.add(at).cast_const());
+                for value in six {
+                    _mm256_store_si256(at.cast_mut().cast(), value);
+                    at = plain(at.add(2 * to.half));
+                }
             }
         }
     }
 }
 
-/// The 4×4 outputs of one plane: sums of eight channels in `[y][x]`, `[half of the sixteen]`.
-pub(crate) type Sums = [[[__m256i; 2]; 4]; 4];
+/// See [`WinogradPath::back`](super::super::winograd::WinogradPath::back).
+#[target_feature(enable = "avx2")]
+pub(crate) unsafe fn back((from, distance): (*const i32, usize), tiles: usize, to: *mut i32) {
+    for tile in 0..tiles {
+        for z in 0..TILE[0] {
+            for half in [0, BLOCK / 2] {
+                // SAFETY: as the caller says.
+                unsafe {
+                    let mut from = plain(from.add(z * distance + tile * BLOCK + half));
+                    let four = output_of_six(std::array::from_fn(|_| {
+                        let value = _mm256_load_si256(from.cast());
+                        from = plain(from.add(TILE[0] * distance));
+                        value
+                    }));
+                    let to = to.add(tile * WAITING + z * WAITING_PLANE + half);
+                    for (x, value) in four.into_iter().enumerate() {
+                        _mm256_store_si256(to.add(x * BLOCK).cast(), value);
+                    }
+                }
+            }
+        }
+    }
+}
 
-/// Transforms one plane's products back, and divides.
+/// The four outputs of one column of a plane: sums of eight channels in `[y]`, `[half of the sixteen]`.
+pub(crate) type Sums = [[__m256i; 2]; 4];
+
+/// What waits of column `x` of a plane transformed back, and divided.
 ///
 /// # Safety
-/// `products` holds 36 times sixteen values, aligned to 32.
+/// `waiting` holds 24 times sixteen values, aligned to 32.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(crate) unsafe fn output(products: *const i32) -> Sums {
-    let mut outputs = [[[_mm256_setzero_si256(); 2]; 4]; 4];
+pub(crate) unsafe fn output(waiting: *const i32, x: usize) -> Sums {
     let ninth = _mm256_set1_epi32(NINTH);
+    let mut sums = [[_mm256_setzero_si256(); 2]; 4];
     for half in 0..2 {
-        let columns: [[__m256i; 4]; 6] = std::array::from_fn(|x| {
-            // SAFETY: as the caller says.
-            output_of_six(std::array::from_fn(|y| unsafe {
-                _mm256_load_si256(products.add((y * 6 + x) * 16 + half * 8).cast::<__m256i>())
-            }))
+        // SAFETY: as the caller says.
+        let column = std::array::from_fn(|y| unsafe {
+            let at = (y * TILE[2] + x) * BLOCK + half * BLOCK / 2;
+            _mm256_load_si256(waiting.add(at).cast())
         });
-        for (y, sums) in outputs.iter_mut().enumerate() {
-            let row = output_of_six(columns.map(|column| column[y]));
-            for (x, (sum, value)) in sums.iter_mut().zip(row).enumerate() {
-                // 24 for the first of four, 12 for the others.
-                let shift = POWER - i32::from(y > 0) - i32::from(x > 0);
-                let divided = _mm256_mullo_epi32(value, ninth);
-                sum[half] = _mm256_sra_epi32(divided, _mm_cvtsi32_si128(shift));
-            }
+        for ((y, sum), value) in sums.iter_mut().enumerate().zip(output_of_six(column)) {
+            // 24 for the first of four, 12 for the others.
+            let shift = POWER - i32::from(y > 0) - i32::from(x > 0);
+            let divided = _mm256_mullo_epi32(value, ninth);
+            sum[half] = _mm256_sra_epi32(divided, _mm_cvtsi32_si128(shift));
         }
     }
-    outputs
+    sums
 }

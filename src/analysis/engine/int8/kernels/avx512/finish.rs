@@ -4,9 +4,10 @@ use std::arch::x86_64::{
     __m128i, __m256i, __m512, __m512i, _mm512_add_epi32, _mm512_add_ps, _mm512_adds_epi16,
     _mm512_castps_si512, _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_cvtsepi32_epi16,
     _mm512_cvtusepi32_epi8, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_mul_ps,
-    _mm512_max_epi32, _mm512_min_ps, _mm512_movepi32_mask, _mm512_mul_ps, _mm512_packs_epi32,
-    _mm512_packus_epi16, _mm512_permutexvar_epi32, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setr_epi32, _mm512_setzero_si512,
+    _mm512_max_epi32, _mm512_max_ps, _mm512_min_ps, _mm512_movepi32_mask, _mm512_mul_ps,
+    _mm512_packs_epi32, _mm512_packus_epi16, _mm512_permutexvar_epi32, _mm512_permutexvar_epi64,
+    _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setr_epi64,
+    _mm512_setzero_si512,
 };
 
 use super::super::super::program::STAGED_MAX;
@@ -19,7 +20,10 @@ pub(crate) struct Constants {
     scale: __m512,
     bias: __m512,
     slope: __m512,
+    /// The zero point, in 32 bits.
     zero: __m512i,
+    /// The zero point, in 16 bits.
+    zeros: __m512i,
 }
 
 impl Constants {
@@ -36,6 +40,7 @@ impl Constants {
                 bias: _mm512_loadu_ps(at.bias),
                 slope: _mm512_loadu_ps(at.slope),
                 zero: _mm512_set1_epi32(i32::from(zero)),
+                zeros: _mm512_set1_epi16(i16::from(zero)),
             }
         }
     }
@@ -51,25 +56,51 @@ impl Constants {
         _mm512_cvtps_epi32(_mm512_min_ps(value, _mm512_set1_ps(STAGED_MAX)))
     }
 
+    /// As [`Self::rounded`], of values that are [`tame`](super::super::winograd).
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn tame(&self, sums: __m512i) -> __m512i {
+        let sums = _mm512_cvtepi32_ps(_mm512_add_epi32(sums, self.correction));
+        let value = _mm512_add_ps(_mm512_mul_ps(sums, self.scale), self.bias);
+        _mm512_cvtps_epi32(_mm512_max_ps(value, _mm512_mul_ps(value, self.slope)))
+    }
+
+    /// Sixteen channels of four voxels, requantised, one voxel behind the other; `TAME` as in
+    /// [`Self::tame`].
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub(crate) fn four_to_u8<const TAME: bool>(&self, sums: [__m512i; 4]) -> __m512i {
+        let [a, b, c, d] = sums.map(|sums| if TAME { self.tame(sums) } else { self.rounded(sums) });
+        let first = _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.zeros);
+        let second = _mm512_adds_epi16(_mm512_packs_epi32(c, d), self.zeros);
+        // Each quarter holds four channels of all four voxels.
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second))
+    }
+
+    /// Sixteen staged values of two voxels, one voxel behind the other.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub(crate) fn two_to_i16(&self, [a, b]: [__m512i; 2]) -> __m512i {
+        let order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+        let whole = _mm512_packs_epi32(self.fitting(a), self.fitting(b));
+        _mm512_permutexvar_epi64(order, whole)
+    }
+
+    /// A staged value, which fits in 16 bits.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn fitting(&self, sums: __m512i) -> __m512i {
+        let sums = _mm512_cvtepi32_ps(_mm512_add_epi32(sums, self.correction));
+        _mm512_cvtps_epi32(_mm512_mul_ps(sums, self.scale))
+    }
+
     /// Sixteen channels of one voxel, requantised.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     pub(crate) fn to_u8(self, sums: __m512i) -> __m128i {
         let value = _mm512_add_epi32(self.rounded(sums), self.zero);
         _mm512_cvtusepi32_epi8(_mm512_max_epi32(value, _mm512_setzero_si512()))
-    }
-
-    /// Four voxels one behind the other.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    pub(crate) fn four_to_u8(self, sums: [__m512i; 4]) -> __m512i {
-        let [a, b, c, d] = sums.map(|sums| self.rounded(sums));
-        let zero = _mm512_packs_epi32(self.zero, self.zero);
-        let low = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero);
-        let high = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero);
-        // Each quarter holds four channels of all four voxels.
-        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high))
     }
 
     /// Sixteen staged values of one voxel.

@@ -7,7 +7,7 @@
 //! | `across` | the sums of a row in f32, sixteen voxels in one register |
 //! | `finish` | sums to values |
 //! | `input` | f32 to u8 |
-//! | `multiply`, `transform`, `winograd` | what the Winograd kernel needs: `vpdpwssd` on i16 |
+//! | `transform`, `winograd` | what the Winograd kernel needs: `vpdpwssd` on i16 |
 //!
 //! `vpdpbusd` multiplies bytes without sign by bytes with one, and nothing saturates: activations are
 //! multiplied where they lie. What is not named here is computed as on AVX2.
@@ -21,8 +21,6 @@ mod across;
 mod finish;
 
 mod input;
-
-mod multiply;
 
 mod transform;
 

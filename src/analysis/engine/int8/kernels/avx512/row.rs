@@ -72,7 +72,7 @@ unsafe fn store<const V: usize>(sums: &[__m512i; V], x: usize, Block { channels,
                 let mut to = first.add(x * stride);
                 let (fours, rest) = sums.as_chunks::<4>();
                 for &four in fours {
-                    store_four(constants.four_to_u8(four), to, stride);
+                    store_four(constants.four_to_u8::<false>(four), to, stride);
                     to = to.add(4 * stride);
                 }
                 for &sums in rest {
