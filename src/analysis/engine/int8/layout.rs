@@ -8,11 +8,16 @@ use super::program::{Kind, Op, Program, ValueId};
 /// Channels that one block of a kernel computes together.
 pub(super) const BLOCK: usize = 16;
 /// The widest input whose channels are not padded.
-pub(super) const NARROW: usize = 4;
+const NARROW: usize = 4;
 /// Bytes behind every value that may be read and are not used.
 const SLACK: usize = 64;
 /// Where values may begin.
 const ALIGNMENT: usize = 64;
+
+/// True for a value whose channels are padded to whole blocks.
+pub(super) fn is_padded(program: &Program, id: ValueId) -> bool {
+    program.layers[id].op != Op::Quantise || program.values[id].channels > NARROW
+}
 
 /// Shape and place of one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +117,7 @@ pub(super) fn plan(
     let mut extras = Vec::with_capacity(program.values.len());
     for (id, value) in program.values.iter().enumerate() {
         extras.push(Extra { offset: arena.place(extra(id), (id, id)) });
-        let narrow = program.layers[id].op == Op::Quantise && value.channels <= NARROW;
+        let narrow = !is_padded(program, id);
         let padded = value.channels.next_multiple_of(BLOCK);
         let element = match value.kind {
             Kind::Quantised(_) => 1,

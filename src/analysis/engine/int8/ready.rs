@@ -26,7 +26,7 @@ use super::kernels::upsample::Upsampling;
 use super::kernels::window::{Doubling, Pooling};
 #[cfg(target_arch = "x86_64")]
 use super::kernels::winograd::{self, Winograd};
-use super::layout::{Extra, Halo, Layout, Plan, plan};
+use super::layout::{Extra, Halo, Layout, Plan, is_padded, plan};
 use super::program::{Combine, Conv, Finish, Kind, Op, Program, Scaling, Upsample, ValueId};
 
 /// The longest side of an input.
@@ -84,11 +84,22 @@ pub(super) struct Prepared {
     pub(super) outputs: Vec<[usize; 3]>,
 }
 
-/// Packs and plans.
+/// The shortest side from which on Winograd's transforms are worth it, measured against the direct
+/// kernel of the same path; `None` where a path has no such kernel.
+pub(super) fn least_winograd(isa: Isa) -> Option<usize> {
+    match isa {
+        Isa::Avx2 => Some(6),
+        Isa::Avx512Vnni => Some(17),
+        Isa::Portable | Isa::Neon | Isa::NeonDot => None,
+    }
+}
+
+/// Packs and plans; convolutions whose sides are all `least_winograd` or more go to that kernel.
 pub(super) fn prepare(
     program: &Program,
     size: [usize; 3],
     compute: Compute,
+    least_winograd: Option<usize>,
 ) -> Result<Prepared, ReadyError> {
     if !compute.isa.available() {
         return Err(ReadyError::Isa { isa: compute.isa });
@@ -104,7 +115,7 @@ pub(super) fn prepare(
     let (plan, extra) = plan(
         program,
         &shapes,
-        |reader, input| halo(program, &shapes, (reader, input), compute.isa),
+        |reader, input| halo(program, &shapes, (reader, input), least_winograd),
         |layer| match &program.layers[layer].op {
             Op::Combine(op) => statistics_bytes(program, op),
             _ => 0,
@@ -115,7 +126,8 @@ pub(super) fn prepare(
         if bytes > limit { Err(ReadyError::Memory { size, bytes, limit }) } else { Ok(()) }
     };
     allowed(plan.arena.saturating_add(packed_at_most(program)))?;
-    let maker = Maker { program, shapes: &shapes, plan: &plan, extra: &extra, compute };
+    let maker =
+        Maker { program, shapes: &shapes, plan: &plan, extra: &extra, compute, least_winograd };
     let stages: Vec<Stage> = match compute.isa {
         Isa::Portable => maker.stages::<Portable>(),
         #[cfg(target_arch = "x86_64")]
@@ -147,7 +159,10 @@ pub(super) fn prepare(
 
 /// Bytes that no packing of the weights exceeds.
 fn packed_at_most(program: &Program) -> usize {
-    let channels = |id: &ValueId| stored(program.values[*id].channels);
+    let channels = |&id: &ValueId| {
+        let channels = program.values[id].channels;
+        if is_padded(program, id) { stored(channels) } else { channels }
+    };
     let layers = program.layers.iter().zip(&program.values).map(|(layer, value)| {
         let (inputs, taps) = match &layer.op {
             Op::Conv(op) => (op.inputs.iter().map(channels).sum(), op.window.taps()),
@@ -160,33 +175,31 @@ fn packed_at_most(program: &Program) -> usize {
 }
 
 /// True where the Winograd kernel takes a convolution.
-fn is_winograd(program: &Program, shapes: &[[usize; 3]], layer: ValueId, isa: Isa) -> bool {
+fn is_winograd(
+    program: &Program,
+    shapes: &[[usize; 3]],
+    layer: ValueId,
+    least: Option<usize>,
+) -> bool {
+    let Some(least) = least else { return false };
     let Op::Conv(op) = &program.layers[layer].op else { return false };
-    let padded = |&id: &ValueId| {
-        let value = &program.values[id];
-        program.layers[id].op != Op::Quantise || value.channels > super::layout::NARROW
-    };
-    matches!(isa, Isa::Avx2 | Isa::Avx512Vnni)
-        && op.window.kernel == [3; 3]
+    op.window.kernel == [3; 3]
         && op.window.stride == [1; 3]
         && program.values[layer].kind != Kind::Real
-        && op.inputs.iter().all(padded)
-        && shapes[layer].iter().all(|&side| side >= LEAST_WINOGRAD)
+        && op.inputs.iter().all(|&id| is_padded(program, id))
+        && shapes[layer].iter().all(|&side| side >= least)
 }
-
-/// The shortest side for which Winograd's transforms are worth it.
-const LEAST_WINOGRAD: usize = 6;
 
 /// Room that a layer reads around its input.
 fn halo(
     program: &Program,
     shapes: &[[usize; 3]],
     (reader, input): (usize, ValueId),
-    isa: Isa,
+    least_winograd: Option<usize>,
 ) -> Halo {
     let Op::Conv(op) = &program.layers[reader].op else { return Halo::default() };
     let output = shapes[reader];
-    let output = if is_winograd(program, shapes, reader, isa) {
+    let output = if is_winograd(program, shapes, reader, least_winograd) {
         [
             output[0].next_multiple_of(2),
             output[1].next_multiple_of(4),
@@ -218,6 +231,7 @@ struct Maker<'a> {
     plan: &'a Plan,
     extra: &'a [Extra],
     compute: Compute,
+    least_winograd: Option<usize>,
 }
 
 impl Maker<'_> {
@@ -295,7 +309,7 @@ impl Maker<'_> {
         let per_channel = channels.iter().sum::<usize>() * op.window.taps();
         let inputs = (&layouts[..], &channels[..]);
         #[cfg(target_arch = "x86_64")]
-        if is_winograd(self.program, self.shapes, layer, self.compute.isa) {
+        if is_winograd(self.program, self.shapes, layer, self.least_winograd) {
             let shift = winograd::SHIFT - i32::from(zero);
             let corrections = corrections(&op.weights, per_channel, shift);
             let finishing = self.finishing(layer, &op.finish, &[corrections]);

@@ -11,7 +11,7 @@ use super::kernels::Place;
 pub use super::kernels::Rows;
 use super::memory::Buffer;
 use super::program::{MAX_OUTPUTS, Program};
-use super::ready::{Prepared, ReadyError, Stage, prepare};
+use super::ready::{Prepared, ReadyError, Stage, least_winograd, prepare};
 
 /// A program that can run: packed weights, and all memory that a run needs.
 pub struct Engine {
@@ -62,8 +62,19 @@ impl Memory {
 impl Engine {
     /// Packs the weights and plans the memory for inputs of `size` voxels `[z, y, x]`.
     pub fn new(program: &Program, size: [usize; 3], compute: Compute) -> Result<Self, ReadyError> {
+        Self::with_winograd(program, size, compute, least_winograd(compute.isa))
+    }
+
+    /// As [`Self::new`], with Winograd's kernel from that side on; `None` without it. A path that has
+    /// no such kernel takes `None` only.
+    pub(super) fn with_winograd(
+        program: &Program,
+        size: [usize; 3],
+        compute: Compute,
+        least_winograd: Option<usize>,
+    ) -> Result<Self, ReadyError> {
         let Prepared { stages, threads, arena, scratch, weights, outputs } =
-            prepare(program, size, compute)?;
+            prepare(program, size, compute, least_winograd)?;
         let channels = program.outputs.iter().map(|&id| program.values[id].channels);
         Ok(Self {
             counters: stages.iter().map(|_| AtomicUsize::new(0)).collect(),

@@ -6,7 +6,7 @@ use super::compute::Compute;
 use super::fixture::{Build, Random, Weights, unet, window};
 use super::isa::Isa;
 use super::program::{PoolKind, Program, Scaling, Term, Window};
-use super::ready::ReadyError;
+use super::ready::{ReadyError, least_winograd};
 use super::reference::{self, Data};
 use super::run::Engine;
 
@@ -37,7 +37,15 @@ fn input(random: &mut Random, inputs: Inputs, len: usize, zero: u8) -> Vec<f32> 
         .collect()
 }
 
-/// Runs on every path there is, with one to three threads, twice each.
+/// Sides from which on Winograd's kernel is tried: as small as it can be, and where it is used.
+fn winograd_from(isa: Isa) -> Vec<Option<usize>> {
+    let used = least_winograd(isa);
+    let mut tried = vec![used, used.map(|_| 1)];
+    tried.dedup();
+    tried
+}
+
+/// Runs on every path there is, with every choice of kernels, with one to three threads, twice each.
 fn check(program: &Program, input: &[f32], size: [usize; 3]) {
     let values = reference::run(program, input, size).expect("the input fits");
     let expected: Vec<&Vec<f32>> = program
@@ -49,10 +57,10 @@ fn check(program: &Program, input: &[f32], size: [usize; 3]) {
         })
         .collect();
     for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
-        for threads in 1..=3 {
-            let mut engine =
-                Engine::new(program, size, Compute { isa, ..Compute::with_threads(threads) })
-                    .unwrap();
+        let choices = winograd_from(isa).into_iter().flat_map(|w| (1..=3).map(move |t| (w, t)));
+        for (winograd, threads) in choices {
+            let compute = Compute { isa, ..Compute::with_threads(threads) };
+            let mut engine = Engine::with_winograd(program, size, compute, winograd).unwrap();
             for _ in 0..2 {
                 let mut found: Vec<Vec<f32>> =
                     expected.iter().map(|values| vec![f32::NAN; values.len()]).collect();
