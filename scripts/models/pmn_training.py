@@ -1,0 +1,219 @@
+"""Training of the PMN on stored boxes, under a named schedule.
+
+`CPU` trains on cubes of half the box's side around tumour, at the box's own scale (an eighth of the cost), and ends on
+whole boxes with BatchNorm fixed to their statistics. `PAPER` is the paper's learning rate, batch and epochs, for
+where a GPU is at hand.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from boxes import BoxCase, read_box, token_shares
+from pmn import PMN_ABSENT, PrototypeMambaNet, squared_distance
+from segmentation import save
+from specifications import PMN
+
+# Weights of the losses beside the distance cross entropy of bank A; ours.
+EFFICACY, ENTROPY, TOKENS, ATTENTION, ELSEWHERE = 0.3, 0.5, 1.0, 0.3, 0.5
+WARM_UP = 40
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast. `crop` voxels to a side in the first part, `whole_share` of the time (or epochs) on
+    whole boxes at the end."""
+
+    optimiser: str
+    rate: float
+    decay: float
+    batch: int
+    crop: int
+    whole_batch: int
+    whole_rate: float
+    whole_share: float
+    epochs: int | None
+
+
+SCHEDULES = {
+    # Learning rate, batch and epochs are the paper's; that boxes are never cropped is ours.
+    "paper": Schedule("adam", 1e-5, 0.0, 32, PMN.box_voxels, 32, 1e-5, 1.0, 800),
+    # All ours: minutes on two cores.
+    "cpu": Schedule("adamw", 1.5e-3, 0.02, 4, PMN.box_voxels // 2, 2, 2e-4, 0.25, None),
+}
+
+
+def losses(network: PrototypeMambaNet, boxes: Tensor, shares: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum of all losses and bank A's distances `[b, 2]`; boxes `[b, 2, S, S, S]`, tumour shares `[b, T]`,
+    labels `[b, 3]`."""
+    tokens = network.tokens(boxes)
+    scores = network.attend(tokens).squeeze(-1)
+    pooled = (tokens * torch.softmax(scores, 1).unsqueeze(-1)).sum(1)
+    distances = squared_distance(pooled[:, None], network.prototypes).squeeze(1)
+    total = bank_losses(distances, network.classify(pooled), labels)
+    total = total + TOKENS * token_loss(squared_distance(tokens, network.prototypes[:2]), shares, labels)
+    present = shares.sum(1) > 0
+    wanted = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
+    attention = -(wanted * torch.log_softmax(scores, 1)).sum(1)
+    total = total + ATTENTION * (attention * present).mean()
+    return total, distances[:, :2]
+
+
+def bank_losses(distances: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    """Distance cross entropy with its pull to the right prototype, and cross entropy, of the three banks; absent
+    labels are masked."""
+    total = distances.new_zeros(())
+    for bank in range(3):
+        present = labels[:, bank] != PMN_ABSENT
+        if not present.any():
+            continue
+        pair = distances[present, 2 * bank : 2 * bank + 2]
+        wanted = labels[present, bank]
+        entropy = F.cross_entropy(-PMN.gamma * pair, wanted)
+        pull = PMN.gamma * pair.gather(1, wanted[:, None]).mean()
+        plain = F.cross_entropy(logits[present, 2 * bank : 2 * bank + 2], wanted)
+        total = total + (1.0 if bank == 0 else EFFICACY) * (entropy + PMN.pull * pull + ENTROPY * plain)
+    return total
+
+
+def token_loss(token_distances: Tensor, shares: Tensor, labels: Tensor) -> Tensor:
+    """Distance cross entropy of the tokens `[b, T, 2]`: those on tumour against the case's class, weighted by their
+    tumour share `[b, T]`; those elsewhere against non-proliferative, so that the heat map points at tumour."""
+    logits = -PMN.gamma * token_distances.movedim(-1, 1)
+    here = F.cross_entropy(logits, labels[:, :1].expand(shares.shape), reduction="none")
+    elsewhere = F.cross_entropy(logits, torch.zeros_like(shares, dtype=torch.long), reduction="none")
+    outside = (shares == 0).float()
+    on_tumour = (here * shares).sum() / shares.sum().clamp(min=1e-3)
+    return on_tumour + ELSEWHERE * (elsewhere * outside).sum() / outside.sum().clamp(min=1)
+
+
+class Boxes:
+    """Draws disturbed boxes, or cubes of them around tumour, from files."""
+
+    def __init__(self, folder: Path, seed: int):
+        self.folder, self.random = folder, np.random.default_rng(seed)
+
+    def batch(self, size: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
+        """`[b, 2, side, side, side]`, tumour shares `[b, T]`, labels `[b, 3]`."""
+        files = [path for path in sorted(self.folder.glob("*.npz")) if not path.name.endswith(".part.npz")]
+        chosen = self.random.choice(len(files), size=size, replace=False)
+        boxes, tumours, labels = [], [], []
+        for index in chosen:
+            case = read_box(files[int(index)])
+            box, tumour = self.disturbed(*self.cube(case, side))
+            boxes.append(box)
+            tumours.append(tumour)
+            labels.append(case.labels)
+        tumour = torch.from_numpy(np.stack(tumours))
+        tokens = PMN.token_side * side // PMN.box_voxels
+        return torch.from_numpy(np.stack(boxes)), token_shares(tumour, tokens), torch.tensor(labels)
+
+    def cube(self, case: BoxCase, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """A cube that holds a random tumour voxel somewhere in its middle half."""
+        places = np.flatnonzero(case.tumour)
+        whole = case.tumour.shape[0]
+        if side == whole or len(places) == 0:
+            return case.box, case.tumour
+        centre = np.unravel_index(int(self.random.choice(places)), case.tumour.shape)
+        shift = self.random.integers(-side // 4, side // 4 + 1, 3)
+        starts = [int(np.clip(c + s - side // 2, 0, whole - side)) for c, s in zip(centre, shift, strict=True)]
+        window = tuple(slice(start, start + side) for start in starts)
+        return case.box[(slice(None), *window)], case.tumour[window]
+
+    def disturbed(self, box: np.ndarray, tumour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mirrors and swaps axes; moves contrast and level of what is inside the mask."""
+        axes = self.random.permutation(3)
+        mirrored = [axis for axis in range(3) if self.random.random() < 0.5]
+        box, tumour = box.transpose(0, *(axes + 1)), tumour.transpose(*axes)
+        box, tumour = np.flip(box, [axis + 1 for axis in mirrored]), np.flip(tumour, mirrored)
+        factor, offset = self.random.uniform(0.92, 1.08), self.random.uniform(-0.03, 0.03)
+        moved = (box.astype(np.float32) * np.float32(factor) + np.float32(offset)) * (box != 0)
+        return np.clip(moved, 0, 1), np.ascontiguousarray(tumour)
+
+
+def rate(progress: float, iteration: int, schedule: Schedule) -> float:
+    """Learning rate at `progress` 0..1 through the run: a warm-up, half a cosine, and the same again on whole boxes."""
+    crops = 1 - schedule.whole_share
+    if progress < crops:
+        return schedule.rate * min(1.0, (iteration + 1) / WARM_UP) * cosine(progress / crops)
+    if schedule.epochs is not None:
+        return schedule.whole_rate
+    return schedule.whole_rate * cosine((progress - crops) / schedule.whole_share)
+
+
+def cosine(place: float) -> float:
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(place, 1.0)))
+
+
+def settle_statistics(network: PrototypeMambaNet, boxes: Boxes, count: int, device: str) -> None:
+    """Sets BatchNorm's running statistics to the mean over `count` undisturbed passes of whole boxes."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    network.train()
+    with torch.no_grad():
+        for _ in range(count):
+            network.tokens(boxes.batch(1, PMN.box_voxels)[0].to(device))
+    for norm in norms:
+        norm.momentum = 0.1
+
+
+def train(
+    folder: Path, schedule: Schedule, minutes: float, seed: int, device: str, checkpoint: Path
+) -> tuple[PrototypeMambaNet, dict]:
+    """Trains until the time, or the schedule's epochs, are used up; resumes from `checkpoint` where it exists."""
+    torch.manual_seed(seed)
+    network = PrototypeMambaNet(PMN).to(device)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[schedule.optimiser]
+    optimiser = kind(network.parameters(), lr=schedule.rate, weight_decay=schedule.decay)
+    state = {"iterations": 0, "elapsed": 0.0, "whole": False}
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device)
+        network.load_state_dict(saved["network"])
+        optimiser.load_state_dict(saved["optimiser"])
+        state = saved["state"]
+    boxes = Boxes(folder, seed + state["iterations"])
+    base, started, saved_at, seen, hits = dict(state), time.time(), time.time(), [], []
+    while (progress := progress_of(state, schedule, minutes, folder)) < 1:
+        whole = progress >= 1 - schedule.whole_share
+        fixed = whole and schedule.epochs is None
+        if fixed and not state["whole"]:
+            settle_statistics(network, boxes, 40, device)
+            state["whole"] = True
+        network.train(not fixed)
+        side, size = (PMN.box_voxels, schedule.whole_batch) if whole else (schedule.crop, schedule.batch)
+        box, share, labels = (part.to(device) for part in boxes.batch(size, side))
+        optimiser.param_groups[0]["lr"] = rate(progress, state["iterations"], schedule)
+        optimiser.zero_grad(set_to_none=True)
+        loss, pair = losses(network, box, share, labels)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        seen.append(float(loss.detach()))
+        hits.append(float((pair.argmin(1) == labels[:, 0]).float().mean()))
+        state["iterations"] += 1
+        state["elapsed"] = base["elapsed"] + time.time() - started
+        if time.time() - saved_at > 60:
+            print(f"{state['elapsed']:6.0f} s  iteration {state['iterations']}  {'whole' if whole else 'crops'}  "
+                  f"loss {np.mean(seen):.3f}  accuracy {np.mean(hits):.3f}", flush=True)
+            save(checkpoint, network, optimiser, state)
+            saved_at, seen, hits = time.time(), [], []
+    save(checkpoint, network, optimiser, state)
+    return network.to("cpu").eval(), state
+
+
+def progress_of(state: dict, schedule: Schedule, minutes: float, folder: Path) -> float:
+    """Share of the run that is done, by epochs where the schedule counts them, else by time."""
+    if schedule.epochs is None:
+        return state["elapsed"] / (minutes * 60) if minutes > 0 else 1.0
+    passes = state["iterations"] * schedule.batch / max(len(list(folder.glob("*.npz"))), 1)
+    return passes / schedule.epochs
