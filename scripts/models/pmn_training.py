@@ -99,15 +99,15 @@ class Boxes:
     """Draws disturbed boxes, or cubes of them around tumour, from files."""
 
     def __init__(self, folder: Path, seed: int):
-        self.folder, self.random = folder, np.random.default_rng(seed)
+        self.files, self.random = sorted(folder.glob("[0-9]*[0-9].npz")), np.random.default_rng(seed)
 
     def batch(self, size: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
         """`[b, 2, side, side, side]`, tumour shares `[b, T]`, labels `[b, 3]`."""
-        files = [path for path in sorted(self.folder.glob("*.npz")) if not path.name.endswith(".part.npz")]
-        chosen = self.random.choice(len(files), size=size, replace=False)
         boxes, tumours, labels = [], [], []
-        for index in chosen:
-            case = read_box(files[int(index)])
+        while len(boxes) < size:
+            case = read_box(self.files[int(self.random.integers(len(self.files)))])
+            if not case.tumour.any():  # drawn outside the liver
+                continue
             box, tumour = self.disturbed(*self.cube(case, side))
             boxes.append(box)
             tumours.append(tumour)
@@ -120,7 +120,7 @@ class Boxes:
         """A cube that holds a random tumour voxel somewhere in its middle half."""
         places = np.flatnonzero(case.tumour)
         whole = case.tumour.shape[0]
-        if side == whole or len(places) == 0:
+        if side == whole:
             return case.box, case.tumour
         centre = np.unravel_index(int(self.random.choice(places)), case.tumour.shape)
         shift = self.random.integers(-side // 4, side // 4 + 1, 3)
