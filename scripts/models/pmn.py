@@ -54,9 +54,14 @@ class PmnSettings:
         return 1.0 / self.widths[-1]
 
     @property
+    def box_voxels_per_token(self) -> int:
+        """Voxels of the box along one side of a token of the last stage."""
+        return self.patch * 2 ** (len(self.widths) - 1)
+
+    @property
     def token_side(self) -> int:
         """Tokens along one axis after the last stage."""
-        return self.box_voxels // self.patch // 2 ** (len(self.widths) - 1)
+        return self.box_voxels // self.box_voxels_per_token
 
 
 def strictly_lower(size: int) -> Tensor:
@@ -251,22 +256,25 @@ class PrototypeMambaNet(nn.Module):
         self.prototypes = nn.Parameter(torch.randn(len(PROTOTYPES), width))
         # The paper's second loss, cross entropy; used in training only.
         self.classify = nn.Linear(width, len(PROTOTYPES))
+        # Elsewhere, non-proliferative or proliferative tumour, per token of the stages before; ours, in training only.
+        self.guides = nn.ModuleList(nn.Linear(stage_width, 3) for stage_width in settings.widths[:-1])
         with torch.no_grad():
             # Begins as if the input were centred on liver and scaled to its contrasts.
             self.embed.weight.mul_(4)
             self.embed.bias.copy_(-0.45 * self.embed.weight.sum((1, 2, 3, 4)))
 
-    def tokens(self, box: Tensor) -> Tensor:
-        """Normalised tokens of the last stage, `[b, T, width]`."""
-        tokens = self.embed(box).permute(0, 2, 3, 4, 1)
+    def tokens(self, box: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Normalised tokens of the last stage, `[b, T, width]`, and those of the stages before as they are."""
+        tokens, before = self.embed(box).permute(0, 2, 3, 4, 1), []
         for index, stage in enumerate(self.stages):
             tokens = stage(tokens)
             if index < len(self.merges):
+                before.append(tokens.flatten(1, 3))
                 tokens = self.merges[index](tokens)
-        return self.norm(tokens.reshape(tokens.shape[0], -1, tokens.shape[-1]))
+        return self.norm(tokens.flatten(1, 3)), before
 
     def forward(self, box: Tensor) -> tuple[Tensor, Tensor]:
-        tokens = self.tokens(box)
+        tokens, _ = self.tokens(box)
         weights = torch.softmax(self.attend(tokens), 1)
         pooled = (tokens * weights).sum(1, keepdim=True)
         return squared_distance(pooled, self.prototypes).squeeze(1), squared_distance(tokens, self.prototypes[:2])

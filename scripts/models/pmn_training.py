@@ -1,8 +1,8 @@
 """Training of the PMN on stored boxes, under a named schedule.
 
-`CPU` trains on cubes of half the box's side around tumour, at the box's own scale (an eighth of the cost), and ends on
-whole boxes with BatchNorm fixed to their statistics. `PAPER` is the paper's learning rate, batch and epochs, for
-where a GPU is at hand.
+`cpu` trains on cubes around tumour at the box's own scale, small ones first, which see the most tumours per minute, and
+ends on whole boxes with BatchNorm fixed to their statistics. `paper` is the paper's learning rate, batch and epochs,
+for where a GPU is at hand.
 """
 
 from __future__ import annotations
@@ -23,48 +23,72 @@ from segmentation import save
 from specifications import PMN
 
 # Weights of the losses beside the distance cross entropy of bank A; ours.
-EFFICACY, ENTROPY, TOKENS, ATTENTION, ELSEWHERE = 0.3, 0.5, 1.0, 0.3, 0.5
+EFFICACY, ENTROPY, TOKENS, ATTENTION, ELSEWHERE, GUIDES = 0.3, 0.5, 1.0, 0.3, 0.5, 0.5
 WARM_UP = 40
 
 
 @dataclass(frozen=True)
+class Part:
+    """`share` of a run on cubes of `side` voxels, `batch` at a time, with learning rates from `rate` down half a
+    cosine. `fixed`: BatchNorm uses statistics of whole boxes."""
+
+    share: float
+    side: int
+    batch: int
+    rate: float
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
 class Schedule:
-    """How long and how fast. `crop` voxels to a side in the first part, `whole_share` of the time (or epochs) on
-    whole boxes at the end."""
+    """An optimiser, its weight decay, the parts of a run, and the epochs, if they and not minutes count (then the
+    learning rate stays as it is)."""
 
     optimiser: str
-    rate: float
     decay: float
-    batch: int
-    crop: int
-    whole_batch: int
-    whole_rate: float
-    whole_share: float
-    epochs: int | None
+    parts: tuple[Part, ...]
+    epochs: int | None = None
 
 
 SCHEDULES = {
-    # Learning rate, batch and epochs are the paper's; that boxes are never cropped is ours.
-    "paper": Schedule("adam", 1e-5, 0.0, 32, PMN.box_voxels, 32, 1e-5, 1.0, 800),
+    # Optimiser, learning rate, batch and epochs are the paper's; that boxes are never cropped is ours.
+    "paper": Schedule("adam", 0.0, (Part(1.0, PMN.box_voxels, 32, 1e-5),), 800),
     # All ours: minutes on two cores.
-    "cpu": Schedule("adamw", 1.5e-3, 0.02, 4, PMN.box_voxels // 2, 2, 2e-4, 0.25, None),
+    "cpu": Schedule("adamw", 0.02, (
+        Part(0.45, PMN.box_voxels // 4, 12, 1e-3),
+        Part(0.35, PMN.box_voxels // 2, 4, 7e-4),
+        Part(0.20, PMN.box_voxels, 1, 2e-4, fixed=True),
+    )),
 }
 
 
-def losses(network: PrototypeMambaNet, boxes: Tensor, shares: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The sum of all losses and bank A's distances `[b, 2]`; boxes `[b, 2, S, S, S]`, tumour shares `[b, T]`,
-    labels `[b, 3]`."""
-    tokens = network.tokens(boxes)
+def losses(network: PrototypeMambaNet, boxes: Tensor, tumour: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum of all losses and bank A's distances `[b, 2]`; boxes `[b, 2, S, S, S]`, tumour `[b, S, S, S]`, labels
+    `[b, 3]`."""
+    tokens, before = network.tokens(boxes)
+    side = boxes.shape[-1] // PMN.box_voxels_per_token
+    shares = token_shares(tumour, side)
     scores = network.attend(tokens).squeeze(-1)
     pooled = (tokens * torch.softmax(scores, 1).unsqueeze(-1)).sum(1)
     distances = squared_distance(pooled[:, None], network.prototypes).squeeze(1)
     total = bank_losses(distances, network.classify(pooled), labels)
     total = total + TOKENS * token_loss(squared_distance(tokens, network.prototypes[:2]), shares, labels)
-    present = shares.sum(1) > 0
     wanted = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
-    attention = -(wanted * torch.log_softmax(scores, 1)).sum(1)
-    total = total + ATTENTION * (attention * present).mean()
+    total = total + ATTENTION * -(wanted * torch.log_softmax(scores, 1)).sum(1).mean()
+    for index, (guide, stage) in enumerate(zip(network.guides, before, strict=True)):
+        part = token_shares(tumour, side * 2 ** (len(before) - index))
+        total = total + GUIDES * guide_loss(guide(stage), part, labels)
     return total, distances[:, :2]
+
+
+def guide_loss(logits: Tensor, shares: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of `[b, T, 3]` (elsewhere, non-proliferative, proliferative tumour), tumour and the rest alike."""
+    logits = logits.movedim(-1, 1)
+    on_tumour = F.cross_entropy(logits, (1 + labels[:, :1]).expand(shares.shape), reduction="none")
+    elsewhere = F.cross_entropy(logits, torch.zeros_like(shares, dtype=torch.long), reduction="none")
+    outside = (shares == 0).float()
+    return ((on_tumour * shares).sum() / shares.sum().clamp(min=1e-3)
+            + (elsewhere * outside).sum() / outside.sum().clamp(min=1)) / 2
 
 
 def bank_losses(distances: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
@@ -102,7 +126,7 @@ class Boxes:
         self.files, self.random = sorted(folder.glob("[0-9]*[0-9].npz")), np.random.default_rng(seed)
 
     def batch(self, size: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
-        """`[b, 2, side, side, side]`, tumour shares `[b, T]`, labels `[b, 3]`."""
+        """`[b, 2, side, side, side]`, tumour `[b, side, side, side]`, labels `[b, 3]`."""
         boxes, tumours, labels = [], [], []
         while len(boxes) < size:
             case = read_box(self.files[int(self.random.integers(len(self.files)))])
@@ -112,9 +136,7 @@ class Boxes:
             boxes.append(box)
             tumours.append(tumour)
             labels.append(case.labels)
-        tumour = torch.from_numpy(np.stack(tumours))
-        tokens = PMN.token_side * side // PMN.box_voxels
-        return torch.from_numpy(np.stack(boxes)), token_shares(tumour, tokens), torch.tensor(labels)
+        return torch.from_numpy(np.stack(boxes)), torch.from_numpy(np.stack(tumours)), torch.tensor(labels)
 
     def cube(self, case: BoxCase, side: int) -> tuple[np.ndarray, np.ndarray]:
         """A cube that holds a random tumour voxel somewhere in its middle half."""
@@ -139,18 +161,22 @@ class Boxes:
         return np.clip(moved, 0, 1), np.ascontiguousarray(tumour)
 
 
-def rate(progress: float, iteration: int, schedule: Schedule) -> float:
-    """Learning rate at `progress` 0..1 through the run: a warm-up, half a cosine, and the same again on whole boxes."""
-    crops = 1 - schedule.whole_share
-    if progress < crops:
-        return schedule.rate * min(1.0, (iteration + 1) / WARM_UP) * cosine(progress / crops)
+def place_in(schedule: Schedule, progress: float) -> tuple[Part, float]:
+    """The part at `progress` 0..1 through the run, and how far through that part."""
+    begin = 0.0
+    for part in schedule.parts:
+        if progress < begin + part.share or part is schedule.parts[-1]:
+            return part, min((progress - begin) / part.share, 1.0)
+        begin += part.share
+    raise ValueError("a schedule has a part")
+
+
+def rate(schedule: Schedule, part: Part, place: float, iteration: int) -> float:
+    """Learning rate `place` 0..1 through a part."""
     if schedule.epochs is not None:
-        return schedule.whole_rate
-    return schedule.whole_rate * cosine((progress - crops) / schedule.whole_share)
-
-
-def cosine(place: float) -> float:
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(place, 1.0)))
+        return part.rate
+    cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * place))
+    return part.rate * cosine * min(1.0, (iteration + 1) / WARM_UP)
 
 
 def settle_statistics(network: PrototypeMambaNet, boxes: Boxes, count: int, device: str) -> None:
@@ -174,8 +200,8 @@ def train(
     torch.manual_seed(seed)
     network = PrototypeMambaNet(PMN).to(device)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[schedule.optimiser]
-    optimiser = kind(network.parameters(), lr=schedule.rate, weight_decay=schedule.decay)
-    state = {"iterations": 0, "elapsed": 0.0, "whole": False}
+    optimiser = kind(network.parameters(), weight_decay=schedule.decay)
+    state = {"iterations": 0, "elapsed": 0.0, "fixed": False}
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device)
         network.load_state_dict(saved["network"])
@@ -183,18 +209,16 @@ def train(
         state = saved["state"]
     boxes = Boxes(folder, seed + state["iterations"])
     base, started, saved_at, seen, hits = dict(state), time.time(), time.time(), [], []
-    while (progress := progress_of(state, schedule, minutes, folder)) < 1:
-        whole = progress >= 1 - schedule.whole_share
-        fixed = whole and schedule.epochs is None
-        if fixed and not state["whole"]:
-            settle_statistics(network, boxes, 40, device)
-            state["whole"] = True
-        network.train(not fixed)
-        side, size = (PMN.box_voxels, schedule.whole_batch) if whole else (schedule.crop, schedule.batch)
-        box, share, labels = (part.to(device) for part in boxes.batch(size, side))
-        optimiser.param_groups[0]["lr"] = rate(progress, state["iterations"], schedule)
+    while (progress := progress_of(state, schedule, minutes, len(boxes.files))) < 1:
+        part, place = place_in(schedule, progress)
+        if part.fixed and not state["fixed"]:
+            settle_statistics(network, boxes, 24, device)
+            state["fixed"] = True
+        network.train(not part.fixed)
+        box, tumour, labels = (values.to(device) for values in boxes.batch(part.batch, part.side))
+        optimiser.param_groups[0]["lr"] = rate(schedule, part, place, state["iterations"])
         optimiser.zero_grad(set_to_none=True)
-        loss, pair = losses(network, box, share, labels)
+        loss, pair = losses(network, box, tumour, labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
@@ -203,7 +227,7 @@ def train(
         state["iterations"] += 1
         state["elapsed"] = base["elapsed"] + time.time() - started
         if time.time() - saved_at > 60:
-            print(f"{state['elapsed']:6.0f} s  iteration {state['iterations']}  {'whole' if whole else 'crops'}  "
+            print(f"{state['elapsed']:6.0f} s  iteration {state['iterations']}  cubes of {part.side}  "
                   f"loss {np.mean(seen):.3f}  accuracy {np.mean(hits):.3f}", flush=True)
             save(checkpoint, network, optimiser, state)
             saved_at, seen, hits = time.time(), [], []
@@ -211,9 +235,8 @@ def train(
     return network.to("cpu").eval(), state
 
 
-def progress_of(state: dict, schedule: Schedule, minutes: float, folder: Path) -> float:
+def progress_of(state: dict, schedule: Schedule, minutes: float, cases: int) -> float:
     """Share of the run that is done, by epochs where the schedule counts them, else by time."""
     if schedule.epochs is None:
         return state["elapsed"] / (minutes * 60) if minutes > 0 else 1.0
-    passes = state["iterations"] * schedule.batch / max(len(list(folder.glob("*.npz"))), 1)
-    return passes / schedule.epochs
+    return state["iterations"] * schedule.parts[0].batch / cases / schedule.epochs

@@ -81,7 +81,7 @@ impl Build {
     fn quant(&self, id: ValueId) -> Quant {
         match self.values[id].kind {
             Kind::Quantised(quant) => quant,
-            Kind::Staged(_) | Kind::Real => panic!("value {id} is not u8"),
+            Kind::Staged(_) | Kind::Float | Kind::Real => panic!("value {id} is not u8"),
         }
     }
 

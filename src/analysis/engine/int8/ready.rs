@@ -11,19 +11,21 @@ use super::kernels::avx2;
 use super::kernels::avx512;
 use super::kernels::combine::{Added, Combining, Normaliser, Numbers, Room, Statistics};
 use super::kernels::direct::{self, Direct};
-use super::kernels::finish::{Finishing, Target};
+use super::kernels::finish::{Finishing, Numbers as In, Target};
 use super::kernels::halo::Border;
 use super::kernels::input::Quantising;
 #[cfg(target_arch = "aarch64")]
 use super::kernels::neon;
 use super::kernels::path::Path;
 use super::kernels::portable::Portable;
+use super::kernels::tokens::{self, Read};
 use super::kernels::upsample::Upsampling;
 use super::kernels::window::{Doubling, Pooling};
 #[cfg(target_arch = "x86_64")]
 use super::kernels::winograd::{self, Winograd};
 use super::layout::{Extra, Halo, Layout, Plan, plan};
 use super::program::{Combine, Conv, Finish, Kind, Op, Program, Scaling, Upsample, ValueId};
+use super::tokens::{TokenOp, View};
 
 /// The longest side of an input.
 pub const MAX_SIDE: usize = 4096;
@@ -101,6 +103,7 @@ pub(super) fn prepare(
         |reader, input| halo(program, &shapes, (reader, input), compute.isa),
         |layer| match &program.layers[layer].op {
             Op::Combine(op) => statistics_bytes(program, op),
+            Op::Token(op) => tokens::extra_bytes(op, shapes[op.views()[0].value]),
             _ => 0,
         },
     );
@@ -144,7 +147,7 @@ fn is_winograd(program: &Program, shapes: &[[usize; 3]], layer: ValueId, isa: Is
     matches!(isa, Isa::Avx2 | Isa::Avx512Vnni)
         && op.window.kernel == [3; 3]
         && op.window.stride == [1; 3]
-        && program.values[layer].kind != Kind::Real
+        && matches!(program.values[layer].kind, Kind::Quantised(_) | Kind::Staged(_))
         && op.inputs.iter().all(padded)
         && shapes[layer].iter().all(|&side| side >= LEAST_WINOGRAD)
 }
@@ -232,6 +235,12 @@ impl Maker<'_> {
                 let (input, output) = (self.quantised(op.input), self.quantised(layer));
                 Box::new(Doubling::new(input, output, op.scale))
             }
+            Op::Token(op) => {
+                let mut parts = self.token(layer, op);
+                let last = parts.pop().expect("a float layer has a kernel");
+                stages.extend(parts.into_iter().map(|kernel| vec![kernel]));
+                last
+            }
         };
         let mut together = vec![kernel];
         if let (Some(layout), Some(quant)) = (self.plan.layouts[layer], self.program.quant(layer))
@@ -241,6 +250,23 @@ impl Maker<'_> {
         }
         stages.push(together);
         stages
+    }
+
+    /// The kernels of a float layer, one after the other.
+    fn token(&self, layer: ValueId, op: &TokenOp) -> Vec<Box<dyn Kernel>> {
+        let read = |view: View| Read { layout: self.layout(view.value), first: view.first, channels: view.channels };
+        let target = match (self.program.quant(layer), self.plan.layouts[layer]) {
+            (Some(quant), Some(layout)) => tokens::Target::Quantised(layout, quant),
+            (_, Some(layout)) => tokens::Target::Float(layout),
+            (_, None) => tokens::Target::Output(self.output(layer)),
+        };
+        tokens::kernels(op, read, target, (self.extra[layer].offset, self.compute.isa))
+    }
+
+    /// Place among the program's outputs.
+    fn output(&self, layer: ValueId) -> usize {
+        let place = self.program.outputs.iter().position(|&id| id == layer);
+        place.expect("every value in f32 is an output, or in the arena")
     }
 
     fn conv<P: Path>(&self, layer: ValueId, op: &Conv) -> Box<dyn Kernel> {
@@ -288,10 +314,8 @@ impl Maker<'_> {
                 Target::Quantised { layout, zero: quant.zero_point }
             }
             (Kind::Staged(_), Some(layout)) => Target::Staged(layout),
-            (_, _) => Target::Real {
-                output: (self.program.outputs.iter())
-                    .position(|&id| id == layer)
-                    .expect("every value in f32 is an output"),
+            (_, layout) => Target::Real {
+                numbers: layout.map_or_else(|| In::Output(self.output(layer)), In::Arena),
                 size: self.shapes[layer],
                 channels: value.channels,
             },
