@@ -82,6 +82,8 @@ pub struct EngineInfo {
 pub enum Arithmetic {
     /// An int8 graph in integers.
     Int8,
+    /// The same, with the parts in f32 that the graph keeps in f32.
+    Mixed,
     /// An int8 graph in single precision.
     Int8InFloat,
     /// A float graph.
@@ -93,6 +95,7 @@ impl Arithmetic {
     pub fn name(self) -> &'static str {
         match self {
             Self::Int8 => "int8",
+            Self::Mixed => "int8 and f32",
             Self::Int8InFloat => "int8-qdq (executed in f32)",
             Self::Float => "f32",
         }

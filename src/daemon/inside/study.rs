@@ -243,10 +243,10 @@ fn engine_of(networks: Packages) -> Option<Engine> {
 
 /// What tract computes of an int8 graph, it computes in single precision.
 fn precision(ran_on: &[EngineInfo]) -> Precision {
-    let integer = ran_on.iter().filter(|info| info.arithmetic == Arithmetic::Int8).count();
-    if integer == ran_on.len() {
+    let all = |wanted: fn(Arithmetic) -> bool| ran_on.iter().all(|info| wanted(info.arithmetic));
+    if all(|found| found == Arithmetic::Int8) {
         Precision::Int8
-    } else if integer == 0 {
+    } else if all(|found| matches!(found, Arithmetic::Int8InFloat | Arithmetic::Float)) {
         Precision::Float32
     } else {
         Precision::Mixed

@@ -513,7 +513,8 @@ mod check {
         for view in op.views() {
             let input = &program.values[view.value];
             that(input.kind == Kind::Float, || "reads or makes a value that is not f32".into())?;
-            let inside = view.first.checked_add(view.channels).is_some_and(|end| end <= input.channels);
+            let inside =
+                view.first.checked_add(view.channels).is_some_and(|end| end <= input.channels);
             that(inside, || format!("reads {view:?} of {} channels", input.channels))?;
         }
         op.check()?;

@@ -254,7 +254,11 @@ impl Maker<'_> {
 
     /// The kernels of a float layer, one after the other.
     fn token(&self, layer: ValueId, op: &TokenOp) -> Vec<Box<dyn Kernel>> {
-        let read = |view: View| Read { layout: self.layout(view.value), first: view.first, channels: view.channels };
+        let read = |view: View| Read {
+            layout: self.layout(view.value),
+            first: view.first,
+            channels: view.channels,
+        };
         let target = match (self.program.quant(layer), self.plan.layouts[layer]) {
             (Some(quant), Some(layout)) => tokens::Target::Quantised(layout, quant),
             (_, Some(layout)) => tokens::Target::Float(layout),
