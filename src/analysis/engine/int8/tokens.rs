@@ -311,7 +311,8 @@ fn same(what: &str, found: usize, expected: usize) -> Result<(), String> {
     Err(format!("the {what} has {found} channels, expected {expected}"))
 }
 
-/// Sixteen numbers.
+/// Sixteen numbers. Short sums over them are written with `array::from_fn`, which becomes vector instructions where a
+/// loop becomes scalar ones; `array::map`, and `from_fn` of anything long, become a call.
 pub type Lanes = [f32; LANES];
 
 /// The sum of sixteen lanes: halves are added until one is left.
@@ -337,26 +338,21 @@ pub fn normalise(token: &mut [f32], norm: &Norm) {
     let count = token.len() as f32;
     let mut sums = [0.0; LANES];
     for block in blocks(token) {
-        for lane in 0..LANES {
-            sums[lane] += block[lane];
-        }
+        sums = std::array::from_fn(|lane| sums[lane] + block[lane]);
     }
     let mean = across(sums) / count;
     let mut squares = [0.0; LANES];
     for block in blocks(token) {
-        for lane in 0..LANES {
-            let gap = block[lane] - mean;
-            squares[lane] += gap * gap;
-        }
+        let gap: Lanes = std::array::from_fn(|lane| block[lane] - mean);
+        squares = std::array::from_fn(|lane| squares[lane] + gap[lane] * gap[lane]);
     }
     let inverse = 1.0 / (across(squares) / count + norm.epsilon).sqrt();
     let (chunks, _) = token.as_chunks_mut::<LANES>();
     for ((block, weight), bias) in
         chunks.iter_mut().zip(blocks(&norm.weight)).zip(blocks(&norm.bias))
     {
-        for lane in 0..LANES {
-            block[lane] = (block[lane] - mean) * inverse * weight[lane] + bias[lane];
-        }
+        let unit: Lanes = std::array::from_fn(|lane| (block[lane] - mean) * inverse);
+        *block = std::array::from_fn(|lane| unit[lane] * weight[lane] + bias[lane]);
     }
 }
 
@@ -365,9 +361,7 @@ pub fn normalise(token: &mut [f32], norm: &Norm) {
 pub fn product(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0; LANES];
     for (a, b) in blocks(a).iter().zip(blocks(b)) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
+        sums = std::array::from_fn(|lane| sums[lane] + a[lane] * b[lane]);
     }
     across(sums)
 }
@@ -377,10 +371,8 @@ pub fn product(a: &[f32], b: &[f32]) -> f32 {
 pub fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0; LANES];
     for (a, b) in blocks(a).iter().zip(blocks(b)) {
-        for lane in 0..LANES {
-            let gap = a[lane] - b[lane];
-            sums[lane] += gap * gap;
-        }
+        let gap: Lanes = std::array::from_fn(|lane| a[lane] - b[lane]);
+        sums = std::array::from_fn(|lane| sums[lane] + gap[lane] * gap[lane]);
     }
     across(sums)
 }
@@ -430,23 +422,29 @@ pub fn softplus(x: f32) -> f32 {
 /// One token of one head's block of sixteen channels: advances the states and gives the output.
 #[inline(always)]
 pub fn advance(states: &mut [Lanes], (b, c): (&[f32], &[f32]), decay: f32, x: &Lanes) -> Lanes {
-    let mut sums = [[0.0; LANES]; 4];
+    let [mut first, mut second, mut third, mut fourth] = [[0.0; LANES]; 4];
     let (fours, _) = states.as_chunks_mut::<4>();
     let (b, c) = (b.as_chunks::<4>().0, c.as_chunks::<4>().0);
     for ((four, b), c) in fours.iter_mut().zip(b).zip(c) {
-        for index in 0..4 {
-            for lane in 0..LANES {
-                let state = four[index][lane] * decay + b[index] * x[lane];
-                four[index][lane] = state;
-                sums[index][lane] += c[index] * state;
-            }
-        }
+        first = advance_one(&mut four[0], (b[0], c[0]), (decay, x), first);
+        second = advance_one(&mut four[1], (b[1], c[1]), (decay, x), second);
+        third = advance_one(&mut four[2], (b[2], c[2]), (decay, x), third);
+        fourth = advance_one(&mut four[3], (b[3], c[3]), (decay, x), fourth);
     }
-    let mut out = [0.0; LANES];
-    for lane in 0..LANES {
-        out[lane] = (sums[0][lane] + sums[1][lane]) + (sums[2][lane] + sums[3][lane]);
-    }
-    out
+    std::array::from_fn(|lane| (first[lane] + second[lane]) + (third[lane] + fourth[lane]))
+}
+
+/// Advances one state and adds its part of the output to `sum`.
+#[inline(always)]
+fn advance_one(
+    state: &mut Lanes,
+    (b, c): (f32, f32),
+    (decay, x): (f32, &Lanes),
+    sum: Lanes,
+) -> Lanes {
+    let next: Lanes = std::array::from_fn(|lane| state[lane] * decay + b * x[lane]);
+    *state = next;
+    std::array::from_fn(|lane| sum[lane] + c * next[lane])
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! The heads: distances to prototypes.
 
-use super::super::super::isa::Isa;
 use super::super::super::tokens::{Prototypes, exp, normalise, product, squared_distance};
-use super::super::{Kernel, Place};
-use super::{Read, compiled_for, floats};
+use super::super::Place;
+use super::{Read, Wide, floats};
 
 /// Of the weighted mean of all tokens. One unit: there are few tokens by now.
 pub(super) struct Distances {
@@ -12,7 +11,6 @@ pub(super) struct Distances {
     /// A score per token.
     pub(super) offset: usize,
     pub(super) output: usize,
-    pub(super) isa: Isa,
 }
 
 impl Distances {
@@ -59,7 +57,7 @@ impl Distances {
     }
 }
 
-impl Kernel for Distances {
+impl Wide for Distances {
     fn units(&self) -> usize {
         1
     }
@@ -68,13 +66,14 @@ impl Kernel for Distances {
         2 * self.input.channels * size_of::<f32>()
     }
 
+    #[inline(always)]
     unsafe fn unit(&self, _: usize, place: Place<'_>, scratch: *mut u8) {
-        // SAFETY: the engine chose a path that this machine has; the output has a number per prototype.
+        // SAFETY: the output has a number per prototype.
         unsafe {
             let numbers =
                 floats(scratch, 2 * self.input.channels).split_at_mut(self.input.channels);
             let to = std::slice::from_raw_parts_mut(place.output(self.output), self.op.count());
-            compiled_for(self.isa, || self.compute(place, numbers, to));
+            self.compute(place, numbers, to);
         }
     }
 }
@@ -84,10 +83,9 @@ pub(super) struct TokenDistances {
     pub(super) input: Read,
     pub(super) op: Prototypes,
     pub(super) output: usize,
-    pub(super) isa: Isa,
 }
 
-impl Kernel for TokenDistances {
+impl Wide for TokenDistances {
     fn units(&self) -> usize {
         let [depth, height, _] = self.input.layout.size;
         depth * height
@@ -97,24 +95,23 @@ impl Kernel for TokenDistances {
         self.input.channels * size_of::<f32>()
     }
 
+    #[inline(always)]
     unsafe fn unit(&self, unit: usize, place: Place<'_>, scratch: *mut u8) {
         let [_, _, width] = self.input.layout.size;
         let count = self.op.count();
-        // SAFETY: the engine chose a path that this machine has; this unit alone writes its rows of the output.
+        // SAFETY: this unit alone writes its rows of the output.
         unsafe {
             let token = floats(scratch, self.input.channels);
             let to = place.output(self.output).add(unit * width * count);
             let to = std::slice::from_raw_parts_mut(to, width * count);
-            compiled_for(self.isa, || {
-                for (x, to) in to.chunks_exact_mut(count).enumerate() {
-                    token.copy_from_slice(self.input.token(place, unit * width + x));
-                    normalise(token, &self.op.norm);
-                    let prototypes = self.op.prototypes.chunks_exact(token.len());
-                    for (to, prototype) in to.iter_mut().zip(prototypes) {
-                        *to = squared_distance(token, prototype);
-                    }
+            for (x, to) in to.chunks_exact_mut(count).enumerate() {
+                token.copy_from_slice(self.input.token(place, unit * width + x));
+                normalise(token, &self.op.norm);
+                let prototypes = self.op.prototypes.chunks_exact(token.len());
+                for (to, prototype) in to.iter_mut().zip(prototypes) {
+                    *to = squared_distance(token, prototype);
                 }
-            });
+            }
         }
     }
 }

@@ -1,9 +1,8 @@
 //! The depthwise convolution before a scan.
 
-use super::super::super::isa::Isa;
 use super::super::super::tokens::{LANES, silu};
-use super::super::{Kernel, Place};
-use super::{Read, Target, compiled_for, floats, lanes};
+use super::super::Place;
+use super::{Read, Target, Wide, floats, lanes};
 
 /// A 3×3×3 window over each channel by itself. A unit is one row.
 pub(super) struct Local {
@@ -12,7 +11,6 @@ pub(super) struct Local {
     pub(super) weights: Vec<f32>,
     pub(super) bias: Vec<f32>,
     pub(super) target: Target,
-    pub(super) isa: Isa,
 }
 
 /// Neighbours of place `at` along an axis: taps with the places they read.
@@ -23,31 +21,32 @@ fn taps(at: usize, side: usize) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
+/// A row of the input under the window: its first token, and the first of its three taps.
+type Line = (usize, usize);
+
 impl Local {
+    /// The rows that row `z, y` reads, in order.
+    fn lines(&self, z: usize, y: usize) -> heapless::Vec<Line, 9> {
+        let [depth, height, width] = self.input.layout.size;
+        let rows = taps(z, depth).flat_map(|z| taps(y, height).map(move |y| (z, y)));
+        rows.map(|((tz, z), (ty, y))| ((z * height + y) * width, (tz * 3 + ty) * 3)).collect()
+    }
+
     /// Sixteen channels from `channel` on of all voxels of a row.
     #[inline(always)]
-    unsafe fn block(
-        &self,
-        place: Place<'_>,
-        (z, y, channel): (usize, usize, usize),
-        row: &mut [f32],
-    ) {
-        let ([depth, height, width], channels) = (self.input.layout.size, self.input.channels);
+    unsafe fn block(&self, place: Place<'_>, lines: &[Line], channel: usize, row: &mut [f32]) {
+        let (width, channels) = (self.input.layout.size[2], self.input.channels);
+        let bias = *lanes(&self.bias[channel..]);
         for x in 0..width {
-            let mut sums = *lanes(&self.bias[channel..]);
-            for (tz, pz) in taps(z, depth) {
-                for (ty, py) in taps(y, height) {
-                    for (tx, px) in taps(x, width) {
-                        let weights =
-                            lanes(&self.weights[((tz * 3 + ty) * 3 + tx) * channels + channel..]);
-                        let token = (pz * height + py) * width + px;
-                        // SAFETY: a token of a value that an earlier layer made.
-                        let from = unsafe { self.input.token(place, token) };
-                        let from = lanes(&from[channel..]);
-                        for lane in 0..LANES {
-                            sums[lane] += from[lane] * weights[lane];
-                        }
-                    }
+            let mut sums = bias;
+            let (from, to) = (usize::from(x == 0), 3 - usize::from(x + 1 == width));
+            for &(first, tap) in lines {
+                for step in from..to {
+                    let weights = lanes(&self.weights[(tap + step) * channels + channel..]);
+                    // SAFETY: a token of a value that an earlier layer made.
+                    let token = unsafe { self.input.token(place, first + x + step - 1) };
+                    let token = lanes(&token[channel..]);
+                    sums = std::array::from_fn(|lane| sums[lane] + token[lane] * weights[lane]);
                 }
             }
             let to = row[x * channels + channel..].first_chunk_mut::<LANES>();
@@ -59,7 +58,7 @@ impl Local {
     }
 }
 
-impl Kernel for Local {
+impl Wide for Local {
     fn units(&self) -> usize {
         let [depth, height, _] = self.target.size();
         depth * height
@@ -73,20 +72,20 @@ impl Kernel for Local {
         self.weights.len() * size_of::<f32>()
     }
 
+    #[inline(always)]
     unsafe fn unit(&self, unit: usize, place: Place<'_>, scratch: *mut u8) {
         let [_, height, width] = self.target.size();
         let ((z, y), channels) = ((unit / height, unit % height), self.input.channels);
-        // SAFETY: the engine chose a path that this machine has; this unit alone writes its row.
+        // SAFETY: this unit alone writes its row.
         unsafe {
             let row = floats(scratch, channels * width);
-            compiled_for(self.isa, || {
-                for channel in (0..channels).step_by(LANES) {
-                    self.block(place, (z, y, channel), row);
-                }
-                for (x, token) in row.chunks_exact(channels).enumerate() {
-                    self.target.store(place, [z, y, x], token);
-                }
-            });
+            let lines = self.lines(z, y);
+            for channel in (0..channels).step_by(LANES) {
+                self.block(place, &lines, channel, row);
+            }
+            for (x, token) in row.chunks_exact(channels).enumerate() {
+                self.target.store(place, [z, y, x], token);
+            }
         }
     }
 }

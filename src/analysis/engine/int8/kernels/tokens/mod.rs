@@ -3,8 +3,8 @@
 
 use super::super::isa::Isa;
 use super::super::layout::Layout;
-use super::super::program::{Quant, quantised};
-use super::super::tokens::{LANES, TokenOp, View};
+use super::super::program::{Quant, STAGED_MAX};
+use super::super::tokens::{LANES, Lanes, TokenOp, View, blocks};
 use super::{Kernel, Place};
 
 mod pointwise;
@@ -80,13 +80,13 @@ impl Target {
             match self {
                 Self::Float(layout) => {
                     let to = place.at::<f32>(layout.offset).add(layout.voxel(at));
-                    to.copy_from_nonoverlapping(token.as_ptr(), token.len());
+                    copy(std::slice::from_raw_parts_mut(to, token.len()), token);
                 }
                 Self::Quantised(layout, quant) => {
                     let to = place.at::<u8>(layout.offset + layout.voxel(at));
                     let to = std::slice::from_raw_parts_mut(to, token.len());
-                    for (to, &value) in to.iter_mut().zip(token) {
-                        *to = quantised(value, *quant);
+                    for (to, block) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(blocks(token)) {
+                        *to = quantised(block, *quant);
                     }
                 }
                 Self::Output(_) => {
@@ -115,7 +115,7 @@ pub(crate) fn kernels(
     (offset, isa): (usize, Isa),
 ) -> Vec<Box<dyn Kernel>> {
     let pointwise = |input: View, change: Change| -> Vec<Box<dyn Kernel>> {
-        vec![Box::new(Pointwise { input: read(input), change, target, isa })]
+        vec![Box::new(On(isa, Pointwise { input: read(input), change, target }))]
     };
     match op {
         TokenOp::Affine { input, scale, bias } => {
@@ -129,63 +129,109 @@ pub(crate) fn kernels(
         TokenOp::Shuffle { base, near, far } => {
             pointwise(*base, Change::Shuffle(read(*near), read(*far)))
         }
-        TokenOp::Local { input, weights, bias } => vec![Box::new(Local {
-            input: read(*input),
-            weights: weights.clone(),
-            bias: bias.clone(),
-            target,
+        TokenOp::Local { input, weights, bias } => vec![Box::new(On(
             isa,
-        })],
+            Local { input: read(*input), weights: weights.clone(), bias: bias.clone(), target },
+        ))],
         TokenOp::Scan(scan) => {
             let (signal, selected) = (read(scan.signal), read(scan.selected));
             let visited = Visited::new(scan, selected.layout.size, offset);
             vec![
-                Box::new(Steps { selected, visited, rate: scan.rate.clone(), isa }),
-                Box::new(Lines { signal, selected, visited, isa }),
-                Box::new(Mix { signal, skip: scan.skip.clone(), visited, target, isa }),
+                Box::new(On(isa, Steps { selected, visited, rate: scan.rate.clone() })),
+                Box::new(On(isa, Lines { signal, selected, visited })),
+                Box::new(On(isa, Mix { signal, skip: scan.skip.clone(), visited, target })),
             ]
         }
         TokenOp::Distances(op) => {
             let Target::Output(output) = target else { unreachable!("the program was checked") };
-            vec![Box::new(Distances { input: read(op.input), op: op.clone(), offset, output, isa })]
+            vec![Box::new(On(
+                isa,
+                Distances { input: read(op.input), op: op.clone(), offset, output },
+            ))]
         }
         TokenOp::TokenDistances(op) => {
             let Target::Output(output) = target else { unreachable!("the program was checked") };
-            vec![Box::new(TokenDistances { input: read(op.input), op: op.clone(), output, isa })]
+            vec![Box::new(On(
+                isa,
+                TokenDistances { input: read(op.input), op: op.clone(), output },
+            ))]
         }
     }
 }
 
-/// Does `work`, compiled for `isa`.
-///
-/// # Safety
-/// The machine has the instructions of `isa`.
-#[inline(always)]
-unsafe fn compiled_for<R>(isa: Isa, work: impl FnOnce() -> R) -> R {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: by the caller's word.
-        Isa::Avx512Vnni => unsafe { x86::avx512(work) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: by the caller's word.
-        Isa::Avx2 => unsafe { x86::avx2(work) },
-        _ => work(),
+/// A float kernel: [`Kernel`], with `unit` inlined into copies for each instruction set.
+trait Wide: Send + Sync {
+    /// As in [`Kernel`].
+    fn units(&self) -> usize;
+
+    /// As in [`Kernel`].
+    fn scratch(&self) -> usize {
+        0
+    }
+
+    /// As in [`Kernel`].
+    fn weights(&self) -> usize {
+        0
+    }
+
+    /// As in [`Kernel`]; it and all it calls per number are `inline(always)`.
+    ///
+    /// # Safety
+    /// As in [`Kernel`].
+    unsafe fn unit(&self, unit: usize, place: Place<'_>, scratch: *mut u8);
+}
+
+/// A kernel on a path that the machine has.
+struct On<W: Wide>(Isa, W);
+
+impl<W: Wide> Kernel for On<W> {
+    fn units(&self) -> usize {
+        self.1.units()
+    }
+
+    fn scratch(&self) -> usize {
+        self.1.scratch()
+    }
+
+    fn weights(&self) -> usize {
+        self.1.weights()
+    }
+
+    unsafe fn unit(&self, unit: usize, place: Place<'_>, scratch: *mut u8) {
+        // SAFETY: by the caller's word; a program is made ready only for instructions that the machine has.
+        unsafe {
+            match self.0 {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512Vnni => x86::avx512(&self.1, unit, place, scratch),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => x86::avx2(&self.1, unit, place, scratch),
+                _ => self.1.unit(unit, place, scratch),
+            }
+        }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    //! Everything inlined into these functions may use their instructions. None of them fuses a product and a sum by
-    //! itself.
+    //! Copies of a unit. Nothing fuses a product and a sum by itself, so all copies give the same bits.
+
+    use super::{Place, Wide};
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn avx2<R>(work: impl FnOnce() -> R) -> R {
-        work()
+    pub(super) unsafe fn avx2<W: Wide>(work: &W, unit: usize, place: Place<'_>, scratch: *mut u8) {
+        // SAFETY: by the caller's word.
+        unsafe { work.unit(unit, place, scratch) }
     }
 
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
-    pub(super) fn avx512<R>(work: impl FnOnce() -> R) -> R {
-        work()
+    pub(super) unsafe fn avx512<W: Wide>(
+        work: &W,
+        unit: usize,
+        place: Place<'_>,
+        scratch: *mut u8,
+    ) {
+        // SAFETY: by the caller's word.
+        unsafe { work.unit(unit, place, scratch) }
     }
 }
 
@@ -198,8 +244,58 @@ unsafe fn floats<'a>(scratch: *mut u8, count: usize) -> &'a mut [f32] {
     unsafe { std::slice::from_raw_parts_mut(scratch.cast(), count) }
 }
 
+/// Blocks of sixteen, without a call for each token.
+#[inline(always)]
+fn copy(to: &mut [f32], from: &[f32]) {
+    for (to, from) in to.as_chunks_mut().0.iter_mut().zip(blocks(from)) {
+        *to = *from;
+    }
+}
+
+/// [`program::quantised`](super::super::program::quantised) of sixteen numbers, in operations that every instruction set
+/// has for several at once: adding 1.5 · 2²³ rounds half to even and leaves the whole number in the low bits.
+#[inline(always)]
+fn quantised(block: &Lanes, quant: Quant) -> [u8; LANES] {
+    const ROUND: f32 = 12_582_912.0;
+    let zero = i32::from(quant.zero_point);
+    std::array::from_fn(|lane| {
+        let v = block[lane] / quant.scale;
+        let v = if v < STAGED_MAX { v } else { STAGED_MAX };
+        let v = if v > -STAGED_MAX { v } else { -STAGED_MAX };
+        let whole = (v + ROUND).to_bits().cast_signed() - ROUND.to_bits().cast_signed();
+        (whole + zero).clamp(0, 255) as u8
+    })
+}
+
 /// The first sixteen.
 #[inline(always)]
 fn lanes(values: &[f32]) -> &[f32; LANES] {
     values.first_chunk().expect("channels come in blocks of sixteen")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::program;
+    use super::*;
+
+    #[test]
+    fn rounding_is_the_program_s() {
+        let quant = Quant { scale: 0.25, zero_point: 3 };
+        let ties = (-600..600).map(|k| k as f32 / 8.0);
+        let odd = [
+            f32::NAN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::MAX,
+            f32::MIN,
+            -0.0,
+            8191.75,
+            -8191.75,
+        ];
+        let numbers: Vec<f32> = odd.into_iter().chain(ties).chain(odd).collect();
+        for chunk in numbers.as_chunks::<LANES>().0 {
+            assert_eq!(quantised(chunk, quant), chunk.map(|x| program::quantised(x, quant)));
+        }
+        assert_eq!(numbers.len() % LANES, 0, "the last ones are compared too");
+    }
 }

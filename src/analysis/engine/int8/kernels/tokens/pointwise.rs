@@ -1,9 +1,8 @@
 //! What is computed of each token by itself, or of eight.
 
-use super::super::super::isa::Isa;
 use super::super::super::tokens::{LANES, Norm, blocks, normalise, silu};
-use super::super::{Kernel, Place};
-use super::{Read, Target, compiled_for, floats};
+use super::super::Place;
+use super::{Read, Target, Wide, copy, floats};
 
 /// What becomes of a token.
 pub(super) enum Change {
@@ -24,7 +23,6 @@ pub(super) struct Pointwise {
     pub(super) input: Read,
     pub(super) change: Change,
     pub(super) target: Target,
-    pub(super) isa: Isa,
 }
 
 impl Pointwise {
@@ -41,17 +39,19 @@ impl Pointwise {
         unsafe {
             match &self.change {
                 Change::Affine(scale, bias) => {
-                    let from = self.input.token(place, token);
-                    for (index, to) in to.iter_mut().enumerate() {
-                        *to = scale[index] * from[index] + bias[index];
+                    let from = blocks(self.input.token(place, token));
+                    let (to, _) = to.as_chunks_mut::<LANES>();
+                    let numbers = from.iter().zip(blocks(scale)).zip(blocks(bias));
+                    for (to, ((from, scale), bias)) in to.iter_mut().zip(numbers) {
+                        *to = std::array::from_fn(|lane| scale[lane] * from[lane] + bias[lane]);
                     }
                 }
                 Change::Normalise(norm) => {
-                    to.copy_from_slice(self.input.token(place, token));
+                    copy(to, self.input.token(place, token));
                     normalise(to, norm);
                 }
                 Change::Gated(gate, norm) => {
-                    to.copy_from_slice(self.input.token(place, token));
+                    copy(to, self.input.token(place, token));
                     normalise(to, norm);
                     let (to, _) = to.as_chunks_mut::<LANES>();
                     for (to, gate) in to.iter_mut().zip(blocks(gate.token(place, token))) {
@@ -65,7 +65,7 @@ impl Pointwise {
                     for (corner, part) in parts.enumerate() {
                         let (z, y) = (2 * z + (corner >> 2), 2 * y + (corner >> 1 & 1));
                         let token = (z * height + y) * width + 2 * x + (corner & 1);
-                        part.copy_from_slice(self.input.token(place, token));
+                        copy(part, self.input.token(place, token));
                     }
                     normalise(to, norm);
                 }
@@ -82,7 +82,7 @@ impl Pointwise {
     }
 }
 
-impl Kernel for Pointwise {
+impl Wide for Pointwise {
     fn units(&self) -> usize {
         let [depth, height, _] = self.target.size();
         depth * height
@@ -92,18 +92,17 @@ impl Kernel for Pointwise {
         self.channels() * size_of::<f32>()
     }
 
+    #[inline(always)]
     unsafe fn unit(&self, unit: usize, place: Place<'_>, scratch: *mut u8) {
         let [_, height, width] = self.target.size();
         let (z, y) = (unit / height, unit % height);
-        // SAFETY: the engine chose a path that this machine has; this unit alone writes its row.
+        // SAFETY: this unit alone writes its row.
         unsafe {
             let token = floats(scratch, self.channels());
-            compiled_for(self.isa, || {
-                for x in 0..width {
-                    self.token(place, [z, y, x], token);
-                    self.target.store(place, [z, y, x], token);
-                }
-            });
+            for x in 0..width {
+                self.token(place, [z, y, x], token);
+                self.target.store(place, [z, y, x], token);
+            }
         }
     }
 }

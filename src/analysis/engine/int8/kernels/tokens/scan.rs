@@ -1,18 +1,17 @@
 //! The selective state space, in three steps: [`Steps`] makes step sizes and decays in the order in which tokens are
 //! visited, [`Lines`] scans sixteen channels at a time along each axis order, there and back, and [`Mix`] adds up.
 
-use super::super::super::isa::Isa;
 use super::super::super::tokens::{
     AXIS_ORDERS, LANES, Lanes, MAX_STATES, Scan, advance, exp, softplus,
 };
-use super::super::{Kernel, Place};
-use super::{Read, Target, compiled_for, floats, lanes};
+use super::super::Place;
+use super::{Read, Target, Wide, floats, lanes};
 
 /// Orders.
 const ORDERS: usize = AXIS_ORDERS.len();
 
 /// A scan's shape, and where its own numbers lie in the arena: `[order, head, visited]` steps, as many decays,
-/// `[order, token, channel]` outputs.
+/// `[order, visited, channel]` outputs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Visited {
     size: [usize; 3],
@@ -41,6 +40,13 @@ impl Visited {
         self.size[axis + 1..].iter().product()
     }
 
+    /// When the token at `[z, y, x]` is visited.
+    #[inline(always)]
+    fn place(&self, axes: [usize; 3], at: [usize; 3]) -> usize {
+        let [_, middle, fast] = axes;
+        (at[axes[0]] * self.size[middle] + at[middle]) * self.size[fast] + at[fast]
+    }
+
     /// Steps, decays and outputs of all orders.
     unsafe fn numbers(&self, place: Place<'_>) -> (*mut f32, *mut f32, *mut f32) {
         let count = ORDERS * self.heads * self.tokens();
@@ -58,7 +64,6 @@ pub(super) struct Steps {
     pub(super) visited: Visited,
     /// `[order, head]`.
     pub(super) rate: Vec<f32>,
-    pub(super) isa: Isa,
 }
 
 impl Steps {
@@ -96,7 +101,7 @@ impl Steps {
     }
 }
 
-impl Kernel for Steps {
+impl Wide for Steps {
     fn units(&self) -> usize {
         AXIS_ORDERS.iter().map(|axes| self.visited.size[axes[0]]).sum()
     }
@@ -105,6 +110,7 @@ impl Kernel for Steps {
         self.visited.size.iter().max().unwrap_or(&0) * size_of::<f32>()
     }
 
+    #[inline(always)]
     unsafe fn unit(&self, unit: usize, place: Place<'_>, scratch: *mut u8) {
         let (visited, mut slowest) = (&self.visited, unit);
         let order = AXIS_ORDERS.iter().position(|axes| {
@@ -115,17 +121,14 @@ impl Kernel for Steps {
         let order = order.expect("a unit there is");
         let axes = AXIS_ORDERS[order];
         let [_, rows, length] = axes.map(|axis| visited.size[axis]);
-        // SAFETY: the engine chose a path that this machine has, and gave as much scratch memory as asked.
+        // SAFETY: the engine gave as much scratch memory as asked.
         unsafe {
             let row = floats(scratch, length);
-            compiled_for(self.isa, || {
-                for middle in 0..rows {
-                    let first =
-                        slowest * visited.stride(axes[0]) + middle * visited.stride(axes[1]);
-                    let to = (slowest * rows + middle) * length;
-                    self.row(place, order, (first, to), row);
-                }
-            });
+            for middle in 0..rows {
+                let first = slowest * visited.stride(axes[0]) + middle * visited.stride(axes[1]);
+                let to = (slowest * rows + middle) * length;
+                self.row(place, order, (first, to), row);
+            }
         }
     }
 }
@@ -135,7 +138,6 @@ pub(super) struct Lines {
     pub(super) signal: Read,
     pub(super) selected: Read,
     pub(super) visited: Visited,
-    pub(super) isa: Isa,
 }
 
 impl Lines {
@@ -170,12 +172,12 @@ impl Lines {
                         let signal = lanes(&self.signal.token(place, token)[block * LANES..]);
                         let chosen = &self.selected.token(place, token)[selection..][..2 * states];
                         let step = steps[visit + c];
-                        let x = signal.map(|x| x * step);
+                        let x = std::array::from_fn(|lane| signal[lane] * step);
                         let found = advance(held, chosen.split_at(states), decays[visit + c], &x);
-                        let to = &mut *outputs.add(token * visited.channels).cast::<Lanes>();
-                        for lane in 0..LANES {
-                            to[lane] = if BACK { to[lane] + found[lane] } else { found[lane] };
-                        }
+                        let to = &mut *outputs.add((visit + c) * visited.channels).cast::<Lanes>();
+                        let before = if BACK { *to } else { [0.0; LANES] };
+                        let both = std::array::from_fn(|lane| before[lane] + found[lane]);
+                        *to = if BACK { both } else { found };
                     }
                 }
             }
@@ -183,19 +185,18 @@ impl Lines {
     }
 }
 
-impl Kernel for Lines {
+impl Wide for Lines {
     fn units(&self) -> usize {
         ORDERS * self.visited.channels / LANES
     }
 
+    #[inline(always)]
     unsafe fn unit(&self, unit: usize, place: Place<'_>, _: *mut u8) {
         let (order, block) = (unit % ORDERS, unit / ORDERS);
-        // SAFETY: the engine chose a path that this machine has.
+        // SAFETY: by the caller's word.
         unsafe {
-            compiled_for(self.isa, || {
-                self.line::<false>(place, order, block);
-                self.line::<true>(place, order, block);
-            });
+            self.line::<false>(place, order, block);
+            self.line::<true>(place, order, block);
         }
     }
 }
@@ -206,10 +207,9 @@ pub(super) struct Mix {
     pub(super) skip: Vec<f32>,
     pub(super) visited: Visited,
     pub(super) target: Target,
-    pub(super) isa: Isa,
 }
 
-impl Kernel for Mix {
+impl Wide for Mix {
     fn units(&self) -> usize {
         let [depth, height, _] = self.target.size();
         depth * height
@@ -219,32 +219,33 @@ impl Kernel for Mix {
         self.visited.channels * size_of::<f32>()
     }
 
+    #[inline(always)]
     unsafe fn unit(&self, unit: usize, place: Place<'_>, scratch: *mut u8) {
         let [_, height, width] = self.target.size();
         let (z, y) = (unit / height, unit % height);
         let (channels, tokens) = (self.visited.channels, self.visited.tokens());
-        // SAFETY: the engine chose a path that this machine has; the scans are done; this unit alone writes its row.
+        // SAFETY: the scans are done; this unit alone writes its row.
         unsafe {
             let mixed = floats(scratch, channels);
             let (_, _, outputs) = self.visited.numbers(place);
             let outputs =
                 std::slice::from_raw_parts(outputs.cast_const(), ORDERS * tokens * channels);
-            compiled_for(self.isa, || {
-                for x in 0..width {
-                    let token = unit * width + x;
-                    let signal = self.signal.token(place, token);
-                    for (to, (skip, signal)) in mixed.iter_mut().zip(self.skip.iter().zip(signal)) {
-                        *to = skip * signal;
-                    }
-                    for order in 0..ORDERS {
-                        let from = &outputs[(order * tokens + token) * channels..][..channels];
-                        for (to, from) in mixed.iter_mut().zip(from) {
-                            *to += from;
-                        }
-                    }
-                    self.target.store(place, [z, y, x], mixed);
+            for x in 0..width {
+                let token = unit * width + x;
+                let signal = self.signal.token(place, token);
+                for (to, (skip, signal)) in mixed.iter_mut().zip(self.skip.iter().zip(signal)) {
+                    *to = skip * signal;
                 }
-            });
+                for (order, axes) in AXIS_ORDERS.into_iter().enumerate() {
+                    let from = &outputs
+                        [(order * tokens + self.visited.place(axes, [z, y, x])) * channels..]
+                        [..channels];
+                    for (to, from) in mixed.iter_mut().zip(from) {
+                        *to += from;
+                    }
+                }
+                self.target.store(place, [z, y, x], mixed);
+            }
         }
     }
 }
