@@ -4,8 +4,10 @@ A function carries its body in standard operators, so that any ONNX runtime eval
 engine runs one operation instead of a hundred. All tensors between nodes are `[1, channels, z, y, x]`; products with
 constant matrices are 1x1x1 convolutions; BatchNorm after a convolution is folded into it.
 
-The bodies are part of the engine (`src/analysis/engine/lower/functions.onnx`, written by `python pmn_export.py`): it
-refuses a model whose functions of these names have other bodies.
+The bodies are part of the engine: it refuses a model whose functions of these names have other ones. After a change:
+
+    python pmn_export.py --functions ../../src/analysis/engine/lower/functions.onnx \\
+        --example ../../src/analysis/engine/fixture/pmn
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper, parser
 from torch import Tensor, nn
 
-from pmn import AXIS_ORDERS, EPSILON, DualBranch, PrototypeMambaNet
-from quantise import OPSET
+from pmn import AXIS_ORDERS, EPSILON, DualBranch, PmnSettings, PrototypeMambaNet
+from quantise import OPSET, quantise, session
 
 DOMAIN = "hcc_edge"
 DOMAIN_VERSION = 1
@@ -362,10 +365,52 @@ def assembled(body: onnx.GraphProto) -> onnx.ModelProto:
     return model
 
 
+def export_int8(network: PrototypeMambaNet, calibration: list[np.ndarray], int8_path: Path) -> Path:
+    """Writes the QDQ model and beside it `<stem>.float.onnx`, whose path is returned."""
+    float_path = int8_path.with_suffix(".float.onnx")
+    int8_path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(float_model(network.eval().cpu()), float_path)
+    quantise(float_path, int8_path, "box", calibration, "minmax")
+    unround_scans(int8_path)
+    return float_path
+
+
+def unround_scans(path: Path) -> None:
+    """Lets scans read their signal as it was before it was rounded for the convolution beside them: the quantiser
+    gives the rounded one to every reader."""
+    model = onnx.load(path)
+    makers = {output: node for node in model.graph.node for output in node.output}
+    for node in model.graph.node:
+        if node.op_type == "SelectiveScan":
+            maker = makers.get(node.input[0])
+            if maker is not None and maker.op_type == "DequantizeLinear":
+                node.input[0] = makers[maker.input[0]].input[0]
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def example(folder: Path) -> None:
+    """A PMN of two small stages with made-up weights, an input, and what ONNX Runtime answers: the engine's test."""
+    torch.manual_seed(1)
+    network = PrototypeMambaNet(PmnSettings(box_voxels=12, widths=(32, 64), depths=(1, 1), state_size=4, chunk=16))
+    box = torch.rand(4, 2, 12, 12, 12)
+    network.train()(box)  # for BatchNorm's statistics
+    int8_path = folder / "model.onnx"
+    float_path = export_int8(network, [one[None].numpy() for one in box[:3]], int8_path)
+    float_path.unlink()
+    values = box[3:].numpy()
+    values.astype("<f4").tofile(folder / "input.f32")
+    for output, value in zip(("distances", "token_distances"), session(int8_path).run(None, {"box": values}), strict=True):
+        value.astype("<f4").tofile(folder / f"{output}.f32")
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--functions", type=Path, required=True, help="where the engine's copy of the functions goes")
-    path = options.parse_args().functions
+    options.add_argument("--example", type=Path, required=True, help="folder of the engine's example")
+    arguments = options.parse_args()
+    example(arguments.example)
+    path = arguments.functions
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
     nothing = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "functions", [value],
                                 [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])])

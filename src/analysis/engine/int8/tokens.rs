@@ -201,8 +201,8 @@ impl TokenOp {
         matches!(self, Self::Distances(_) | Self::TokenDistances(_))
     }
 
-    /// What is wrong with its numbers; the views' values are looked at by the program.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// What is wrong with its numbers; whether the views' values are there, the program checks.
+    pub fn check(&self) -> Result<(), String> {
         for (index, view) in self.views().iter().enumerate() {
             // What a scan selects is read number by number.
             let loose = matches!(self, Self::Scan(_)) && index == 1;

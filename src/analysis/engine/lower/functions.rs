@@ -63,6 +63,7 @@ impl<'m> Walk<'_, 'm> {
             }
             name => return Err(format!("function {} is not known", clipped(name))),
         };
+        op.check()?;
         Ok((Form::Real(vec![Expr::Token(op)]), became.to_string()))
     }
 

@@ -46,6 +46,9 @@ mod tests;
 mod hostile_tests;
 
 #[cfg(test)]
+mod functions_tests;
+
+#[cfg(test)]
 mod shipped_tests;
 
 /// The most nodes a model may have.
