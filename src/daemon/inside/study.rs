@@ -2,7 +2,6 @@
 //! steps is the order in which big buffers can go.
 
 use std::io::Write;
-use std::thread;
 use std::time::Instant;
 
 use super::Bounds;
@@ -19,7 +18,6 @@ use crate::analysis::engine::network::{Arithmetic, EngineInfo};
 use crate::analysis::findings::{Findings, Images, Reason, Stage, StageTiming};
 use crate::analysis::models::{Packages, Patient};
 use crate::analysis::phases::NamedSeries;
-use crate::analysis::pmn::Classifier;
 use crate::analysis::threads::both;
 use crate::analysis::volume::restore::{RestoreError, to_nifti_gz};
 use crate::analysis::{ANALYSIS_VERSION, Analysis, Observer, Settings, StudyInput, analyse};
@@ -48,12 +46,6 @@ pub(super) fn run<W: Write>(
     let patient = Patient { data, unusable, nomograms };
     let study = study_input(order, &mut contents);
     drop(contents);
-    if bounds.compute.threads > 1 && may_be_classified(&study) {
-        let (pmn, compute) = (networks.pmn.clone(), bounds.compute);
-        // Only a head start: without the thread it is loaded when it is needed.
-        let load = move || Classifier::load(&pmn, compute);
-        networks.classifier.replace(thread::Builder::new().spawn(load).ok());
-    }
     let mut watch = Watch::new(outlet, started);
     let (limits, keep_source) = (limits(order), order.dicom_objects);
     let settings = Settings { limits, threads: bounds.compute.threads, keep_source };
@@ -99,14 +91,6 @@ fn study_input(order: &WorkOrder, contents: &mut Contents) -> StudyInput {
         portal: order.portal_series.clone().map(Into::into),
     };
     StudyInput::Dicom { files, named }
-}
-
-/// Whether there may be two phases, without which nothing is classified.
-fn may_be_classified(study: &StudyInput) -> bool {
-    match study {
-        StudyInput::Nifti { arterial, portal } => arterial.is_some() && portal.is_some(),
-        StudyInput::Dicom { .. } => true,
-    }
 }
 
 /// A file that cannot be used is told, and nothing of it is used; no file is no data.
