@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -147,11 +148,18 @@ def write_package(package: Package, model: Path, example: np.ndarray, models_roo
     sign(folder)
 
 
+def engine_command() -> list[str]:
+    """The program of this repository, or the one that HCC_EDGE_BINARY names."""
+    binary = os.environ.get("HCC_EDGE_BINARY")
+    return [binary] if binary else ["cargo", "run", "--release", "--locked", "--quiet", "--"]
+
+
 def sign(folder: Path) -> None:
     """Signs with the demonstration key; where there is no cargo, says which command does it."""
     key = REPOSITORY / "models/demonstration.pk8"
     arguments = ["models", "sign", "--key", str(key), str(folder)]
-    if shutil.which("cargo") is None:
+    command = engine_command()
+    if shutil.which(command[0]) is None:
         print("not signed yet:", shlex.join(["hcc-edge", *arguments]))
         return
-    subprocess.run(["cargo", "run", "--release", "--locked", "--quiet", "--", *arguments], cwd=REPOSITORY, check=True)
+    subprocess.run([*command, *arguments], cwd=REPOSITORY, check=True)

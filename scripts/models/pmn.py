@@ -1,13 +1,14 @@
 """Prototype Mamba Net: two-phase liver box to prototype distances.
 
-The paper gives the outline (patch embedding of 3x3x3, a convolution branch and a state-space branch,
-prototypes for proliferation and for efficacy); every number in `PmnSettings` is our own choice.
+The paper (Cao 2025, NPJ Digit Med 8:692) states the outline: patch embedding of 3x3x3, a convolution branch and
+a state-space branch, prototypes for proliferation and for efficacy, distance cross entropy and cross entropy.
+Everything else stands in `PmnSettings`, field by field marked as the paper's or as ours.
 
-The state-space branch runs over three axis orders in both directions at once, in chunked matrix
-form. With log decays `a`, inclusive sums `c` and exclusive sums `e = c - a`, the forward scan weighs
-source j <= t by exp(c_t - c_j) and the backward scan weighs j >= t by exp(e_j - e_t); both share the
-product C_t . B_j. Only MatMul, Exp, CumSum and products remain: no reversal, no step-by-step scan.
-`scan_reference` is the slow definition it must equal.
+The state space runs over three axis orders in both directions at once, in chunked matrix form (Mamba-2's SSD: one
+decay per head). With log decays `a`, inclusive sums `c` and exclusive sums `e = c - a`, the forward scan weighs
+source j <= t by exp(c_t - c_j) and the backward scan weighs j >= t by exp(e_j - e_t); both share the product
+C_t . B_j. Only MatMul, Exp, CumSum and products remain: no reversal, no step-by-step scan. `scan_reference` is the
+slow definition it must equal.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# From `[b, z, y, x, c]` to the order in which a scan visits the tokens, the last spatial axis fastest.
 AXIS_ORDERS = ((0, 1, 2, 3, 4), (0, 2, 3, 1, 4), (0, 3, 1, 2, 4))
 PMN_ABSENT = -1
 PROTOTYPES = (
@@ -28,44 +30,38 @@ PROTOTYPES = (
     "tace_poor",
     "tace_good",
 )
+EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
 class PmnSettings:
-    """Choices of ours; the paper does not state them (it states the patch of 3 and lambda)."""
+    """The network. Only `patch` is stated by the paper, `pull` by the work its loss comes from (Yang et al.,
+    CVPR 2018); all others are ours."""
 
-    box_voxels: int = 48
-    patch: int = 3
-    widths: tuple[int, ...] = (24, 48, 96)
-    depths: tuple[int, ...] = (1, 1, 1)
-    state_size: int = 8
-    head_size: int = 12
-    chunk: int = 32
-    pull: float = 0.001
+    box_voxels: int = 96  # ours
+    patch: int = 3  # the paper's
+    widths: tuple[int, ...] = (32, 64, 128, 256)  # ours
+    depths: tuple[int, ...] = (2, 2, 2, 2)  # ours
+    state_size: int = 16  # ours
+    head_size: int = 16  # ours
+    chunk: int = 64  # ours; changes rounding only
+    pull: float = 0.001  # Yang et al.
+    phases: int = 2  # the paper's: arterial and portal
 
     @property
     def gamma(self) -> float:
-        """Inverse width of the last stage, so that distances do not grow with it."""
+        """Inverse width of the last stage, so that distances do not grow with it. Ours."""
         return 1.0 / self.widths[-1]
+
+    @property
+    def box_voxels_per_token(self) -> int:
+        """Voxels of the box along one side of a token of the last stage."""
+        return self.patch * 2 ** (len(self.widths) - 1)
 
     @property
     def token_side(self) -> int:
         """Tokens along one axis after the last stage."""
-        return self.box_voxels // self.patch // 2 ** (len(self.widths) - 1)
-
-
-class ChannelNorm(nn.Module):
-    """LayerNorm over the last axis, written in plain operations so that it exports as such."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.bias = nn.Parameter(torch.zeros(width))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        centred = tokens - tokens.mean(-1, keepdim=True)
-        variance = (centred * centred).mean(-1, keepdim=True)
-        return centred / torch.sqrt(variance + 1e-5) * self.weight + self.bias
+        return self.box_voxels // self.box_voxels_per_token
 
 
 def strictly_lower(size: int) -> Tensor:
@@ -76,8 +72,8 @@ def strictly_lower(size: int) -> Tensor:
 def chunked_scan(x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, chunk: int) -> Tensor:
     """Sum of the forward and the backward scan.
 
-    x `[L, heads, P]`, log_decay `[L, heads]` (<= 0), b and c `[L, N]`; L is a multiple of `chunk`.
-    Returns `[L, heads, P]`. A leading batch axis is allowed everywhere.
+    x `[batch, L, heads, P]`, log_decay `[batch, L, heads]` (<= 0), b and c `[batch, L, N]`; L is a multiple of
+    `chunk`. Returns `[batch, L, heads, P]`.
     """
     batch, length, heads, size = x.shape
     states, chunks = b.shape[-1], length // chunk
@@ -88,10 +84,11 @@ def chunked_scan(x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, chunk: int)
     inclusive = torch.cumsum(a, -1)
     exclusive = inclusive - a
 
-    lower = strictly_lower(chunk)
-    forward = inclusive.unsqueeze(-1) - inclusive.unsqueeze(-2)
-    backward = exclusive.unsqueeze(-2) - exclusive.unsqueeze(-1)
-    weights = torch.exp(forward * lower + backward * lower.T) + torch.eye(chunk)
+    lower = strictly_lower(chunk).to(x.device)
+    # What lies on the wrong side of the diagonal is held at exp(0) and masked after.
+    forward = (inclusive.unsqueeze(-1) - inclusive.unsqueeze(-2)) * lower
+    backward = (exclusive.unsqueeze(-2) - exclusive.unsqueeze(-1)) * lower.T
+    weights = torch.exp(forward + backward) + torch.eye(chunk, device=x.device)
     within = torch.matmul(torch.matmul(c, b.transpose(-1, -2)) * weights, x)
     if chunks == 1:
         return within.permute(0, 1, 3, 2, 4).reshape(batch, length, heads, size)
@@ -116,7 +113,7 @@ def pass_states(total: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Ten
     batch, chunks, heads, states, size = left.shape
     inclusive = torch.cumsum(total.permute(0, 2, 1, 3), 2)
     exclusive = inclusive - total.permute(0, 2, 1, 3)
-    lower = strictly_lower(chunks)
+    lower = strictly_lower(chunks).to(total.device)
     earlier = torch.exp((exclusive - inclusive.transpose(-1, -2)) * lower) * lower
     flat = (batch, heads, chunks, states * size)
     left = left.permute(0, 2, 1, 3, 4).reshape(flat)
@@ -150,34 +147,39 @@ class StateSpace(nn.Module):
         self.inner = 2 * width
         self.heads = self.inner // settings.head_size
         self.settings = settings
+        self.per_order = 2 * settings.state_size + self.heads
         self.enter = nn.Linear(width, 2 * self.inner, bias=False)
         self.local = nn.Conv3d(self.inner, self.inner, 3, 1, 1, groups=self.inner)
-        self.select = nn.ModuleList(
-            nn.Linear(self.inner, 2 * settings.state_size + self.heads) for _ in AXIS_ORDERS
-        )
-        for select in self.select:
-            nn.init.constant_(select.bias[2 * settings.state_size :], -3.0)
+        # Per axis order: B, C, step sizes.
+        self.select = nn.Linear(self.inner, len(AXIS_ORDERS) * self.per_order)
+        with torch.no_grad():
+            for first in range(2 * settings.state_size, self.select.out_features, self.per_order):
+                # Steps log-uniform in 0.001 to 0.1 as in Mamba, by the inverse of softplus.
+                step = torch.exp(torch.empty(self.heads).uniform_(-6.9, -2.3))
+                self.select.bias[first : first + self.heads] = step + torch.log(-torch.expm1(-step))
         self.log_rate = nn.Parameter(torch.zeros(len(AXIS_ORDERS), self.heads))
-        self.norm = ChannelNorm(self.inner)
+        self.skip = nn.Parameter(torch.ones(self.inner))
+        self.norm = nn.LayerNorm(self.inner, EPSILON)
         self.leave = nn.Linear(self.inner, width, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        entered = self.enter(tokens)
-        signal, gate = entered[..., : self.inner], entered[..., self.inner :]
+        signal, gate = self.enter(tokens).split(self.inner, -1)
         signal = F.silu(self.local(signal.permute(0, 4, 1, 2, 3))).permute(0, 2, 3, 4, 1)
-        mixed = sum(self.scan_in_order(signal, i) for i in range(len(AXIS_ORDERS)))
+        selected = self.select(signal).split(self.per_order, -1)
+        mixed = signal * self.skip
+        for index in range(len(AXIS_ORDERS)):
+            mixed = mixed + self.scan_in_order(signal, selected[index], index)
         return self.leave(self.norm(mixed) * F.silu(gate))
 
-    def scan_in_order(self, signal: Tensor, index: int) -> Tensor:
+    def scan_in_order(self, signal: Tensor, selected: Tensor, index: int) -> Tensor:
         """Scans `[b, z, y, x, inner]` along axis order `index`; returns the same layout."""
         order, states = AXIS_ORDERS[index], self.settings.state_size
         turned = signal.permute(*order)
-        sequence = turned.reshape(turned.shape[0], -1, self.inner)
-        selected = self.select[index](sequence)
+        sequence = turned.reshape(turned.shape[0], -1, self.heads, self.settings.head_size)
+        selected = selected.permute(*order).reshape(turned.shape[0], -1, self.per_order)
         step = F.softplus(selected[..., 2 * states :])
-        heads = sequence.reshape(*sequence.shape[:2], self.heads, -1)
         scanned = chunked_scan(
-            heads * step.unsqueeze(-1),
+            sequence * step.unsqueeze(-1),
             -step * torch.exp(self.log_rate[index]),
             selected[..., :states],
             selected[..., states : 2 * states],
@@ -205,7 +207,7 @@ class DualBranch(nn.Module):
             nn.Conv3d(half, half, 1),
             nn.ReLU(),
         )
-        self.norm = ChannelNorm(half)
+        self.norm = nn.LayerNorm(half, EPSILON)
         self.state_space = StateSpace(half, settings)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -220,7 +222,7 @@ class PatchMerging(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.norm = ChannelNorm(8 * width)
+        self.norm = nn.LayerNorm(8 * width, EPSILON)
         self.reduce = nn.Linear(8 * width, 2 * width, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -242,26 +244,40 @@ class PrototypeMambaNet(nn.Module):
     def __init__(self, settings: PmnSettings = PmnSettings()):
         super().__init__()
         self.settings = settings
-        self.embed = nn.Conv3d(2, settings.widths[0], settings.patch, settings.patch)
+        width = settings.widths[-1]
+        self.embed = nn.Conv3d(settings.phases, settings.widths[0], settings.patch, settings.patch)
         self.stages = nn.ModuleList()
         self.merges = nn.ModuleList(PatchMerging(width) for width in settings.widths[:-1])
-        for width, depth in zip(settings.widths, settings.depths, strict=True):
-            self.stages.append(nn.Sequential(*(DualBranch(width, settings) for _ in range(depth))))
-        self.norm = ChannelNorm(settings.widths[-1])
-        self.attend = nn.Linear(settings.widths[-1], 1)
-        self.prototypes = nn.Parameter(torch.randn(len(PROTOTYPES), settings.widths[-1]) * 0.5)
+        for stage_width, depth in zip(settings.widths, settings.depths, strict=True):
+            self.stages.append(nn.Sequential(*(DualBranch(stage_width, settings) for _ in range(depth))))
+        self.norm = nn.LayerNorm(width, EPSILON)
+        self.attend = nn.Linear(width, 1)
+        # A normalised token is sqrt(width) long; so are the prototypes, at right angles or nearly.
+        self.prototypes = nn.Parameter(torch.randn(len(PROTOTYPES), width))
+        # The paper's second loss, cross entropy; used in training only.
+        self.classify = nn.Linear(width, len(PROTOTYPES))
+        # Elsewhere, non-proliferative or proliferative tumour, per token of the stages before; ours, in training only.
+        self.guides = nn.ModuleList(nn.Linear(stage_width, 3) for stage_width in settings.widths[:-1])
+        with torch.no_grad():
+            # Begins as if the input were centred on liver and scaled to its contrasts.
+            self.embed.weight.mul_(4)
+            self.embed.bias.copy_(-0.45 * self.embed.weight.sum((1, 2, 3, 4)))
 
-    def forward(self, box: Tensor) -> tuple[Tensor, Tensor]:
-        tokens = self.embed(box).permute(0, 2, 3, 4, 1)
+    def tokens(self, box: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Normalised tokens of the last stage, `[b, T, width]`, and those of the stages before as they are."""
+        tokens, before = self.embed(box).permute(0, 2, 3, 4, 1), []
         for index, stage in enumerate(self.stages):
             tokens = stage(tokens)
             if index < len(self.merges):
+                before.append(tokens.flatten(1, 3))
                 tokens = self.merges[index](tokens)
-        tokens = self.norm(tokens.reshape(tokens.shape[0], -1, tokens.shape[-1]))
+        return self.norm(tokens.flatten(1, 3)), before
+
+    def forward(self, box: Tensor) -> tuple[Tensor, Tensor]:
+        tokens, _ = self.tokens(box)
         weights = torch.softmax(self.attend(tokens), 1)
         pooled = (tokens * weights).sum(1, keepdim=True)
-        distances = squared_distance(pooled, self.prototypes).squeeze(1)
-        return distances, squared_distance(tokens, self.prototypes[:2])
+        return squared_distance(pooled, self.prototypes).squeeze(1), squared_distance(tokens, self.prototypes[:2])
 
 
 def squared_distance(features: Tensor, prototypes: Tensor) -> Tensor:

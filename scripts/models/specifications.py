@@ -11,7 +11,7 @@ from pmn import PmnSettings
 PMN = PmnSettings()
 
 # What a new run is packaged as.
-VERSIONS = {"liver-localiser": "0.1.0", "liver-tumour": "0.2.0", "pmn": "0.1.0"}
+VERSIONS = {"liver-localiser": "0.1.0", "liver-tumour": "0.2.0", "pmn": "0.2.0"}
 
 LOCALISER_INPUT: dict[str, Any] = {
     "phases": ["portal"],

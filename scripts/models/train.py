@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("model", choices=["liver-localiser", "liver-tumour", "pmn"])
     parser.add_argument("--minutes", type=float, default=15.0, help="training time")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--schedule", choices=["cpu", "paper"], default="cpu", help="of the pmn")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, default=REPOSITORY / "scripts/models/.work", help="checkpoints")

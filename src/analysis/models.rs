@@ -1,9 +1,6 @@
 //! The shipped networks and the clinical layer behind the two seams of [`analyse`](super::analyse()).
 
 use std::cell::RefCell;
-use std::panic::resume_unwind;
-use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use thiserror::Error;
 
@@ -19,8 +16,7 @@ use crate::clinical::{self, ClinicalData, ClinicalFindings, Measured, NomogramPa
 use crate::units::Bytes;
 
 /// The three network packages in use. Each network is loaded when its stage begins and freed when
-/// it ends, so that the stages' memory does not add up; but for the PMN, which is small, takes longer
-/// to load than to run, and may be made ready meanwhile.
+/// it ends, so that the stages' memory does not add up.
 #[derive(Debug)]
 pub struct Packages {
     /// Task `localisation`.
@@ -28,10 +24,7 @@ pub struct Packages {
     /// Task `segmentation`.
     pub segmenter: Package,
     /// Task `classification`.
-    pub pmn: Arc<Package>,
-    /// The PMN, where another thread loads it meanwhile. The first classification takes it, later
-    /// ones load it anew.
-    pub classifier: RefCell<Option<JoinHandle<Result<Classifier, PmnError>>>>,
+    pub pmn: Package,
     /// What the networks may compute with; the memory is that of the whole process.
     pub compute: Compute,
     /// What has computed, each once, in order.
@@ -108,10 +101,7 @@ impl Networks for Packages {
         portal: &HuVolume,
         mask: &Mask,
     ) -> Result<(Risk, HeatMap), NetworkFailure> {
-        let classifier = match self.classifier.take() {
-            Some(loading) => loading.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            None => Classifier::load(&self.pmn, self.compute),
-        }?;
+        let classifier = Classifier::load(&self.pmn, self.compute)?;
         self.note(classifier.engine());
         Ok(classifier.classify(Phases { arterial, portal }, mask)?)
     }

@@ -213,6 +213,7 @@ fn kind(op: &Op, channels: usize) -> String {
         Op::Combine(op) => format!("sum of {} → {channels}", op.terms.len()),
         Op::Pool(op) => format!("pool {} → {channels}", by(op.window.kernel)),
         Op::Double(_) => format!("double → {channels}"),
+        Op::Token(op) => format!("f32 {} → {channels}", op.name()),
     }
 }
 

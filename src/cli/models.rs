@@ -139,6 +139,7 @@ fn engine(package: &VerifiedPackage) -> Value {
             "int8": lowering.program.is_some(),
             "lowered": lowering.lowered.iter().map(|node| json!({
                 "node": node.node, "operator": node.operator, "became": node.became,
+                "arithmetic": if node.float { "f32" } else { "int8" },
             })).collect::<Vec<_>>(),
             "not_lowered": lowering.refused.iter().map(|node| json!({
                 "node": node.node, "operator": node.operator, "why": node.why,
@@ -180,7 +181,12 @@ fn print_engine(engine: &Value) {
     let list = |name: &str| engine[name].as_array().map_or(&[][..], Vec::as_slice);
     let (lowered, refused) = (list("lowered"), list("not_lowered"));
     match engine["int8"].as_bool() {
-        Some(true) => println!("         int8 engine, all {} nodes", lowered.len()),
+        Some(true) => {
+            let float = lowered.iter().filter(|node| node["arithmetic"] == "f32").count();
+            let parts =
+                if float == 0 { String::new() } else { format!(", {float} of them in f32") };
+            println!("         int8 engine, all {} nodes{parts}", lowered.len());
+        }
         Some(false) if engine["why"].is_string() => {
             println!("         {}", engine["why"].as_str().unwrap_or_default());
         }

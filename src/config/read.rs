@@ -23,6 +23,7 @@ pub const NOT_SETTINGS: &[&str] = &[
     "HCC_EDGE_CONFIG",
     "HCC_EDGE_LOG",
     "HCC_EDGE_BENCH_VENV",
+    "HCC_EDGE_BINARY",
     "HCC_EDGE_BROKER",
     "HCC_EDGE_DATA",
     "HCC_EDGE_FAIL_AT",

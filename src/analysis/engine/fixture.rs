@@ -249,6 +249,55 @@ shape = [1, {tokens}, 2]
     )
 }
 
+/// A small PMN with its answer in ONNX Runtime, written by `scripts/models/pmn_export.py`; 12³ voxels, 2³ tokens.
+pub(crate) struct PmnExample {
+    pub(crate) model: &'static [u8],
+    input: &'static [u8],
+    distances: &'static [u8],
+    token_distances: &'static [u8],
+}
+
+pub(crate) const PMN_EXAMPLE: PmnExample = PmnExample {
+    model: include_bytes!("fixture/pmn/model.onnx"),
+    input: include_bytes!("fixture/pmn/input.f32"),
+    distances: include_bytes!("fixture/pmn/distances.f32"),
+    token_distances: include_bytes!("fixture/pmn/token_distances.f32"),
+};
+
+impl PmnExample {
+    /// `[2, 12, 12, 12]`.
+    pub(crate) fn input(&self) -> Vec<f32> {
+        numbers(self.input)
+    }
+
+    /// `[6]`.
+    pub(crate) fn distances(&self) -> Vec<f32> {
+        numbers(self.distances)
+    }
+
+    /// `[8, 2]`.
+    pub(crate) fn token_distances(&self) -> Vec<f32> {
+        numbers(self.token_distances)
+    }
+
+    /// As a package.
+    pub(crate) fn package(&self) -> Package {
+        let manifest = pmn_manifest(12, 2).replace("tolerance = 0.001", "tolerance = 0.5");
+        let files = [
+            (MODEL_FILE, self.model),
+            ("golden/input.f32", self.input),
+            ("golden/distances.f32", self.distances),
+            ("golden/token_distances.f32", self.token_distances),
+        ];
+        let files = files.map(|(name, bytes)| (name.to_string(), bytes.to_vec()));
+        Package::new(&manifest, [9; 32], BTreeMap::from(files)).unwrap()
+    }
+}
+
+fn numbers(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
+}
+
 fn le_bytes(values: impl IntoIterator<Item = f32>) -> Vec<u8> {
     values.into_iter().flat_map(f32::to_le_bytes).collect()
 }

@@ -22,6 +22,8 @@ pub(super) struct IntegerProgram {
     output_shapes: Vec<Vec<usize>>,
     isa: Isa,
     memory: Bytes,
+    /// Parts of it are computed in f32.
+    mixed: bool,
 }
 
 impl IntegerProgram {
@@ -62,9 +64,12 @@ impl IntegerProgram {
             Err(error) => return Err(failed(error)),
         };
         let shapes = engine.outputs().iter();
-        let output_shapes = shapes.map(|&(c, [z, y, x])| vec![1, c, z, y, x]).collect();
+        let ids = program.outputs.iter();
+        let output_shapes =
+            ids.zip(shapes).map(|(&id, &(_, size))| program.output_shape(id, size)).collect();
         let memory = Bytes(engine.memory().total() as u64);
-        Ok(Some(Self { engine: Mutex::new(engine), output_shapes, isa: compute.isa, memory }))
+        let (engine, isa, mixed) = (Mutex::new(engine), compute.isa, program.is_mixed());
+        Ok(Some(Self { engine, output_shapes, isa, memory, mixed }))
     }
 }
 
@@ -81,7 +86,7 @@ impl Backend for IntegerProgram {
     }
 
     fn arithmetic(&self, _: bool) -> Arithmetic {
-        Arithmetic::Int8
+        if self.mixed { Arithmetic::Mixed } else { Arithmetic::Int8 }
     }
 
     fn path(&self) -> Option<&'static str> {

@@ -82,6 +82,8 @@ pub struct EngineInfo {
 pub enum Arithmetic {
     /// An int8 graph in integers.
     Int8,
+    /// The same, with the parts in f32 that the graph keeps in f32.
+    Mixed,
     /// An int8 graph in single precision.
     Int8InFloat,
     /// A float graph.
@@ -93,6 +95,7 @@ impl Arithmetic {
     pub fn name(self) -> &'static str {
         match self {
             Self::Int8 => "int8",
+            Self::Mixed => "int8 and f32",
             Self::Int8InFloat => "int8-qdq (executed in f32)",
             Self::Float => "f32",
         }
@@ -378,7 +381,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::analysis::engine::fixture::{pmn_package, pointwise_onnx, unet_package};
+    use crate::analysis::engine::fixture::{
+        PMN_EXAMPLE, pmn_package, pointwise_onnx, unet_package,
+    };
     use crate::analysis::engine::int8::compute::MAX_THREADS;
     use crate::analysis::engine::package::MODEL_FILE;
 
@@ -433,6 +438,41 @@ mod tests {
         assert_eq!(alone.len(), 7);
         assert_eq!(alone, collect(2));
         assert_eq!(alone, collect(64));
+    }
+
+    /// Rows of distances have their own shapes; the float parts are named, and no tract is needed.
+    #[test]
+    fn a_pmn_runs_in_the_int8_engine() {
+        let package = PMN_EXAMPLE.package();
+        let shape = [1, 2, 12, 12, 12];
+        let input = ArrayD::from_shape_vec(IxDyn(&shape), PMN_EXAMPLE.input()).unwrap();
+        let run = |threads: usize| {
+            let network = Network::load(&package, &shape, Compute::with_threads(threads)).unwrap();
+            assert_eq!(network.output_shapes(), [vec![1, 6], vec![1, 8, 2]]);
+            let engine = network.engine();
+            assert_eq!((engine.backend, engine.arithmetic), ("hcc-edge", Arithmetic::Mixed));
+            network.run(input.view()).unwrap()
+        };
+        let alone = run(1);
+        assert_eq!(alone, run(3));
+        for (found, expected) in alone[0].iter().zip(PMN_EXAMPLE.distances()) {
+            assert!((found - expected).abs() <= 0.5, "{found} for {expected}");
+        }
+    }
+
+    /// Sides that do not halve, and functions without a body that anything else could run.
+    #[test]
+    fn a_pmn_that_cannot_run_is_an_error() {
+        let mut package = PMN_EXAMPLE.package();
+        assert!(Network::load(&package, &[1, 2, 12, 12, 9], Compute::alone()).is_err());
+        assert!(Network::load(&package, &[1, 1, 12, 12, 12], Compute::alone()).is_err());
+        let large = Network::load(&package, &[1, 2, 2048, 2048, 48], Compute::alone());
+        assert!(matches!(large, Err(EngineError::TooLarge { .. })));
+        let model = package.files.get_mut(MODEL_FILE).unwrap();
+        let place = model.windows(9).rposition(|bytes| bytes == b"LocalSilu").unwrap();
+        model[place..place + 9].copy_from_slice(b"LocalTanh");
+        let error = Network::load(&package, &[1, 2, 12, 12, 12], Compute::alone()).err().unwrap();
+        assert!(matches!(error, EngineError::Load { .. }), "{error:?}");
     }
 
     #[test]

@@ -39,8 +39,7 @@ pub(super) fn load(
     let networks = Packages {
         localiser: one(found.localiser, "localisation")?,
         segmenter: one(found.segmenter, "segmentation")?,
-        pmn: one(found.pmn, "classification")?.into(),
-        classifier: None.into(),
+        pmn: one(found.pmn, "classification")?,
         compute,
         ran_on: Vec::new().into(),
     };

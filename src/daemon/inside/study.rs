@@ -2,7 +2,6 @@
 //! steps is the order in which big buffers can go.
 
 use std::io::Write;
-use std::thread;
 use std::time::Instant;
 
 use super::contents::Contents;
@@ -19,7 +18,6 @@ use crate::analysis::engine::network::{Arithmetic, EngineInfo};
 use crate::analysis::findings::{Findings, Images, Reason, Stage, StageTiming};
 use crate::analysis::models::{Packages, Patient};
 use crate::analysis::phases::NamedSeries;
-use crate::analysis::pmn::Classifier;
 use crate::analysis::threads::both;
 use crate::analysis::volume::restore::{RestoreError, to_nifti_gz};
 use crate::analysis::{ANALYSIS_VERSION, Analysis, Observer, Settings, StudyInput, analyse};
@@ -48,12 +46,6 @@ pub(super) fn run<W: Write>(
     let patient = Patient { data, unusable, nomograms };
     let study = study_input(order, &mut contents);
     drop(contents);
-    if compute.threads > 1 && may_be_classified(&study) {
-        let pmn = networks.pmn.clone();
-        // Only a head start: without the thread it is loaded when it is needed.
-        let load = move || Classifier::load(&pmn, compute);
-        networks.classifier.replace(thread::Builder::new().spawn(load).ok());
-    }
     let mut watch = Watch::new(outlet, started);
     let (limits, keep_source) = (limits(order), order.dicom_objects);
     let settings = Settings { limits, threads: compute.threads, keep_source };
@@ -95,14 +87,6 @@ fn study_input(order: &WorkOrder, contents: &mut Contents) -> StudyInput {
         portal: order.portal_series.clone().map(Into::into),
     };
     StudyInput::Dicom { files, named }
-}
-
-/// Whether there may be two phases, without which nothing is classified.
-fn may_be_classified(study: &StudyInput) -> bool {
-    match study {
-        StudyInput::Nifti { arterial, portal } => arterial.is_some() && portal.is_some(),
-        StudyInput::Dicom { .. } => true,
-    }
 }
 
 /// A file that cannot be used is told, and nothing of it is used; no file is no data.
@@ -239,10 +223,10 @@ fn engine_of(networks: Packages) -> Option<Engine> {
 
 /// What tract computes of an int8 graph, it computes in single precision.
 fn precision(ran_on: &[EngineInfo]) -> Precision {
-    let integer = ran_on.iter().filter(|info| info.arithmetic == Arithmetic::Int8).count();
-    if integer == ran_on.len() {
+    let all = |wanted: fn(Arithmetic) -> bool| ran_on.iter().all(|info| wanted(info.arithmetic));
+    if all(|found| found == Arithmetic::Int8) {
         Precision::Int8
-    } else if integer == 0 {
+    } else if all(|found| matches!(found, Arithmetic::Int8InFloat | Arithmetic::Float)) {
         Precision::Float32
     } else {
         Precision::Mixed

@@ -4,6 +4,7 @@ use super::program::{
     Affine, Combine, Conv, Double, Finish, Kind, Layer, Op, Pool, PoolKind, Program, ProgramError,
     Quant, Scaling, Term, Upsample, Value, ValueId, Window, largest_sum,
 };
+use super::tokens::{Norm, Prototypes, TokenOp, View};
 
 /// SplitMix64 (Steele 2014, OOPSLA).
 #[derive(Debug, Clone)]
@@ -86,7 +87,7 @@ impl Build {
     fn quant(&self, id: ValueId) -> Quant {
         match self.values[id].kind {
             Kind::Quantised(quant) => quant,
-            Kind::Staged(_) | Kind::Real => panic!("value {id} is not u8"),
+            Kind::Staged(_) | Kind::Float | Kind::Real => panic!("value {id} is not u8"),
         }
     }
 
@@ -228,6 +229,57 @@ impl Build {
             finish: Finish::Real(affine),
         };
         self.push(channels, Kind::Real, Op::Conv(op))
+    }
+
+    /// A 1×1×1 convolution to a float value of numbers about 1.
+    pub fn float(&mut self, input: ValueId, channels: usize) -> ValueId {
+        let inputs = self.values[input].channels;
+        let weights = self.drawn(channels * inputs);
+        let mut affine = self.affine(channels, inputs, 1.0);
+        for number in affine.scale.iter_mut().chain(&mut affine.bias) {
+            *number /= 60.0;
+        }
+        let window = Window { kernel: [1; 3], stride: [1; 3], before: [0; 3], after: [0; 3] };
+        let finish = Finish::Real(affine);
+        let op = Op::Conv(Conv { inputs: vec![input], window, weights, finish });
+        self.push(channels, Kind::Float, op)
+    }
+
+    /// A float layer, to u8 with this quantisation, to f32 without.
+    pub fn token(&mut self, op: TokenOp, quant: Option<Quant>) -> ValueId {
+        let kind = match quant {
+            Some(quant) => Kind::Quantised(quant),
+            None if op.is_head() => Kind::Real,
+            None => Kind::Float,
+        };
+        self.push(op.channels(), kind, Op::Token(op))
+    }
+
+    /// All channels of a float value.
+    pub fn view(&self, value: ValueId) -> View {
+        View { value, first: 0, channels: self.values[value].channels }
+    }
+
+    /// `count` numbers of −1..1.
+    pub fn numbers(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| 2.0 * self.random.unit() - 1.0).collect()
+    }
+
+    /// A LayerNorm.
+    pub fn norm(&mut self, channels: usize) -> Norm {
+        Norm { weight: self.numbers(channels), bias: self.numbers(channels), epsilon: 1e-5 }
+    }
+
+    /// Distances to `count` prototypes.
+    pub fn prototypes(&mut self, input: View, count: usize) -> Prototypes {
+        let channels = input.channels;
+        Prototypes {
+            input,
+            norm: self.norm(channels),
+            attend: self.numbers(channels),
+            level: 0.25,
+            prototypes: self.numbers(count * channels),
+        }
     }
 
     /// The value itself as f32, every channel of it: `q − zero point`.

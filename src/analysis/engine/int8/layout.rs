@@ -26,7 +26,7 @@ pub(super) struct Layout {
     pub(super) offset: usize,
     /// Channels stored per voxel.
     pub(super) channels: usize,
-    /// Bytes of one element: 1 for u8, 2 for staged values.
+    /// Bytes of one element: 1 for u8, 2 for staged values, 4 for f32.
     pub(super) element: usize,
     /// Voxels without halo, `[z, y, x]`.
     pub(super) size: [usize; 3],
@@ -122,6 +122,7 @@ pub(super) fn plan(
         let element = match value.kind {
             Kind::Quantised(_) => 1,
             Kind::Staged(_) => 2,
+            Kind::Float => 4,
             Kind::Real => {
                 layouts.push(None);
                 continue;

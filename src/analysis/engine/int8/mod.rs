@@ -6,6 +6,8 @@
 
 pub mod program;
 
+pub mod tokens;
+
 pub mod reference;
 
 pub mod isa;

@@ -13,10 +13,14 @@
 //!   channel: the sum is [`staged`] as i16 first, the statistics are exact integers, and a
 //!   [`Combine`] finishes.
 //!
+//! * What stays in f32 (a state space, norms over channels, prototypes) is defined in [`tokens`](super::tokens).
+//!
 //! Tensors are `[channel, z, y, x]` of one image; shapes are fixed only when a program is made ready
 //! for an input.
 
 use thiserror::Error;
+
+use super::tokens::TokenOp;
 
 /// The most channels a value may have, and a convolution may sum over.
 pub const MAX_CHANNELS: usize = 2048;
@@ -59,6 +63,8 @@ pub enum Kind {
     Quantised(Quant),
     /// i16 sums, one step per channel: `t · step[c]` is the sum in units of the convolution.
     Staged(Vec<f32>),
+    /// f32, read by float layers ([`tokens`](super::tokens)).
+    Float,
     /// f32, an output of the program.
     Real,
 }
@@ -101,6 +107,8 @@ pub enum Op {
     Pool(Pool),
     /// Each side doubled, trilinear, voxel edges aligned (PyTorch's `align_corners=False`).
     Double(Double),
+    /// A float layer.
+    Token(TokenOp),
 }
 
 /// `[out, in, kz, ky, kx]` convolution over inputs concatenated along the channels.
@@ -290,7 +298,7 @@ impl Program {
             Op::Upsample(up) => {
                 voxels(shape) * (up.weights.len() / up.kernel.iter().product::<usize>()) as u64
             }
-            Op::Quantise | Op::Combine(_) | Op::Pool(_) | Op::Double(_) => 0,
+            Op::Quantise | Op::Combine(_) | Op::Pool(_) | Op::Double(_) | Op::Token(_) => 0,
         };
         Some(self.layers.iter().zip(&shapes).map(macs).collect())
     }
@@ -299,8 +307,23 @@ impl Program {
     pub fn quant(&self, id: ValueId) -> Option<Quant> {
         match self.values[id].kind {
             Kind::Quantised(quant) => Some(quant),
-            Kind::Staged(_) | Kind::Real => None,
+            Kind::Staged(_) | Kind::Float | Kind::Real => None,
         }
+    }
+
+    /// Sides of output value `id`, whose `[z, y, x]` are `shape`: an image, or rows of distances.
+    pub fn output_shape(&self, id: ValueId, shape: [usize; 3]) -> Vec<usize> {
+        let (channels, [z, y, x]) = (self.values[id].channels, shape);
+        match &self.layers[id].op {
+            Op::Token(TokenOp::Distances(_)) => vec![1, channels],
+            Op::Token(TokenOp::TokenDistances(_)) => vec![1, z * y * x, channels],
+            _ => vec![1, channels, z, y, x],
+        }
+    }
+
+    /// True where a part of it is computed in f32.
+    pub fn is_mixed(&self) -> bool {
+        self.layers.iter().any(|layer| matches!(layer.op, Op::Token(_)))
     }
 }
 
@@ -314,6 +337,7 @@ impl Op {
             Self::Combine(combine) => combine.terms.iter().map(|term| term.input).collect(),
             Self::Pool(pool) => vec![pool.input],
             Self::Double(double) => vec![double.input],
+            Self::Token(op) => op.views().iter().map(|view| view.value).collect(),
         }
     }
 
@@ -326,6 +350,7 @@ impl Op {
             Self::Pool(pool) => pool.window.shape(input),
             Self::Upsample(up) => Some([0, 1, 2].map(|axis| input[axis] * up.kernel[axis])),
             Self::Double(_) => Some(input.map(|side| 2 * side)),
+            Self::Token(op) => op.shape(input),
         }
     }
 }
@@ -407,8 +432,8 @@ mod check {
 
     use super::{
         Affine, Combine, Conv, Finish, Kind, Layer, MAX_CHANNELS, MAX_INPUTS, MAX_KERNEL,
-        MAX_LAYERS, MAX_OUTPUTS, Op, Pool, PoolKind, Program, ProgramError, Scaling, Upsample,
-        Value, Window, largest_sum,
+        MAX_LAYERS, MAX_OUTPUTS, Op, Pool, PoolKind, Program, ProgramError, Scaling, TokenOp,
+        Upsample, Value, Window, largest_sum,
     };
 
     type Checked = Result<(), String>;
@@ -454,7 +479,7 @@ mod check {
                     "a step is not positive, or too small to divide by".into()
                 })?;
             }
-            Kind::Real => {}
+            Kind::Float | Kind::Real => {}
         }
         for id in layer.op.inputs() {
             that(id < index, || format!("reads value {id}, which is not computed yet"))?;
@@ -474,7 +499,27 @@ mod check {
                 same_channels(program, value, op.input)?;
                 numbers("scale", &[op.scale], 1)
             }
+            Op::Token(op) => token(program, value, op),
         }
+    }
+
+    fn token(program: &Program, value: &Value, op: &TokenOp) -> Checked {
+        let kind = match value.kind {
+            Kind::Real => op.is_head(),
+            Kind::Float | Kind::Quantised(_) => !op.is_head(),
+            Kind::Staged(_) => false,
+        };
+        that(kind, || "makes another kind of value than it is said to".into())?;
+        for view in op.views() {
+            let input = &program.values[view.value];
+            that(input.kind == Kind::Float, || "reads or makes a value that is not f32".into())?;
+            let inside =
+                view.first.checked_add(view.channels).is_some_and(|end| end <= input.channels);
+            that(inside, || format!("reads {view:?} of {} channels", input.channels))?;
+        }
+        op.check()?;
+        let (found, made) = (value.channels, op.channels());
+        that(found == made, || format!("{made} channels are made, {found} said"))
     }
 
     fn conv(program: &Program, value: &Value, op: &Conv) -> Checked {
@@ -529,7 +574,7 @@ mod check {
     fn finish(value: &Value, finish: &Finish) -> Checked {
         let fits = match (finish, &value.kind) {
             (Finish::Requantise(affine), Kind::Quantised(_))
-            | (Finish::Real(affine), Kind::Real) => {
+            | (Finish::Real(affine), Kind::Real | Kind::Float) => {
                 self::affine(affine, value.channels)?;
                 true
             }
@@ -553,7 +598,8 @@ mod check {
         for term in &op.terms {
             same_channels(program, value, term.input)?;
             let kind = &program.values[term.input].kind;
-            that(*kind != Kind::Real, || "adds a value in f32".into())?;
+            let whole = matches!(kind, Kind::Quantised(_) | Kind::Staged(_));
+            that(whole, || "adds a value in f32".into())?;
             match &term.scaling {
                 Scaling::Fixed { scale, bias } => {
                     numbers("scales", scale, value.channels)?;

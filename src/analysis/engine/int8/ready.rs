@@ -15,19 +15,21 @@ use super::kernels::avx2;
 use super::kernels::avx512;
 use super::kernels::combine::{Added, Combining, Normaliser, Numbers, Room, Statistics};
 use super::kernels::direct::{self, Direct};
-use super::kernels::finish::{Finishing, Target};
+use super::kernels::finish::{Finishing, Numbers as In, Target};
 use super::kernels::halo::Border;
 use super::kernels::input::Quantising;
 #[cfg(target_arch = "aarch64")]
 use super::kernels::neon;
 use super::kernels::path::Path;
 use super::kernels::portable::Portable;
+use super::kernels::tokens::{self, Read};
 use super::kernels::upsample::Upsampling;
 use super::kernels::window::{Doubling, Pooling};
 #[cfg(target_arch = "x86_64")]
 use super::kernels::winograd::{self, Winograd};
 use super::layout::{Extra, Halo, Layout, Plan, is_padded, plan};
 use super::program::{Combine, Conv, Finish, Kind, Op, Program, Scaling, Upsample, ValueId};
+use super::tokens::{TokenOp, View};
 
 /// The longest side of an input.
 pub const MAX_SIDE: usize = 4096;
@@ -118,6 +120,7 @@ pub(super) fn prepare(
         |reader, input| halo(program, &shapes, (reader, input), least_winograd),
         |layer| match &program.layers[layer].op {
             Op::Combine(op) => statistics_bytes(program, op),
+            Op::Token(op) => tokens::extra_bytes(op, shapes[op.views()[0].value]),
             _ => 0,
         },
     );
@@ -167,7 +170,7 @@ fn packed_at_most(program: &Program) -> usize {
         let (inputs, taps) = match &layer.op {
             Op::Conv(op) => (op.inputs.iter().map(channels).sum(), op.window.taps()),
             Op::Upsample(op) => (channels(&op.input), op.kernel.iter().product()),
-            Op::Quantise | Op::Combine(_) | Op::Pool(_) | Op::Double(_) => (0, 0),
+            Op::Quantise | Op::Combine(_) | Op::Pool(_) | Op::Double(_) | Op::Token(_) => (0, 0),
         };
         stored(value.channels) * inputs * taps * PACKED
     });
@@ -185,7 +188,7 @@ fn is_winograd(
     let Op::Conv(op) = &program.layers[layer].op else { return false };
     op.window.kernel == [3; 3]
         && op.window.stride == [1; 3]
-        && program.values[layer].kind != Kind::Real
+        && matches!(program.values[layer].kind, Kind::Quantised(_) | Kind::Staged(_))
         && op.inputs.iter().all(|&id| is_padded(program, id))
         && shapes[layer].iter().all(|&side| side >= least)
 }
@@ -290,6 +293,12 @@ impl Maker<'_> {
                 let (input, output) = (self.quantised(op.input), self.quantised(layer));
                 Box::new(Doubling::new(input, output, op.scale))
             }
+            Op::Token(op) => {
+                let mut parts = self.token(layer, op);
+                let last = parts.pop().expect("a float layer has a kernel");
+                stages.extend(parts.into_iter().map(|kernel| vec![kernel]));
+                last
+            }
         };
         let mut together = vec![kernel];
         if let (Some(layout), Some(quant)) = (self.plan.layouts[layer], self.program.quant(layer))
@@ -299,6 +308,27 @@ impl Maker<'_> {
         }
         stages.push(together);
         stages
+    }
+
+    /// The kernels of a float layer, one after the other.
+    fn token(&self, layer: ValueId, op: &TokenOp) -> Vec<Box<dyn Kernel>> {
+        let read = |view: View| Read {
+            layout: self.layout(view.value),
+            first: view.first,
+            channels: view.channels,
+        };
+        let target = match (self.program.quant(layer), self.plan.layouts[layer]) {
+            (Some(quant), Some(layout)) => tokens::Target::Quantised(layout, quant),
+            (_, Some(layout)) => tokens::Target::Float(layout),
+            (_, None) => tokens::Target::Output(self.output(layer)),
+        };
+        tokens::kernels(op, read, target, (self.extra[layer].offset, self.compute.isa))
+    }
+
+    /// Place among the program's outputs.
+    fn output(&self, layer: ValueId) -> usize {
+        let place = self.program.outputs.iter().position(|&id| id == layer);
+        place.expect("every value in f32 is an output, or in the arena")
     }
 
     fn conv<P: Path>(&self, layer: ValueId, op: &Conv) -> Box<dyn Kernel> {
@@ -346,10 +376,8 @@ impl Maker<'_> {
                 Target::Quantised { layout, zero: quant.zero_point }
             }
             (Kind::Staged(_), Some(layout)) => Target::Staged(layout),
-            (_, _) => Target::Real {
-                output: (self.program.outputs.iter())
-                    .position(|&id| id == layer)
-                    .expect("every value in f32 is an output"),
+            (_, layout) => Target::Real {
+                numbers: layout.map_or_else(|| In::Output(self.output(layer)), In::Arena),
                 size: self.shapes[layer],
                 channels: value.channels,
             },

@@ -6,6 +6,8 @@ use super::program::{
     activated, normalisation, quantised, requantised, staged,
 };
 
+mod tokens;
+
 /// A value, `[channel, z, y, x]`, x fastest.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Data {
@@ -13,7 +15,7 @@ pub enum Data {
     Quantised(Vec<u8>),
     /// Of [`Kind::Staged`].
     Staged(Vec<i16>),
-    /// Of [`Kind::Real`].
+    /// Of [`Kind::Float`] and [`Kind::Real`].
     Real(Vec<f32>),
 }
 
@@ -36,6 +38,7 @@ pub fn run(program: &Program, input: &[f32], size: [usize; 3]) -> Option<Vec<Dat
             Op::Combine(op) => machine.combine(id, op),
             Op::Pool(op) => machine.pool(id, op),
             Op::Double(op) => machine.double(id, op),
+            Op::Token(op) => machine.token(id, op),
         };
         machine.values.push(value);
     }

@@ -10,6 +10,8 @@ use super::ready::{ReadyError, least_winograd};
 use super::reference::{self, Data};
 use super::run::Engine;
 
+mod tokens;
+
 /// What inputs look like.
 #[derive(Debug, Clone, Copy)]
 enum Inputs {

@@ -132,9 +132,7 @@ impl<'m> Walk<'_, 'm> {
     fn eight_bit(&self, node: Node<'m>) -> Result<Vec<ValueId>, String> {
         let value = |expr: &Expr| match expr {
             Expr::Value(id) => Ok(*id),
-            Expr::Input | Expr::Sum(_) | Expr::Mean(..) | Expr::Double(_) => {
-                Err("reads values that are not rounded to 8 bits".to_string())
-            }
+            _ => Err("reads values that are not rounded to 8 bits".to_string()),
         };
         self.real(node, 0)?.iter().map(value).collect()
     }

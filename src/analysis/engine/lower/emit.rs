@@ -10,6 +10,7 @@ use crate::analysis::engine::int8::program::{
     Affine, Combine, Conv, Double, Finish, Kind, Layer, MAX_LAYERS, Op, Pool, PoolKind, Quant,
     STAGED_MAX, Scaling, Term as Summand, Upsample, Value, ValueId, Window, largest_sum,
 };
+use crate::analysis::engine::int8::tokens::{TokenOp, View};
 
 /// The program as far as it has come.
 #[derive(Default)]
@@ -48,6 +49,8 @@ impl Layers {
             Expr::Input => self.input_channels,
             Expr::Value(id) | Expr::Mean(id, _) | Expr::Double(id) => self.values[*id].channels,
             Expr::Sum(sum) => sum.terms[0].scale.len(),
+            Expr::Float(view) => view.channels,
+            Expr::Token(op) => op.channels(),
         }
     }
 
@@ -55,7 +58,9 @@ impl Layers {
     pub(super) fn quant(&self, id: ValueId) -> Result<Quant, String> {
         match self.values[id].kind {
             Kind::Quantised(quant) => Ok(quant),
-            Kind::Staged(_) | Kind::Real => Err("reads a value that is not 8-bit".into()),
+            Kind::Staged(_) | Kind::Float | Kind::Real => {
+                Err("reads a value that is not 8-bit".into())
+            }
         }
     }
 
@@ -71,6 +76,9 @@ impl Layers {
             Expr::Input => Err("reads the input before it is quantised".into()),
             Expr::Mean(..) => Err("reads an average pool before it is quantised".into()),
             Expr::Double(_) => Err("reads a resized value before it is quantised".into()),
+            Expr::Float(_) | Expr::Token(_) => {
+                Err("reads the result of a float layer before it is quantised".into())
+            }
         }
     }
 
@@ -98,6 +106,11 @@ impl Layers {
                 Op::Pool(Pool { input, window, kind })
             }
             &Expr::Double(input) => Op::Double(Double { input, scale: self.ratio(input, quant)? }),
+            &Expr::Float(input) => {
+                let (scale, bias) = (vec![1.0; input.channels], vec![0.0; input.channels]);
+                Op::Token(TokenOp::Affine { input, scale, bias })
+            }
+            Expr::Token(op) => Op::Token(op.clone()),
         };
         let value = Value { channels: self.channels(expr), kind: Kind::Quantised(quant) };
         let id = self.push(name, value, op)?;
@@ -126,8 +139,34 @@ impl Layers {
         self.push(name, Value { channels, kind }, op)
     }
 
-    /// `expr` in f32: a convolution's result, or what was rounded to 8 bits.
-    pub(super) fn real(&mut self, expr: &Expr) -> Result<ValueId, String> {
+    /// `expr` in f32, for float layers to read.
+    pub(super) fn float(&mut self, expr: &Expr, name: &str) -> Result<View, String> {
+        let id = match expr {
+            Expr::Float(view) => return Ok(*view),
+            Expr::Token(op) if op.is_head() => return Err("reads distances".into()),
+            Expr::Token(op) => {
+                let value = Value { channels: op.channels(), kind: Kind::Float };
+                self.push(name, value, Op::Token(op.clone()))?
+            }
+            _ => {
+                let sum = self.convolved(self.sum(expr)?)?;
+                let Some((pending, term)) = at_once(&sum) else {
+                    return Err("reads a sum, or what is normalised over the image".into());
+                };
+                self.convolution(pending, Kind::Float, Finish::Real(affine(term, &sum, 1.0)))?
+            }
+        };
+        Ok(View { value: id, first: 0, channels: self.values[id].channels })
+    }
+
+    /// `expr` in f32, handed out: a convolution's result, what was rounded to 8 bits, or distances.
+    pub(super) fn real(&mut self, expr: &Expr, name: &str) -> Result<ValueId, String> {
+        if let Expr::Token(op) = expr
+            && op.is_head()
+        {
+            let value = Value { channels: op.channels(), kind: Kind::Real };
+            return self.push(name, value, Op::Token(op.clone()));
+        }
         let sum = self.convolved(self.sum(expr)?)?;
         let Some((pending, term)) = at_once(&sum) else {
             return Err("is a sum or normalised, and not rounded to 8 bits after that".into());
@@ -225,7 +264,7 @@ impl Layers {
     }
 
     /// Counts weights that are about to be held.
-    fn spend(&mut self, weights: usize) -> Result<(), String> {
+    pub(super) fn spend(&mut self, weights: usize) -> Result<(), String> {
         self.weights = self.weights.saturating_add(weights);
         if self.weights <= MAX_WEIGHTS {
             return Ok(());

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use tract_onnx::pb::TensorProto;
 
 use crate::analysis::engine::int8::program::{ValueId, Window};
+use crate::analysis::engine::int8::tokens::{TokenOp, View};
 
 /// What a tensor is.
 #[derive(Debug, Clone)]
@@ -56,6 +57,10 @@ pub(super) enum Expr {
     Mean(ValueId, Window),
     /// 8-bit values, each side doubled.
     Double(ValueId),
+    /// f32 values that exist, or some channels of them.
+    Float(View),
+    /// A float layer that is not there yet: it can round to 8 bits by itself.
+    Token(TokenOp),
 }
 
 /// Up to two terms, then an activation.

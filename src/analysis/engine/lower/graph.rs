@@ -6,10 +6,12 @@ use std::collections::{BTreeSet, HashMap};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 use tract_onnx::pb::type_proto::Value as Type;
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use tract_onnx::pb::{
+    FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
+};
 
 use super::tensor::is_external;
-use super::{MAX_NODES, clipped};
+use super::{MAX_NODES, clipped, functions};
 use crate::analysis::engine::int8::program::MAX_CHANNELS;
 
 /// Versions of the operators whose meaning is known here.
@@ -29,6 +31,10 @@ pub(super) struct Graph<'m> {
     pub(super) input_channels: usize,
     /// Version of the operators.
     pub(super) opset: i64,
+    /// Functions that come with the model.
+    pub(super) functions: &'m [FunctionProto],
+    /// Version of our own ones, if it names one.
+    pub(super) own_version: Option<i64>,
 }
 
 impl<'m> Graph<'m> {
@@ -55,7 +61,10 @@ impl<'m> Graph<'m> {
         }
         let nodes = needed(graph, &makers, outputs);
         let input_channels = channels(info)?;
-        Ok(Self { nodes, constants, input: &info.name, input_channels, opset })
+        let own = model.opset_import.iter().find(|set| set.domain == functions::DOMAIN);
+        let (own_version, functions) = (own.map(|set| set.version), &model.functions[..]);
+        let input = &info.name;
+        Ok(Self { nodes, constants, input, input_channels, opset, functions, own_version })
     }
 }
 

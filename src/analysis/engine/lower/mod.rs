@@ -6,6 +6,8 @@
 //! becomes a layer (`emit`). A node that fits no pattern is named with the reason and what it makes
 //! is not looked at further; nothing here panics, whatever the model says. What is not done here:
 //! choosing kernels, fixing shapes.
+//!
+//! Parts that stay in f32 come as functions of the domain `hcc_edge` (`functions`): each becomes one float layer.
 
 use std::collections::BTreeSet;
 
@@ -35,11 +37,16 @@ mod pointwise;
 
 mod windows;
 
+mod functions;
+
 #[cfg(test)]
 mod tests;
 
 #[cfg(test)]
 mod hostile_tests;
+
+#[cfg(test)]
+mod functions_tests;
 
 #[cfg(test)]
 mod shipped_tests;
@@ -71,6 +78,8 @@ pub struct Lowered {
     pub operator: String,
     /// In plain words.
     pub became: String,
+    /// It is computed in f32, not in integers.
+    pub float: bool,
 }
 
 /// What stays outside.

@@ -7,6 +7,7 @@ use super::quantise::place;
 use super::tensor;
 use super::walk::{Made, Node, Walk};
 use crate::analysis::engine::int8::program::MAX_CHANNELS;
+use crate::analysis::engine::int8::tokens::TokenOp;
 
 impl<'m> Walk<'_, 'm> {
     pub(super) fn relu(&mut self, node: Node<'m>) -> Made<'m> {
@@ -64,6 +65,11 @@ impl<'m> Walk<'_, 'm> {
             return Err("variances that are not positive".into());
         }
         let offset: Vec<f64> = (0..channels).map(|c| bias[c] - mean[c] * factor[c]).collect();
+        if let &[Expr::Float(input)] = exprs {
+            let [scale, bias] = [factor, offset].map(|n| n.into_iter().map(|x| x as f32).collect());
+            let op = TokenOp::Affine { input, scale, bias };
+            return Ok((Form::Real(vec![Expr::Token(op)]), "a scale and a bias".into()));
+        }
         let parts =
             self.parts(exprs, |sum, range| sum.scaled(&factor[range.clone()], &offset[range]))?;
         Ok((parts, "part of the scale and bias of the layer that rounds it".into()))

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::lower;
 use super::tests::{ours, proto};
+use crate::analysis::engine::int8::compute::Compute;
+use crate::analysis::engine::int8::program::Op;
+use crate::analysis::engine::int8::run::Engine;
 use crate::analysis::engine::manifest::Manifest;
 use crate::analysis::engine::package::MODEL_FILE;
 
@@ -31,21 +34,36 @@ fn the_segmenters_that_ship_lower_completely() {
     }
 }
 
+/// Every node has its place, its products in integers, the rest in f32; the stored answer comes out.
 #[test]
-fn the_classifier_that_ships_says_what_stays_outside() {
+fn the_classifier_that_ships_lowers_completely() {
     let folder = shipped("pmn");
+    let text = std::fs::read_to_string(folder.join("manifest.toml")).unwrap();
+    let manifest = Manifest::from_toml(&text).unwrap();
+    let spec = manifest.network().unwrap();
     let model = proto(&std::fs::read(folder.join(MODEL_FILE)).unwrap());
-    let lowering = lower(&model, "box", &["distances".into(), "token_distances".into()]);
-    assert_eq!(lowering.program, None);
-    let why = |operator: &str| {
-        let found = lowering.refused.iter().find(|refused| refused.operator == operator);
-        found.map(|refused| refused.why.as_str())
-    };
-    assert_eq!(why("Transpose"), Some("has no place in an int8 program"));
-    assert!(why("Conv").unwrap().ends_with("which was not lowered"));
-    let embed =
-        lowering.lowered.iter().find(|lowered| lowered.node.contains("embed/Conv")).unwrap();
-    assert_eq!(embed.became, "a convolution 3×3×3 with stride [3, 3, 3], 2 to 24 channels");
+    let lowering = lower(&model, &spec.input.tensor, &spec.outputs);
+    assert_eq!(lowering.refused, []);
+    let program = lowering.program.unwrap();
+    let products = program.layers.iter().filter(|layer| matches!(layer.op, Op::Conv(_)));
+    let nodes = &model.graph.as_ref().unwrap().node;
+    assert_eq!(products.count(), nodes.iter().filter(|node| node.op_type == "Conv").count());
+    let named = &spec.quantisation.as_ref().unwrap().float_ops;
+    for node in lowering.lowered.iter().filter(|node| node.float) {
+        assert!(named.contains(&node.operator), "{node:?} is in f32, the manifest does not say so");
+    }
+    let golden = |file: &str| floats(&std::fs::read(folder.join(file)).unwrap());
+    let size: [usize; 3] = spec.golden.input_shape[2..].try_into().unwrap();
+    let mut engine = Engine::new(&program, size, Compute::with_threads(2)).unwrap();
+    let expected: Vec<Vec<f32>> =
+        spec.golden.outputs.iter().map(|output| golden(&output.file)).collect();
+    let mut found: Vec<Vec<f32>> = expected.iter().map(|values| vec![0.0; values.len()]).collect();
+    let mut outputs: Vec<&mut [f32]> = found.iter_mut().map(Vec::as_mut_slice).collect();
+    engine.run(&golden(&spec.golden.input), &mut outputs);
+    let pairs = found.iter().flatten().zip(expected.iter().flatten());
+    let apart = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    println!("pmn: {apart} apart, {} allowed", spec.golden.tolerance);
+    assert!(apart <= spec.golden.tolerance, "{apart}");
 }
 
 /// The folder of the one version of a package.

@@ -53,6 +53,11 @@ pub(super) fn words(tensor: &TensorProto) -> Result<Vec<i32>, String> {
     elements(tensor, DataType::Int32, &tensor.int32_data, i32::from_le_bytes)
 }
 
+/// i64 elements.
+pub(super) fn longs(tensor: &TensorProto) -> Result<Vec<i64>, String> {
+    elements(tensor, DataType::Int64, &tensor.int64_data, i64::from_le_bytes)
+}
+
 /// i8 elements.
 pub(super) fn signed_bytes(tensor: &TensorProto) -> Result<Vec<i8>, String> {
     let written = narrowed(tensor)?;

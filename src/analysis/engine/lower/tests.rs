@@ -65,6 +65,7 @@ fn letters(program: &Program) -> String {
         Op::Combine(_) => '+',
         Op::Pool(_) => 'P',
         Op::Double(_) => 'D',
+        Op::Token(_) => 'F',
     };
     program.layers.iter().map(|layer| letter(&layer.op)).collect()
 }

@@ -9,7 +9,7 @@ use super::attributes::Attributes;
 use super::emit::Layers;
 use super::form::{Expr, Form};
 use super::graph::Graph;
-use super::{Lowered, Lowering, Refused, clipped, tensor};
+use super::{Lowered, Lowering, Refused, clipped, functions, tensor};
 use crate::analysis::engine::int8::program::Program;
 
 /// What a pattern makes of a node: its first output, and that in plain words.
@@ -21,7 +21,9 @@ pub(super) struct Walk<'g, 'm> {
     pub(super) layers: Layers,
     /// Weights of the convolutions so far.
     pub(super) weights: usize,
-    forms: HashMap<&'m str, Form<'m>>,
+    pub(super) forms: HashMap<&'m str, Form<'m>>,
+    /// What the node at hand makes beside its first output.
+    pub(super) more: Vec<Form<'m>>,
     lowered: Vec<Lowered>,
     refused: Vec<Refused>,
 }
@@ -74,7 +76,8 @@ impl<'g, 'm> Walk<'g, 'm> {
         forms.insert(graph.input, Form::Real(vec![Expr::Input]));
         let layers = Layers::new(graph.input_channels, shared);
         let (lowered, refused) = (Vec::new(), Vec::new());
-        let mut walk = Self { graph, layers, weights: 0, forms, lowered, refused };
+        let more = Vec::new();
+        let mut walk = Self { graph, layers, weights: 0, forms, more, lowered, refused };
         for &(place, proto) in &graph.nodes {
             walk.step(Node { place, proto });
         }
@@ -85,7 +88,9 @@ impl<'g, 'm> Walk<'g, 'm> {
         let (name, operator) = (node.name(), clipped(&node.proto.op_type));
         let form = match self.visit(node) {
             Ok((form, became)) => {
-                self.lowered.push(Lowered { node: name, operator, became });
+                let float =
+                    matches!(&form, Form::Real(exprs) if matches!(exprs[..], [Expr::Token(_)]));
+                self.lowered.push(Lowered { node: name, operator, became, float });
                 form
             }
             Err(why) => {
@@ -95,12 +100,16 @@ impl<'g, 'm> Walk<'g, 'm> {
         };
         let (first, others) =
             node.proto.output.split_first().map_or((None, &[][..]), |(a, b)| (Some(a), b));
-        self.forms.extend(others.iter().map(|output| (output.as_str(), Form::Outside)));
+        let made = self.more.drain(..).chain(std::iter::repeat(Form::Outside));
+        self.forms.extend(others.iter().map(String::as_str).zip(made));
         self.forms.extend(first.map(|output| (output.as_str(), form)));
     }
 
     fn visit(&mut self, node: Node<'m>) -> Made<'m> {
         let domain = node.proto.domain.as_str();
+        if domain == functions::DOMAIN {
+            return self.function(node);
+        }
         if !domain.is_empty() && domain != "ai.onnx" {
             return Err(format!("operators of {} are not known", clipped(domain)));
         }
@@ -119,6 +128,7 @@ impl<'g, 'm> Walk<'g, 'm> {
             "MaxPool" => self.max_pool(node),
             "AveragePool" => self.average_pool(node),
             "Resize" => self.resize(node),
+            "Slice" => self.slice(node),
             "Identity" => self.identity(node),
             "Dropout" => self.dropout(node),
             "Constant" => constant(node),
@@ -185,7 +195,7 @@ impl<'g, 'm> Walk<'g, 'm> {
         let mut ids = Vec::new();
         for output in outputs {
             let made = match self.forms.get(output.as_str()) {
-                Some(Form::Real(exprs)) if exprs.len() == 1 => self.layers.real(&exprs[0]),
+                Some(Form::Real(exprs)) if exprs.len() == 1 => self.layers.real(&exprs[0], output),
                 Some(Form::Real(_)) => {
                     Err("is concatenated, which only a convolution reads".into())
                 }

@@ -18,10 +18,10 @@ pub(crate) enum Target {
     },
     /// Staged values in the arena.
     Staged(Layout),
-    /// f32 outside, `[channel, z, y, x]`.
+    /// f32.
     Real {
-        /// Place among the program's outputs.
-        output: usize,
+        /// Where.
+        numbers: Numbers,
         /// `[z, y, x]`.
         size: [usize; 3],
         /// Channels there are.
@@ -37,6 +37,15 @@ impl Target {
             Self::Real { size, .. } => *size,
         }
     }
+}
+
+/// Where numbers in f32 go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Numbers {
+    /// Into the arena, channels last.
+    Arena(Layout),
+    /// Outside, `[channel, z, y, x]`: place among the program's outputs.
+    Output(usize),
 }
 
 /// A convolution's last steps.
@@ -130,7 +139,14 @@ impl Finishing {
                     first: place.at::<i16>(layout.offset).add(layout.voxel(at) + block * BLOCK),
                     stride: step * layout.channels,
                 },
-                Target::Real { output, size, channels } => {
+                // Channels are padded to blocks, so all sixteen have a place.
+                Target::Real { numbers: Numbers::Arena(layout), .. } => To::F32 {
+                    first: place.at::<f32>(layout.offset).add(layout.voxel(at) + block * BLOCK),
+                    step: step * layout.channels,
+                    plane: 1,
+                    count: BLOCK,
+                },
+                Target::Real { numbers: Numbers::Output(output), size, channels } => {
                     let plane = size[0] * size[1] * size[2];
                     let first = (at[0] * size[1] + at[1]) * size[2] + at[2];
                     To::F32 {

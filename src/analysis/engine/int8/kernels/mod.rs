@@ -10,6 +10,7 @@
 //! | `upsample` | transposed convolutions |
 //! | `combine` | sums of two values, InstanceNorm, changes of scale |
 //! | `window` | pools and doubling |
+//! | `tokens` | float layers between quantised ones |
 //! | `input` | f32 to u8 |
 //! | `halo` | zero points around a value |
 //! | `portable` | the path of every machine |
@@ -39,6 +40,8 @@ pub(super) mod upsample;
 pub(super) mod combine;
 
 pub(super) mod window;
+
+pub(super) mod tokens;
 
 pub(super) mod input;
 

@@ -1,0 +1,244 @@
+//! The functions of a PMN: against ONNX Runtime's answer, and what is refused.
+
+use proptest::prelude::*;
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
+
+use super::tests::proto;
+use super::{Lowering, lower};
+use crate::analysis::engine::fixture::PMN_EXAMPLE;
+use crate::analysis::engine::int8::compute::Compute;
+use crate::analysis::engine::int8::reference::{self, Data};
+use crate::analysis::engine::int8::run::Engine;
+
+/// Rounding to 8 bits once more or less; distances here are about 90.
+const TOLERANCE: f32 = 0.5;
+
+fn lowered(model: &ModelProto) -> Lowering {
+    lower(model, "box", &["distances".into(), "token_distances".into()])
+}
+
+/// The example, changed.
+fn changed(change: impl FnOnce(&mut ModelProto)) -> ModelProto {
+    let mut model = proto(PMN_EXAMPLE.model);
+    change(&mut model);
+    model
+}
+
+fn in_graph(change: impl FnOnce(&mut GraphProto)) -> ModelProto {
+    changed(|model| change(model.graph.as_mut().unwrap()))
+}
+
+/// The first call of a function, changed.
+fn in_call(name: &str, change: impl FnOnce(&mut NodeProto)) -> ModelProto {
+    in_graph(|graph| change(graph.node.iter_mut().find(|node| node.op_type == name).unwrap()))
+}
+
+/// A constant, changed.
+fn in_constant(name: &str, change: impl FnOnce(&mut TensorProto)) -> ModelProto {
+    in_graph(|graph| change(graph.initializer.iter_mut().find(|held| held.name == name).unwrap()))
+}
+
+fn refuses(model: &ModelProto, operator: &str, why: &str) {
+    let Lowering { program, refused, .. } = lowered(model);
+    assert_eq!(program, None, "{operator}: {why}");
+    let first = refused.first().unwrap();
+    assert!(first.operator == operator && first.why.contains(why), "{first:?}, expected {why}");
+}
+
+/// Every node has its place; the reference and the engine answer as ONNX Runtime does with the functions' bodies.
+#[test]
+fn the_example_answers_as_in_onnx_runtime() {
+    let lowering = lowered(&proto(PMN_EXAMPLE.model));
+    assert_eq!(lowering.refused, []);
+    let float: Vec<&str> = lowering
+        .lowered
+        .iter()
+        .filter(|node| node.float)
+        .map(|node| node.operator.as_str())
+        .collect();
+    let block = [
+        "BatchNormalization",
+        "ChannelNorm",
+        "LocalSilu",
+        "SelectiveScan",
+        "GatedNorm",
+        "ShuffleAdd",
+    ];
+    for operator in block {
+        assert_eq!(float.iter().filter(|found| **found == operator).count(), 2, "{operator}");
+    }
+    assert_eq!(float.len(), 2 * block.len() + 2, "{float:?}");
+    let program = lowering.program.unwrap();
+    assert!(program.is_mixed());
+    let input = PMN_EXAMPLE.input();
+    let values = reference::run(&program, &input, [12; 3]).unwrap();
+    let expected = [PMN_EXAMPLE.distances(), PMN_EXAMPLE.token_distances()];
+    let mut engine = Engine::new(&program, [12; 3], Compute::with_threads(2)).unwrap();
+    let mut found = expected.clone().map(|values| vec![0.0; values.len()]);
+    let [a, b] = &mut found;
+    engine.run(&input, &mut [a, b]);
+    for ((&id, expected), found) in program.outputs.iter().zip(&expected).zip(&found) {
+        let Data::Real(by_reference) = &values[id] else { panic!("{:?}", values[id]) };
+        assert_eq!(by_reference, found);
+        for (a, b) in found.iter().zip(expected) {
+            assert!((a - b).abs() <= TOLERANCE, "{found:?} for {expected:?}");
+        }
+    }
+}
+
+#[test]
+fn a_function_is_known_by_its_body() {
+    let function = |change: fn(&mut tract_onnx::pb::FunctionProto)| {
+        changed(|model| {
+            change(model.functions.iter_mut().find(|f| f.name() == "LocalSilu").unwrap())
+        })
+    };
+    let other = "another body";
+    refuses(&function(|f| f.node[1].op_type = "Tanh".into()), "LocalSilu", other);
+    refuses(&function(|f| f.node[0].attribute.clear()), "LocalSilu", other);
+    refuses(&function(|f| f.input.swap(1, 2)), "LocalSilu", other);
+    refuses(&function(|f| f.opset_import.clear()), "LocalSilu", other);
+    refuses(&function(|f| f.name = Some("Local".into())), "LocalSilu", "has no body");
+    refuses(&changed(|model| model.functions.clear()), "ChannelNorm", "has no body");
+    refuses(
+        &changed(|model| model.functions.extend(model.functions.clone())),
+        "ChannelNorm",
+        "several bodies",
+    );
+    refuses(&in_call("LocalSilu", |node| node.op_type = "Wash".into()), "Wash", "is not known");
+    let version = |change: fn(&mut i64)| {
+        changed(|model| {
+            let own = model.opset_import.iter_mut().find(|set| set.domain == "hcc_edge").unwrap();
+            change(&mut own.version);
+        })
+    };
+    refuses(&version(|version| *version = 2), "ChannelNorm", "only version 1");
+    refuses(
+        &changed(|model| model.opset_import.retain(|set| set.domain.is_empty())),
+        "ChannelNorm",
+        "only version 1",
+    );
+}
+
+#[test]
+fn attributes_and_inputs_that_do_not_fit() {
+    let attribute = |operator: &str, change: fn(&mut tract_onnx::pb::AttributeProto)| {
+        in_call(operator, |node| change(&mut node.attribute[0]))
+    };
+    refuses(&attribute("SelectiveScan", |a| a.i = 0), "SelectiveScan", "chunk is 0");
+    refuses(&attribute("LocalSilu", |a| a.i = 16), "LocalSilu", "group is 16");
+    refuses(&attribute("ChannelNorm", |a| a.f = f32::NAN), "ChannelNorm", "epsilon is NaN");
+    refuses(&attribute("ChannelNorm", |a| a.name = "eps".into()), "ChannelNorm", "not supported");
+    refuses(&attribute("ChannelNorm", |a| a.f = -1.0), "ChannelNorm", "epsilon -1");
+    let swapped = in_call("ShuffleAdd", |node| node.input.swap(0, 1));
+    refuses(&swapped, "ShuffleAdd", "has 32 channels");
+    refuses(&in_call("SelectiveScan", |node| node.input.swap(0, 1)), "SelectiveScan", "sides");
+    refuses(
+        &in_call("GatedNorm", |node| node.input.truncate(3)),
+        "GatedNorm",
+        "input 3 is missing",
+    );
+    let weights = |node: &mut NodeProto| node.input[0] = node.input[1].clone();
+    refuses(&in_call("LocalSilu", weights), "LocalSilu", "is a constant");
+    let later = |node: &mut NodeProto| node.input[0] = "merge1".into();
+    refuses(&in_call("LocalSilu", later), "LocalSilu", "nothing before it makes");
+}
+
+#[test]
+fn constants_that_do_not_fit() {
+    let scan = "stage1.block1.far.scan.log_rate";
+    let sides = |sides: &'static [i64]| in_constant(scan, |held| held.dims = sides.to_vec());
+    refuses(&sides(&[6]), "SelectiveScan", "expected 3 orders");
+    refuses(&sides(&[2, 3]), "SelectiveScan", "expected [3, 3]");
+    refuses(&sides(&[3, i64::MAX]), "SelectiveScan", "sides");
+    refuses(&in_constant(scan, |held| held.raw_data.truncate(8)), "SelectiveScan", "elements");
+    let nan = |held: &mut TensorProto| held.raw_data[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    refuses(&in_constant(scan, nan), "SelectiveScan", "contains NaN");
+    let weight = "stage1.block1.far.local.weight";
+    refuses(
+        &in_constant(weight, |held| held.dims[1] = 3),
+        "LocalSilu",
+        "expected [32, 1, 3, 3, 3]",
+    );
+    let prototypes =
+        |sides: [i64; 2]| in_constant("prototypes.prototypes", |held| held.dims = sides.to_vec());
+    refuses(&prototypes([1, 384]), "Prototypes", "1 prototypes, expected 2 or more");
+    refuses(&prototypes([64, 6]), "Prototypes", "expected [64, 64]");
+}
+
+#[test]
+fn cuts_that_do_not_fit() {
+    let cut = |which: &str, number: i64| {
+        in_constant(&format!("stage1.block1.near.{which}"), |held| {
+            held.raw_data = number.to_le_bytes().to_vec();
+        })
+    };
+    refuses(&cut("axis", 2), "Slice", "cuts axis 2");
+    refuses(&cut("first", -1), "Slice", "counted from the end");
+    refuses(&cut("first", 16), "Slice", "channels 16 to 16 of 32");
+    refuses(&cut("end", 33), "Slice", "channels 0 to 33 of 32");
+    refuses(&cut("end", i64::MAX), "Slice", "of 32");
+    // A cut is where it is; what reads it says how many channels it takes.
+    assert_eq!(lowered(&cut("end", 15)).program, None);
+}
+
+/// A constant read by many calls is counted each time.
+#[test]
+fn what_is_held_has_a_limit() {
+    let many = in_graph(|graph| {
+        let at = graph.node.iter().position(|node| node.op_type == "Prototypes").unwrap();
+        let held =
+            graph.initializer.iter_mut().find(|held| held.name == "prototypes.prototypes").unwrap();
+        // 64 prototypes of 64 channels in 4096 bytes each way would be nothing; 4,000 calls of 1 MiB are not.
+        held.dims = vec![4096, 64];
+        held.raw_data = vec![0; 4096 * 64 * 4];
+        let call = graph.node[at].clone();
+        for index in 0..3000 {
+            let mut copy = call.clone();
+            copy.output = vec![format!("d{index}"), format!("t{index}")];
+            graph.node.insert(at, copy);
+        }
+    });
+    let mut outputs: Vec<String> = (0..3000).map(|index| format!("d{index}")).collect();
+    outputs.push("distances".into());
+    let refused = lower(&many, "box", &outputs).refused;
+    assert!(
+        refused.iter().any(|refused| refused.why.contains("are more than")),
+        "{:?}",
+        refused.first()
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// Either there is a program, which runs, or there is a reason; never a panic.
+    #[test]
+    fn damaged_models_are_refused_or_run(
+        hits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        all_over in any::<bool>(),
+    ) {
+        let mut onnx = PMN_EXAMPLE.model.to_vec();
+        // Most bytes are weights; structure comes first.
+        let reach = if all_over { onnx.len() } else { 16_000 };
+        for (place, byte) in hits {
+            let place = place.index(reach);
+            onnx[place] = byte;
+        }
+        if let Ok(model) = super::decoded(&onnx) {
+            let lowering = lowered(&model);
+            prop_assert_eq!(lowering.program.is_none(), !lowering.refused.is_empty());
+            if let Some(program) = lowering.program
+                && let Ok(mut engine) = Engine::new(&program, [12; 3], Compute::alone())
+            {
+                let mut outputs: Vec<Vec<f32>> = engine
+                    .outputs()
+                    .iter()
+                    .map(|(channels, size)| vec![0.0; channels * size.iter().product::<usize>()])
+                    .collect();
+                let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+                engine.run(&vec![0.5; program.input_channels * 1728], &mut slices);
+            }
+        }
+    }
+}
