@@ -19,6 +19,7 @@ use hcc_edge::analysis::engine::int8::compute::Compute;
 use hcc_edge::analysis::engine::int8::isa::Isa;
 use hcc_edge::analysis::engine::int8::program::{self, PoolKind, ValueId};
 use hcc_edge::analysis::engine::int8::run::{Engine, Whole};
+use hcc_edge::analysis::engine::int8::tokens;
 
 /// A layer of so many output channels after an input of so many channels.
 type Add = fn(&mut Build, usize) -> ValueId;
