@@ -3,8 +3,8 @@
 //!
 //! Sources: A, World J Hepatol 2015;7:2009, table 1
 //! (wjgnet.com/1948-5182/full/v7/i16/2009-T1.htm); B, commonwealthradiologyassociates.com/?p=8564. They
-//! agree on most items and disagree on three, which [`Item::caveat`] says: renal failure is relative
-//! in A and absolute in B, decompensation starts at Child-Pugh 8 in A and above 8 in B, and a large
+//! agree on most items and disagree on three, which every display says: renal failure is relative in A
+//! and absolute in B, decompensation starts at Child-Pugh 8 in A and above 8 in B, and a large
 //! tumour is 10 cm or more in A and more than 10 cm in B. Where they disagree on a limit, A is used:
 //! it is the more careful one.
 
@@ -15,7 +15,7 @@ use super::needs::any;
 use crate::units::Millimetres;
 
 /// How much an item weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// Absolute in every source that has it.
     Absolute,
@@ -23,6 +23,17 @@ pub enum Severity {
     Disputed,
     /// Relative in every source that has it.
     Relative,
+}
+
+impl Severity {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Absolute => "absolute",
+            Self::Disputed => "disputed",
+            Self::Relative => "relative",
+        }
+    }
 }
 
 /// The items, in the order listed: absolute, disputed, relative.
@@ -120,25 +131,6 @@ impl Item {
             | Self::UntreatedVarices
             | Self::BileDuctObstruction
             | Self::SevereComorbidity => Severity::Relative,
-        }
-    }
-
-    /// What is uncertain about the item; empty when nothing is.
-    pub fn caveat(self) -> &'static str {
-        match self {
-            Self::Decompensation => "Child-Pugh B8 or more in one source, above 8 in the other.",
-            Self::Jaundice => "The source names no number; 3 mg/dL is our reading.",
-            Self::RenalFailure => "Absolute in one source, relative in the other.",
-            Self::LargeTumour => "10 cm or more in one source, above 10 cm in the other.",
-            Self::Encephalopathy
-            | Self::RefractoryAscites
-            | Self::HepatorenalSyndrome
-            | Self::BothLobesReplaced
-            | Self::PortalFlow
-            | Self::ArterialAccess
-            | Self::UntreatedVarices
-            | Self::BileDuctObstruction
-            | Self::SevereComorbidity => "",
         }
     }
 
@@ -268,6 +260,7 @@ mod tests {
     #[test]
     fn items_stand_from_absolute_to_relative() {
         let severities: Vec<Severity> = Item::ALL.iter().map(|item| item.severity()).collect();
-        assert!(severities.is_sorted_by_key(|severity| *severity as u8));
+        assert!(severities.is_sorted());
+        assert_eq!(Item::RenalFailure.severity().name(), "disputed");
     }
 }

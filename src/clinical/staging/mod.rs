@@ -137,6 +137,54 @@ pub enum Stage {
     Beyond7,
 }
 
+impl Stage {
+    /// The name in messages.
+    pub fn code_name(self) -> &'static str {
+        match self {
+            Self::Malbi1 => "malbi_1",
+            Self::Malbi2a => "malbi_2a",
+            Self::Malbi2b => "malbi_2b",
+            Self::Malbi3 => "malbi_3",
+            Self::Bclc0 => "bclc_0",
+            Self::BclcA => "bclc_a",
+            Self::BclcB => "bclc_b",
+            Self::BclcC => "bclc_c",
+            Self::BclcD => "bclc_d",
+            Self::Easl0 => "easl_0",
+            Self::EaslA => "easl_a",
+            Self::EaslB => "easl_b",
+            Self::EaslC => "easl_c",
+            Self::EaslD => "easl_d",
+            Self::CnlcIa => "cnlc_ia",
+            Self::CnlcIb => "cnlc_ib",
+            Self::CnlcIIa => "cnlc_iia",
+            Self::CnlcIIb => "cnlc_iib",
+            Self::CnlcIIIa => "cnlc_iiia",
+            Self::CnlcIIIb => "cnlc_iiib",
+            Self::CnlcIV => "cnlc_iv",
+            Self::LcsgjI => "lcsgj_i",
+            Self::LcsgjII => "lcsgj_ii",
+            Self::LcsgjIII => "lcsgj_iii",
+            Self::LcsgjIVa => "lcsgj_iva",
+            Self::LcsgjIVb => "lcsgj_ivb",
+            Self::HklcI => "hklc_i",
+            Self::HklcIIa => "hklc_iia",
+            Self::HklcIIb => "hklc_iib",
+            Self::HklcIIIa => "hklc_iiia",
+            Self::HklcIIIb => "hklc_iiib",
+            Self::HklcIVa => "hklc_iva",
+            Self::HklcIVb => "hklc_ivb",
+            Self::HklcVa => "hklc_va",
+            Self::HklcVb => "hklc_vb",
+            Self::AtMost6 => "at_most_6",
+            Self::Above6To12 => "above_6_to_12",
+            Self::Above12 => "above_12",
+            Self::Within7 => "within_7",
+            Self::Beyond7 => "beyond_7",
+        }
+    }
+}
+
 /// One staging of one patient.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Staging {
