@@ -149,7 +149,11 @@ fn write_staged(f: &mut Formatter<'_>, clinical: &Clinical) -> fmt::Result {
 fn write_staging(f: &mut Formatter<'_>, staging: &Staging) -> fmt::Result {
     let name = staging.system.name();
     match staging.stage {
-        Some(stage) => writeln!(f, "  {name:<15} {}", stage.sentence()),
+        Some(stage) => {
+            let (stage, system) = (stage.sentence(), staging.system.sentence());
+            let caveat = system.split_once(". ").map_or("", |(_, caveat)| caveat);
+            writeln!(f, "  {name:<15} {stage}  ({caveat})")
+        }
         None if staging.needs.is_empty() => writeln!(f, "  {name:<15} no lesion was counted"),
         None => {
             let needs: Vec<&str> = staging.needs.iter().map(|field| field.name()).collect();

@@ -57,7 +57,7 @@ impl Language {
     pub fn in_parentheses(self, remark: &str) -> String {
         match self {
             Self::English => format!(" ({remark})"),
-            Self::Chinese => format!("({remark})"),
+            Self::Chinese => format!("（{remark}）"),
         }
     }
 }

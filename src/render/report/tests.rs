@@ -184,7 +184,7 @@ fn a_reader_can_switch_between_the_languages() {
     let (english, chinese) = page.split_once("<main lang=\"zh-CN\">").unwrap();
     assert!(english.contains("<h2>Stagings</h2>") && !english.contains("<h2>分期</h2>"));
     assert!(chinese.contains("<h2>分期</h2>") && !chinese.contains("<h2>Stagings</h2>"));
-    assert!(chinese.contains("仅供参考,绝非医嘱"), "the doses are a reference in Chinese too");
+    assert!(chinese.contains("仅供参考，绝非医嘱"), "the doses are a reference in Chinese too");
 }
 
 /// A contraindication that is present is bad, a criterion that is met is good.

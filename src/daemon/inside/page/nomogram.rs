@@ -179,7 +179,8 @@ fn term(term: &Term, l: Language) -> TermRow {
 fn provenance_of(term: &Term, l: Language) -> String {
     let cut =
         if term.provenance_text.len() + MOST_LETTER_BYTES > MOST_TEXT_BYTES { "…" } else { "" };
-    format!("{}: {}{cut}", l.say(words(term.provenance)), term.provenance_text)
+    let text = format!("{}{cut}", term.provenance_text);
+    l.fill("{}: {}", &[l.say(words(term.provenance)), &text])
 }
 
 /// Bytes that a term's text has room for.
