@@ -229,7 +229,7 @@ MAPS = {
         stagings: 0..8 staging
         tace: 0..16 contraindication-check
         body_surface_m2_e4: null|uint
-        doses: 0..12 dose
+        reference_doses: 0..12 dose
         findings: 0..4 clinical-finding""",
     "burden": """
         count: null|uint
@@ -612,7 +612,7 @@ def _check_clinical(clinical, require):
     for kind, items in (
         ("staging-system", [staging["system"] for staging in clinical["stagings"]]),
         ("contraindication", [check["item"] for check in clinical["tace"]]),
-        ("dose-item", [dose["item"] for dose in clinical["doses"]]),
+        ("dose-item", [dose["item"] for dose in clinical["reference_doses"]]),
         ("clinical-finding", clinical["findings"]),
     ):
         numbers = {word: number for number, word in CODES[kind].items()}
@@ -727,7 +727,7 @@ def _redo_doses(clinical):
         mosteller = (height / 1e3 * weight / 1e3 / 3600) ** 0.5
         if abs(mosteller - surface / 1e4) > 2e-4:
             complaints.append(f"the body surface is {mosteller:.4f}, not {surface / 1e4:.4f} m2")
-    for dose in clinical["doses"]:
+    for dose in clinical["reference_doses"]:
         total = dose["total_mg_e1"]
         if total is None:
             continue

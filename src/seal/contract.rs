@@ -73,7 +73,7 @@ fn every_map_has_the_fields_of_the_contract_in_its_order() {
     assert_eq!(serialised(&clinical.burden), fields("burden"));
     assert_eq!(serialised(&clinical.stagings[0]), fields("staging"));
     assert_eq!(serialised(&clinical.tace[0]), fields("contraindication-check"));
-    assert_eq!(serialised(&clinical.doses[0]), fields("dose"));
+    assert_eq!(serialised(&clinical.reference_doses[0]), fields("dose"));
     assert_eq!(serialised(nomogram), fields("nomogram"));
     assert_eq!(serialised(&nomogram.terms[0]), fields("term"));
     assert_eq!(serialised(&nomogram.survival[0]), fields("survival"));

@@ -142,9 +142,9 @@ fn the_python_verifier_redoes_every_number_of_a_nomogram_and_a_dose() {
         ("the body surface is", |m| m.clinical.as_mut().unwrap().body_surface_m2_e4 = Some(19_990)),
         ("leucovorin_400", |m| {
             let clinical = m.clinical.as_mut().unwrap();
-            let mut doses = clinical.doses.to_vec();
+            let mut doses = clinical.reference_doses.to_vec();
             doses[1].total_mg_e1 = Some(9_000);
-            clinical.doses = List::new(doses).unwrap();
+            clinical.reference_doses = List::new(doses).unwrap();
         }),
     ];
     let stored = vectors();

@@ -43,7 +43,7 @@ pub(super) fn clinical(
         stagings: List::new(found.stagings.iter().map(staging).collect::<Result<_, _>>()?)?,
         tace: List::new(contraindications(&found.contraindications))?,
         body_surface_m2_e4: surface.map(|m2| scaled(m2, 1e4).max(0) as u64),
-        doses: List::new(doses(surface))?,
+        reference_doses: List::new(doses(surface))?,
         findings: List::new(found.findings.iter().map(finding).collect())?,
     })
 }

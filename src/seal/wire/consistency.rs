@@ -162,7 +162,7 @@ fn check_clinical(clinical: &Clinical) -> Result<(), Inconsistent> {
     clinical.stagings.iter().try_for_each(check_staging)?;
     let in_order = clinical.stagings.is_sorted_by(|a, b| a.system < b.system)
         && clinical.tace.is_sorted_by(|a, b| a.item < b.item)
-        && clinical.doses.is_sorted_by(|a, b| a.item < b.item)
+        && clinical.reference_doses.is_sorted_by(|a, b| a.item < b.item)
         && clinical.findings.is_sorted_by(|a, b| a < b);
     require(in_order, "stagings, contraindications, doses or findings are not in order")
 }
@@ -333,7 +333,9 @@ mod tests {
         refuses("contraindications in another order", |m| {
             reversed(&mut m.clinical.as_mut().unwrap().tace);
         });
-        refuses("doses in another order", |m| reversed(&mut m.clinical.as_mut().unwrap().doses));
+        refuses("doses in another order", |m| {
+            reversed(&mut m.clinical.as_mut().unwrap().reference_doses)
+        });
         refuses("the same finding twice", |m| {
             let clinical = m.clinical.as_mut().unwrap();
             let first = clinical.findings[0];

@@ -145,7 +145,7 @@ pub struct Clinical {
     /// Body surface (Mosteller 1987); null without height and weight.
     pub body_surface_m2_e4: Option<u64>,
     /// Published doses: reference, never an order.
-    pub doses: List<Dose, 12>,
+    pub reference_doses: List<Dose, 12>,
     /// Contradictions between supplied and measured values.
     pub findings: List<ClinicalFinding, 4>,
 }

@@ -163,7 +163,7 @@ fn clinical() -> Clinical {
             ContraindicationCheck { item: Contraindication::LargeTumour, present: Met::Yes },
         ]),
         body_surface_m2_e4: Some(20_000),
-        doses: list(vec![
+        reference_doses: list(vec![
             Dose { item: DoseItem::Leucovorin200, low: 200, high: 200, total_mg_e1: Some(4_000) },
             Dose { item: DoseItem::Leucovorin400, low: 400, high: 400, total_mg_e1: Some(8_000) },
             Dose { item: DoseItem::Epirubicin, low: 20, high: 40, total_mg_e1: None },
@@ -388,7 +388,7 @@ fn widest_clinical() -> Clinical {
         stagings: widest_stagings(),
         tace: list(Contraindication::ALL.iter().map(widest_contraindication).collect()),
         body_surface_m2_e4: Some(u64::MAX),
-        doses: list(DoseItem::ALL.iter().map(widest_dose).collect()),
+        reference_doses: list(DoseItem::ALL.iter().map(widest_dose).collect()),
         findings: list(ClinicalFinding::ALL.to_vec()),
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn doses(clinical: &Clinical, l: Language) -> Vec<DoseRow> {
         },
         total: dose.total_mg_e1.map(|mg| format!("{} mg", number(mg, 1))).unwrap_or_default(),
     };
-    clinical.doses.iter().map(row).collect()
+    clinical.reference_doses.iter().map(row).collect()
 }
 
 fn unit(item: DoseItem) -> &'static str {
