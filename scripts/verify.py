@@ -17,6 +17,7 @@ import base64
 import datetime
 import hashlib
 import json
+import math
 import re
 import sys
 import tomllib
@@ -223,7 +224,31 @@ MAPS = {
         albi_grade: null|albi-grade
         child_pugh_points: null|uint
         child_pugh_class: null|child-pugh-class
-        supplied: supplied""",
+        supplied: supplied
+        burden: burden
+        stagings: 0..8 staging
+        tace: 0..16 contraindication-check
+        body_surface_m2_e4: null|uint
+        reference_doses: 0..12 dose
+        findings: 0..4 clinical-finding""",
+    "burden": """
+        count: null|uint
+        count_source: source
+        diameter_um: null|uint
+        diameter_source: source""",
+    "staging": """
+        system: staging-system
+        stage: null|stage
+        value_e4: null|int
+        needs: 0..12 clinical-field""",
+    "contraindication-check": """
+        item: contraindication
+        present: met""",
+    "dose": """
+        item: dose-item
+        low: uint
+        high: uint
+        total_mg_e1: null|uint""",
     "criterion-check": """
         criterion: criterion
         value_e3: null|int
@@ -245,7 +270,24 @@ MAPS = {
         prior_therapy: null|bool
         second_malignancy: null|bool
         days_ct_to_treatment: null|int
-        lesion_count: null|uint""",
+        lesion_count: null|uint
+        largest_diameter_um: null|uint
+        lymph_node_metastasis: null|bool
+        distant_metastasis: null|bool
+        hepatic_vein_invasion: null|hepatic-vein
+        bile_duct_invasion: null|bool
+        lobes: null|lobes
+        diffuse_type: null|bool
+        creatinine_umol_l_e3: null|uint
+        refractory_ascites: null|bool
+        hepatorenal_syndrome: null|bool
+        portal_flow: null|portal-flow
+        arterial_access_barrier: null|bool
+        untreated_varices: null|bool
+        bile_duct_obstruction: null|bool
+        severe_comorbidity: null|bool
+        height_cm_e3: null|uint
+        weight_kg_e3: null|uint""",
     "nomogram": """
         treatment: treatment
         package: slug
@@ -257,7 +299,15 @@ MAPS = {
         cutoff_e4: null|int
         cutoff_provenance: provenance
         risk_group: risk-group
-        survival: 0..6 survival""",
+        survival: 0..6 survival
+        slope_e4: int
+        intercept_e4: int
+        band_e4: uint
+        high_risk_side: side
+        lp_mean_e4: int
+        baseline: 0..6 survival
+        baseline_provenance: provenance
+        published_cutoff_e4: int""",
     "term": """
         name: text32
         value_e4: null|int
@@ -266,7 +316,10 @@ MAPS = {
         coefficient_e4: int
         points_e2: null|int
         provenance: provenance
-        provenance_text: text80""",
+        provenance_text: text80
+        low_e4: int
+        high_e4: int
+        extrapolated: bool""",
     "survival": """
         months: uint
         probability_e4: uint""",
@@ -345,6 +398,35 @@ CODES = {
     "met": "0=no 1=yes 2=unknown",
     "albi-grade": "1=1 2=2 3=3",
     "child-pugh-class": "0=a 1=b 2=c",
+    "hepatic-vein": "0=none 1=vv1 2=vv2 3=vv3",
+    "lobes": "0=one 1=both 2=both_replaced",
+    "portal-flow": "0=hepatopetal 1=hepatofugal",
+    "side": "0=high 1=low",
+    "clinical-field": """
+        0=age_years 1=sex 2=ecog 3=hbv 4=afp_ng_ml 5=ast_u_l 6=bilirubin_umol_l 7=albumin_g_l 8=inr
+        9=ascites 10=encephalopathy 11=pvtt 12=extrahepatic_spread 13=prior_therapy
+        14=second_malignancy 15=days_ct_to_treatment 16=lesion_count 17=largest_diameter_mm
+        18=lymph_node_metastasis 19=distant_metastasis 20=hepatic_vein_invasion
+        21=bile_duct_invasion 22=lobes 23=diffuse_type 24=creatinine_umol_l 25=refractory_ascites
+        26=hepatorenal_syndrome 27=portal_flow 28=arterial_access_barrier 29=untreated_varices
+        30=bile_duct_obstruction 31=severe_comorbidity 32=height_cm 33=weight_kg""",
+    "staging-system": """
+        0=malbi 1=bclc_2022 2=easl_2018 3=cnlc 4=jsh_lcsgj 5=hklc 6=six_and_twelve 7=up_to_seven""",
+    "stage": """
+        0=malbi_1 1=malbi_2a 2=malbi_2b 3=malbi_3 16=bclc_0 17=bclc_a 18=bclc_b 19=bclc_c 20=bclc_d
+        32=easl_0 33=easl_a 34=easl_b 35=easl_c 36=easl_d 48=cnlc_ia 49=cnlc_ib 50=cnlc_iia
+        51=cnlc_iib 52=cnlc_iiia 53=cnlc_iiib 54=cnlc_iv 64=lcsgj_i 65=lcsgj_ii 66=lcsgj_iii
+        67=lcsgj_iva 68=lcsgj_ivb 80=hklc_i 81=hklc_iia 82=hklc_iib 83=hklc_iiia 84=hklc_iiib
+        85=hklc_iva 86=hklc_ivb 87=hklc_va 88=hklc_vb 96=at_most_6 97=above_6_to_12 98=above_12
+        112=within_7 113=beyond_7""",
+    "contraindication": """
+        0=decompensation 1=jaundice 2=encephalopathy 3=refractory_ascites 4=hepatorenal_syndrome
+        5=both_lobes_replaced 6=portal_flow 7=arterial_access 8=renal_failure 9=large_tumour
+        10=untreated_varices 11=bile_duct_obstruction 12=severe_comorbidity""",
+    "dose-item": """
+        0=oxaliplatin_85 1=oxaliplatin_130 2=leucovorin_200 3=leucovorin_400 4=fluorouracil_bolus
+        5=fluorouracil_infusion 6=lipiodol 7=platinum 8=epirubicin""",
+    "clinical-finding": "0=lesion_count_differs 1=diameter_differs",
     "treatment": "0=tace 1=haic",
     "source": "0=measured 1=supplied 2=missing",
     "provenance": "0=published 1=own_fit 2=placeholder",
@@ -352,7 +434,8 @@ CODES = {
     "recommendation-code": "0=none 1=haic_favoured 2=no_significant_difference_shown 3=discuss",
     "wording": """
         0=none 1=haic_favoured_1 2=no_significant_difference_1 3=discuss_discordant_1
-        4=discuss_indeterminate_1 5=discuss_not_computable_1""",
+        4=discuss_indeterminate_1 5=discuss_not_computable_1 6=discuss_high_1 7=discuss_low_1
+        8=discuss_not_computable_2""",
     "stage-code": """
         0=decode 1=gate 2=localise 3=segment 4=measure 5=classify 6=clinical 7=render 8=total""",
     "device-state": "0=online 1=stopped 2=offline",
@@ -397,6 +480,9 @@ WORDINGS = {
     "discuss_discordant_1": "discuss",
     "discuss_indeterminate_1": "discuss",
     "discuss_not_computable_1": "discuss",
+    "discuss_high_1": "discuss",
+    "discuss_low_1": "discuss",
+    "discuss_not_computable_2": "discuss",
 }
 
 
@@ -489,6 +575,8 @@ def _check_result(message, require):
         listed = [lesion["diameter_um"] for lesion in message["lesions"]["list"]]
         require(len(listed) <= message["lesions"]["count"], "more lesions listed than counted")
         require(listed == sorted(listed, reverse=True), "lesions are not largest first")
+    if message["clinical"] is not None:
+        _check_clinical(message["clinical"], require)
     for nomogram in message["nomograms"]:
         _check_nomogram(nomogram, require)
     treatments = [nomogram["treatment"] for nomogram in message["nomograms"]]
@@ -504,28 +592,149 @@ def _check_nomogram(nomogram, require):
     for name in ("lp_e4", "score_e4"):
         require(computable == (nomogram[name] is not None), "a score exactly when computable")
     require(computable or not nomogram["survival"], "survival without a score")
-    for point in nomogram["survival"]:
+    for point in nomogram["survival"] + nomogram["baseline"]:
         require(point["probability_e4"] <= 10_000, "a probability above 1")
 
 
-def redo_sums(message):
-    """Redoes every nomogram's sum of coefficient x value; a list of complaints.
+def _check_clinical(clinical, require):
+    burden = clinical["burden"]
+    for value in ("count", "diameter"):
+        held = burden["diameter_um" if value == "diameter" else value]
+        missing = burden[f"{value}_source"] == "missing"
+        require((held is None) == missing, "a tumour burden exactly when it is not missing")
+    systems = {word: number for number, word in CODES["staging-system"].items()}
+    stages = {word: number for number, word in CODES["stage"].items()}
+    for staging in clinical["stagings"]:
+        if staging["stage"] is not None:
+            own = stages[staging["stage"]] // 16 == systems[staging["system"]]
+            require(own, "a stage of another staging")
+            require(not staging["needs"], "a stage that needs something")
+    for kind, items in (
+        ("staging-system", [staging["system"] for staging in clinical["stagings"]]),
+        ("contraindication", [check["item"] for check in clinical["tace"]]),
+        ("dose-item", [dose["item"] for dose in clinical["reference_doses"]]),
+        ("clinical-finding", clinical["findings"]),
+    ):
+        numbers = {word: number for number, word in CODES[kind].items()}
+        listed = [numbers[item] for item in items]
+        require(listed == sorted(set(listed)), f"{kind}s are not in order")
 
-    Values and coefficients were rounded to 1e-4 before they were sent, so the sum may differ
-    from the linear predictor by half a unit times every factor, and half a unit of its own.
+
+def redo_sums(message):
+    """Redoes every nomogram: points, linear predictor, score, risk group and survival; and the
+    totals of the published doses. A list of complaints.
+
+    Numbers were rounded before they were sent, so each result may differ by what half a unit of
+    every number it was made of can do, and half a unit of its own.
     """
     complaints = []
     for nomogram in message["nomograms"]:
-        if nomogram["lp_e4"] is None:
+        for complaint in _redo_nomogram(nomogram):
+            complaints.append(f"{nomogram['treatment']}: {complaint}")
+    return complaints + _redo_doses(message["clinical"])
+
+
+def _redo_nomogram(nomogram):
+    complaints = _redo_points(nomogram["terms"])
+    if nomogram["lp_e4"] is None:
+        return complaints
+    pairs = [(term["value_e4"], term["coefficient_e4"]) for term in nomogram["terms"]]
+    total = sum(value * coefficient for value, coefficient in pairs)
+    slack = sum(abs(value) + abs(coefficient) + 1 for value, coefficient in pairs) / 2 + 10_000
+    if abs(total - nomogram["lp_e4"] * 10_000) > slack:
+        complaints.append(
+            f"the terms add up to {total / 1e8:.4f}, the message says {nomogram['lp_e4'] / 1e4:.4f}"
+        )
+    lp, slope = nomogram["lp_e4"], nomogram["slope_e4"]
+    score = (slope * lp) / 1e4 + nomogram["intercept_e4"]
+    if abs(score - nomogram["score_e4"]) > (abs(slope) + abs(lp)) / 2e4 + 2:
+        complaints.append(f"the score is {score / 1e4:.4f}, not {nomogram['score_e4'] / 1e4:.4f}")
+    return complaints + _redo_group(nomogram) + _redo_survival(nomogram)
+
+
+def _redo_points(terms):
+    """100 points are the widest span a term has over its fitted range, 0 its harmless end."""
+    spans = [(abs(t["coefficient_e4"]) * (t["high_e4"] - t["low_e4"]), t) for t in terms]
+    widest, of = max(spans, key=lambda span: span[0], default=(0, None))
+    # What half a unit of its coefficient and of both ends of its range can do to the widest span.
+    doubt = abs(of["coefficient_e4"]) + (of["high_e4"] - of["low_e4"]) / 2 if widest else 0
+    complaints = []
+    for term in terms:
+        if term["value_e4"] is None:
             continue
-        pairs = [(term["value_e4"], term["coefficient_e4"]) for term in nomogram["terms"]]
-        total = sum(value * coefficient for value, coefficient in pairs)
-        slack = sum(abs(value) + abs(coefficient) + 1 for value, coefficient in pairs) / 2 + 10_000
-        if abs(total - nomogram["lp_e4"] * 10_000) > slack:
+        value, coefficient = term["value_e4"], term["coefficient_e4"]
+        outside = not term["low_e4"] <= value <= term["high_e4"]
+        # A value that was rounded onto the end of its range may lie on either side of it.
+        near = min(abs(value - term["low_e4"]), abs(value - term["high_e4"])) <= 1
+        if term["extrapolated"] != outside and not near:
+            complaints.append(f"{term['name']} is within its fitted range or not")
+        if term["points_e2"] is None or widest == 0:
+            continue
+        harmless = term["high_e4"] if coefficient < 0 else term["low_e4"]
+        points = 1e4 * coefficient * (value - harmless) / widest
+        moved = abs(coefficient) + abs(value - harmless) / 2 + 1
+        slack = (1e4 * moved + abs(points) * doubt) / widest + 1
+        if abs(points - term["points_e2"]) > slack:
             complaints.append(
-                f"{nomogram['treatment']}: the terms add up to {total / 1e8:.4f}, "
-                f"the message says {nomogram['lp_e4'] / 1e4:.4f}"
+                f"{term['name']} has {points / 100:.2f} points, not {term['points_e2'] / 100:.2f}"
             )
+    return complaints
+
+
+def _redo_group(nomogram):
+    excess = nomogram["score_e4"] - nomogram["cutoff_e4"]
+    if nomogram["high_risk_side"] == "low":
+        excess = -excess
+    band = nomogram["band_e4"]
+    group = "high" if excess >= 0 else "low"
+    if abs(excess) < band:
+        group = "indeterminate"
+    # Rounding may have moved a score that lies on the edge of the band across it.
+    on_edge = abs(abs(excess) - band) <= 2
+    if group != nomogram["risk_group"] and not on_edge:
+        return [f"the risk group is {group}, not {nomogram['risk_group']}"]
+    return []
+
+
+def _redo_survival(nomogram):
+    complaints = []
+    baseline = {point["months"]: point["probability_e4"] / 1e4 for point in nomogram["baseline"]}
+    hazard = math.exp((nomogram["lp_e4"] - nomogram["lp_mean_e4"]) / 1e4)
+    for point in nomogram["survival"]:
+        reference = baseline.get(point["months"])
+        if reference is None:
+            complaints.append(f"no baseline at {point['months']} months")
+            continue
+        low = max(reference - 0.5e-4, 0.0) ** (hazard * (1 + 1e-4))
+        high = min(reference + 0.5e-4, 1.0) ** (hazard * (1 - 1e-4))
+        if not low - 0.51e-4 <= point["probability_e4"] / 1e4 <= high + 0.51e-4:
+            complaints.append(
+                f"survival at {point['months']} months is {reference**hazard:.4f}, "
+                f"not {point['probability_e4'] / 1e4:.4f}"
+            )
+    return complaints
+
+
+def _redo_doses(clinical):
+    if clinical is None:
+        return []
+    complaints = []
+    supplied, surface = clinical["supplied"], clinical["body_surface_m2_e4"]
+    height, weight = supplied["height_cm_e3"], supplied["weight_kg_e3"]
+    if (surface is None) != (height is None or weight is None):
+        complaints.append("a body surface exactly when height and weight are there")
+    elif surface is not None:
+        mosteller = (height / 1e3 * weight / 1e3 / 3600) ** 0.5
+        if abs(mosteller - surface / 1e4) > 2e-4:
+            complaints.append(f"the body surface is {mosteller:.4f}, not {surface / 1e4:.4f} m2")
+    for dose in clinical["reference_doses"]:
+        total = dose["total_mg_e1"]
+        if total is None:
+            continue
+        if surface is None or dose["low"] != dose["high"]:
+            complaints.append(f"{dose['item']}: a total of a dose that has none")
+        elif abs(dose["low"] * surface / 1e4 - total / 10) > dose["low"] * 0.5e-4 + 0.06:
+            complaints.append(f"{dose['item']}: {dose['low']} mg/m2 is not {total / 10:.1f} mg")
     return complaints
 
 
@@ -684,6 +893,12 @@ def describe(message):
         lines.append(f"           {reason['code']} {reason['detail'] or ''}".rstrip())
     if message["pmn"]:
         lines.append(f"SCORE      {message['pmn']['score_e4'] / 1e4:.4f}")
+    if message["clinical"]:
+        for staging in message["clinical"]["stagings"]:
+            lacks = ", ".join(staging["needs"]) or "a lesion"
+            lines.append(f"STAGE      {staging['system']}: {staging['stage'] or 'needs ' + lacks}")
+        for finding in message["clinical"]["findings"]:
+            lines.append(f"FINDING    {finding}")
     advice = message["recommendation"]["code"]
     lines.append(f"ADVICE     {advice} (preliminary, for the tumour board)")
     return "\n".join(lines)
@@ -777,7 +992,7 @@ def self_test(folder):
         if verdict != vector["verdict"] or message != vector.get("message"):
             wrong += 1
             print(f"{vector['name']}: {verdict}, expected {vector['verdict']}", file=sys.stderr)
-        if message and "nomograms" in message and redo_sums(message):
+        if verdict == "ok" and vector["kind"] == "result" and redo_sums(message):
             wrong += 1
             print(f"{vector['name']}: {redo_sums(message)}", file=sys.stderr)
     print(f"{len(stored['vectors'])} vectors, {wrong} wrong")

@@ -29,6 +29,8 @@ pub mod keys;
 
 pub mod models;
 
+pub mod clinical;
+
 pub mod config;
 
 pub mod journal;
@@ -100,6 +102,8 @@ enum Command {
     Keys(keys::Args),
     /// Sign, verify and list model packages.
     Models(models::Args),
+    /// Write an empty clinical.json, and check a filled one.
+    Clinical(clinical::Args),
     /// Check, show and document the configuration.
     Config(config::Args),
     /// Look into the journal.
@@ -137,6 +141,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Subscribe(args) => follow(&subscribe::SubscribeArgs { json, ..*args }),
         Command::Keys(args) => keys::run(&args, json),
         Command::Models(args) => models::run(&args, json),
+        Command::Clinical(args) => clinical::run(&args, json),
         Command::Config(args) => config::run(&args, json),
         Command::Journal(args) => journal::run(&args, json),
         Command::Worker(args) => Ok(worker::run(&args)),

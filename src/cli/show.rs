@@ -5,7 +5,8 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use crate::seal::wire::decimal::{fixed, tenths, trimmed};
 use crate::seal::wire::{
-    Clinical, IntendedUse, Lesions, Nomogram, Pmn, ResultMessage, StageCode, Status, Term,
+    Clinical, IntendedUse, Lesions, Met, Nomogram, Pmn, ResultMessage, StageCode, Staging, Status,
+    Term,
 };
 
 /// The banner of everything that is not released for clinical use.
@@ -40,6 +41,7 @@ impl Display for Readable<'_> {
         }
         if let Some(clinical) = &result.clinical {
             write_clinical(f, clinical)?;
+            write_staged(f, clinical)?;
         }
         for nomogram in result.nomograms.iter() {
             write_nomogram(f, nomogram)?;
@@ -112,6 +114,51 @@ fn write_clinical(f: &mut Formatter<'_>, clinical: &Clinical) -> fmt::Result {
             f,
             "  Child-Pugh not computable: needs bilirubin, albumin, INR, ascites, encephalopathy"
         ),
+    }
+}
+
+/// Stagings, contraindications, body surface and contradictions; the published doses are the report's.
+fn write_staged(f: &mut Formatter<'_>, clinical: &Clinical) -> fmt::Result {
+    let burden = &clinical.burden;
+    let count = burden.count.map_or_else(|| "-".to_owned(), |count| count.to_string());
+    let length = burden.diameter_um.map_or_else(|| "-".to_owned(), |um| tenths(um, 100));
+    let (counted, sized) = (burden.count_source.name(), burden.diameter_source.name());
+    writeln!(f, "\nStagings        of {count} lesion(s) ({counted}), {length} mm ({sized})")?;
+    for staging in clinical.stagings.iter() {
+        write_staging(f, staging)?;
+    }
+    for (words, wanted) in [("present", Met::Yes), ("unknown", Met::Unknown)] {
+        let items = clinical.tace.iter().filter(|check| check.present == wanted);
+        let names: Vec<&str> = items.map(|check| check.item.name()).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        writeln!(f, "  contraindications to TACE, {words}: {names}")?;
+    }
+    if let Some(surface) = clinical.body_surface_m2_e4 {
+        let surface = fixed(surface as i64, 4);
+        writeln!(
+            f,
+            "  body surface {surface} m²; doses: see the report, reference and never an order"
+        )?;
+    }
+    for finding in clinical.findings.iter() {
+        writeln!(f, "  ! {}  {}", finding.name(), finding.sentence())?;
+    }
+    Ok(())
+}
+
+fn write_staging(f: &mut Formatter<'_>, staging: &Staging) -> fmt::Result {
+    let name = staging.system.name();
+    match staging.stage {
+        Some(stage) => {
+            let (stage, system) = (stage.sentence(), staging.system.sentence());
+            let caveat = system.split_once(". ").map_or("", |(_, caveat)| caveat);
+            writeln!(f, "  {name:<15} {stage}  ({caveat})")
+        }
+        None if staging.needs.is_empty() => writeln!(f, "  {name:<15} no lesion was counted"),
+        None => {
+            let needs: Vec<&str> = staging.needs.iter().map(|field| field.name()).collect();
+            writeln!(f, "  {name:<15} not computable: needs {}", needs.join(", "))
+        }
     }
 }
 

@@ -1,13 +1,19 @@
 //! One patient, supplied data and measurements together: eligibility first, then liver function,
-//! and only inside the validity box the nomograms and the recommendation.
+//! stagings and contraindications, and only inside the validity box the nomograms and the
+//! recommendation.
 
 use std::fmt;
 
+use super::burden::Burden;
+use super::contraindications::{self, Item};
 use super::data::ClinicalData;
-use super::eligibility::{Criterion, Eligibility, Met};
-use super::liver_function::{Albi, ChildPugh, NeedsInputs};
+use super::eligibility::{Criterion, Eligibility, LARGEST_DIAMETER_MIN_MM, Met};
+use super::liver_function::{Albi, ChildPugh};
+use super::needs::NeedsInputs;
 use super::nomogram::{NomogramOutcome, NomogramPair};
 use super::policy::Recommendation;
+use super::protocol;
+use super::staging::{self, Staging};
 use crate::units::{Millimetres, Probability};
 
 /// What the image said.
@@ -33,6 +39,14 @@ pub struct ClinicalFindings {
     pub albi: Result<Albi, NeedsInputs>,
     /// Child-Pugh, or what it needs.
     pub child_pugh: Result<ChildPugh, NeedsInputs>,
+    /// Lesion count and diameter that the stagings use.
+    pub burden: Burden,
+    /// One of each [`staging::System`], in their order.
+    pub stagings: Vec<Staging>,
+    /// The contraindications to TACE: present, absent, or `None` when unknown.
+    pub contraindications: [(Item, Option<bool>); 13],
+    /// Body surface for the reference card, m², or what it needs.
+    pub body_surface_m2: Result<f64, NeedsInputs>,
     /// TACE, then HAIC.
     pub nomograms: Option<[NomogramOutcome; 2]>,
     /// Preliminary, for the tumour board.
@@ -55,10 +69,15 @@ pub fn assess(
         ([tace, haic], recommendation)
     });
     let (nomograms, recommendation) = scored.unzip();
+    let burden = Burden::of(data, measured);
     ClinicalFindings {
         eligibility,
         albi: Albi::of(data),
         child_pugh: ChildPugh::of(data),
+        burden,
+        stagings: staging::stage(data, &burden),
+        contraindications: contraindications::check(data, &burden),
+        body_surface_m2: protocol::body_surface_m2(data),
         nomograms,
         recommendation,
         findings: Finding::contradictions(data, measured),
@@ -70,10 +89,16 @@ impl ClinicalFindings {
     #[cfg(test)]
     pub(crate) fn of_nobody() -> Self {
         let data = ClinicalData::absent();
+        let nothing = Measured { largest_diameter: None, lesion_count: None, risk: None };
+        let burden = Burden::of(&data, &nothing);
         Self {
             eligibility: Eligibility::of(&data, None),
             albi: Albi::of(&data),
             child_pugh: ChildPugh::of(&data),
+            burden,
+            stagings: staging::stage(&data, &burden),
+            contraindications: contraindications::check(&data, &burden),
+            body_surface_m2: protocol::body_surface_m2(&data),
             nomograms: None,
             recommendation: None,
             findings: Vec::new(),
@@ -124,34 +149,61 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A contradiction between what was supplied and what was measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A contradiction between what was supplied and what was measured. Both values stand in the result;
+/// which one is used says [`Burden`].
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Finding {
-    /// The clinicians count other lesions than the image shows; the nomograms use theirs.
+    /// The clinicians count other lesions than the image shows.
     LesionCountDiffers {
         /// From `clinical.json`.
         supplied: u32,
         /// From the image.
         measured: u32,
     },
+    /// The clinicians measure another largest diameter than the image shows.
+    DiameterDiffers {
+        /// From `clinical.json`.
+        supplied: Millimetres,
+        /// From the image.
+        measured: Millimetres,
+    },
 }
+
+/// Two diameters of one lesion differ when they are this far apart, mm, and by [`DIFFERS_FRACTION`]:
+/// the absolute part of RECIST 1.1's progression (Eisenhauer et al., Eur J Cancer 2009;45:228).
+const DIFFERS_MM: f64 = 5.0;
+/// The relative part of the same rule, of the smaller diameter.
+const DIFFERS_FRACTION: f64 = 0.2;
 
 impl Finding {
     /// The code in messages.
     pub fn code_name(&self) -> &'static str {
         match self {
             Self::LesionCountDiffers { .. } => "lesion_count_differs",
+            Self::DiameterDiffers { .. } => "diameter_differs",
         }
     }
 
     fn contradictions(data: &ClinicalData, measured: &Measured) -> Vec<Self> {
         let counts = data.lesion_count.zip(measured.lesion_count);
-        let differing = counts.filter(|(supplied, measured)| supplied != measured);
-        differing
-            .map(|(supplied, measured)| Self::LesionCountDiffers { supplied, measured })
-            .into_iter()
-            .collect()
+        let counts = counts.filter(|(supplied, measured)| supplied != measured);
+        let counts =
+            counts.map(|(supplied, measured)| Self::LesionCountDiffers { supplied, measured });
+        let supplied = data.largest_diameter_mm.and_then(|mm| Millimetres::new(mm).ok());
+        let diameters = supplied.zip(measured.largest_diameter);
+        let diameters = diameters.filter(|(supplied, measured)| differ(*supplied, *measured));
+        let diameters =
+            diameters.map(|(supplied, measured)| Self::DiameterDiffers { supplied, measured });
+        counts.into_iter().chain(diameters).collect()
     }
+}
+
+/// Farther apart than two readings of one lesion, or on different sides of the validity box's limit.
+fn differ(one: Millimetres, other: Millimetres) -> bool {
+    let (low, high) = (one.get().min(other.get()), one.get().max(other.get()));
+    let apart = high - low;
+    let across = low < LARGEST_DIAMETER_MIN_MM && high >= LARGEST_DIAMETER_MIN_MM;
+    across || (apart >= DIFFERS_MM && apart >= DIFFERS_FRACTION * low)
 }
 
 impl fmt::Display for Finding {
@@ -159,8 +211,13 @@ impl fmt::Display for Finding {
         match self {
             Self::LesionCountDiffers { supplied, measured } => write!(
                 f,
-                "clinical.json counts {supplied} lesion(s), the image shows {measured}; the \
+                "clinical.json counts {supplied} lesion(s), the image shows {measured}; stagings and \
                  nomograms use the supplied count"
+            ),
+            Self::DiameterDiffers { supplied, measured } => write!(
+                f,
+                "clinical.json gives a largest diameter of {supplied}, the image {measured}; the \
+                 image's is used"
             ),
         }
     }
@@ -169,7 +226,7 @@ impl fmt::Display for Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clinical::data::{Ascites, Encephalopathy, Field, Pvtt, Sex};
+    use crate::clinical::data::{Ascites, Encephalopathy, Field, HepaticVein, Lobes, Pvtt, Sex};
     use crate::clinical::nomogram::shipped;
 
     fn inside() -> ClinicalData {
@@ -270,6 +327,38 @@ mod tests {
         assert_eq!(finding.code_name(), "lesion_count_differs");
     }
 
+    /// The image shows 70 mm: 5 mm or 20 % apart is not enough, both are (84 mm, 58 mm); across the
+    /// 50 mm of the validity box any difference is.
+    #[test]
+    fn differing_diameters_are_a_finding() {
+        for (supplied, measured, found) in [
+            (70.0, 70.0, false),
+            (83.9, 70.0, false),
+            (84.0, 70.0, true),
+            (58.4, 70.0, false),
+            (58.3, 70.0, true),
+            (14.0, 10.0, false),
+            (15.0, 10.0, true),
+            (49.9, 50.0, true),
+            (50.0, 51.0, false),
+        ] {
+            let data = ClinicalData { largest_diameter_mm: Some(supplied), ..inside() };
+            let measured =
+                Measured { largest_diameter: Millimetres::new(measured).ok(), ..image(0.9) };
+            let findings = assess(&data, &measured, &shipped::pair()).findings;
+            let codes: Vec<_> = findings.iter().map(Finding::code_name).collect();
+            let expected: &[&str] = if found { &["diameter_differs"] } else { &[] };
+            assert_eq!(codes, expected, "{supplied} {measured:?}");
+        }
+        let finding = Finding::DiameterDiffers {
+            supplied: Millimetres::new(90.0).unwrap(),
+            measured: Millimetres::new(70.0).unwrap(),
+        };
+        let said = "clinical.json gives a largest diameter of 90.0 mm, the image 70.0 mm; the image's is \
+                    used";
+        assert_eq!(finding.to_string(), said);
+    }
+
     /// SplitMix64 (Steele et al., OOPSLA 2014): the whole test is one fixed sequence.
     struct Dice(u64);
 
@@ -323,7 +412,15 @@ mod tests {
                 second_malignancy: self.rarely(10),
                 days_ct_to_treatment: self.whole(0, 17),
                 lesion_count: self.whole(0, 25),
-                subject: None,
+                largest_diameter_mm: self.tenths(300, 2700),
+                lymph_node_metastasis: self.rarely(5),
+                distant_metastasis: self.rarely(5),
+                hepatic_vein_invasion: self.pick(&HepaticVein::NAMES),
+                bile_duct_invasion: self.rarely(5),
+                lobes: self.pick(&Lobes::NAMES),
+                diffuse_type: self.rarely(5),
+                creatinine_umol_l: self.tenths(400, 4000),
+                ..ClinicalData::absent()
             }
         }
 

@@ -1,9 +1,7 @@
-//! Liver function from laboratory values and examination: ALBI and Child-Pugh. A score whose inputs
-//! are incomplete is not computable and says what it needs; no input is ever assumed.
-
-use std::fmt;
+//! Liver function from laboratory values and examination: ALBI, its modified grade, and Child-Pugh.
 
 use super::data::{Ascites, ClinicalData, Encephalopathy, Field};
+use super::needs::{Inputs, NeedsInputs};
 
 /// Albumin-bilirubin score.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,6 +64,36 @@ impl AlbiGrade {
             Self::One => 1,
             Self::Two => 2,
             Self::Three => 3,
+        }
+    }
+}
+
+/// Modified ALBI grade: grade 2 in two halves (Hiraoka et al., Liver Cancer 2017;6:325; described at
+/// encyclopedia.pub/entry/2657).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ModifiedAlbiGrade {
+    /// score ≤ −2.60
+    One,
+    /// −2.60 < score ≤ −2.27
+    TwoA,
+    /// −2.27 < score ≤ −1.39
+    TwoB,
+    /// score > −1.39
+    Three,
+}
+
+/// Highest score of modified grade 2a. The number was taken from general knowledge (reference notes,
+/// section 3.1): no stored source that prints it was found, which the result says.
+const MALBI_GRADE_2A_MAX: f64 = -2.27;
+
+impl ModifiedAlbiGrade {
+    /// The grade of a score.
+    pub fn of_score(score: f64) -> Self {
+        match AlbiGrade::of_score(score) {
+            AlbiGrade::One => Self::One,
+            AlbiGrade::Two if score <= MALBI_GRADE_2A_MAX => Self::TwoA,
+            AlbiGrade::Two => Self::TwoB,
+            AlbiGrade::Three => Self::Three,
         }
     }
 }
@@ -189,36 +217,6 @@ fn points_rising(value: f64, limits: &Limits) -> u8 {
     }
 }
 
-/// The inputs a score lacks, in the order of `clinical.json`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NeedsInputs(pub Vec<Field>);
-
-impl fmt::Display for NeedsInputs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.0.iter().map(|field| field.name()).collect();
-        write!(f, "not computable: needs {}", names.join(", "))
-    }
-}
-
-/// Notes which inputs of a score are absent while they are read.
-#[derive(Default)]
-struct Inputs {
-    absent: Vec<Field>,
-}
-
-impl Inputs {
-    fn need<T>(&mut self, field: Field, value: Option<T>) -> Option<T> {
-        if value.is_none() {
-            self.absent.push(field);
-        }
-        value
-    }
-
-    fn lacking(self) -> NeedsInputs {
-        NeedsInputs(self.absent)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,6 +254,21 @@ mod tests {
             [(-2.601, 1), (-2.60, 1), (-2.599, 2), (-1.391, 2), (-1.39, 2), (-1.389, 3)]
         {
             assert_eq!(AlbiGrade::of_score(score).number(), grade, "{score}");
+        }
+    }
+
+    #[test]
+    fn modified_albi_grades_on_both_sides_of_the_cuts() {
+        use ModifiedAlbiGrade::{One, Three, TwoA, TwoB};
+        for (score, grade) in [
+            (-2.60, One),
+            (-2.599, TwoA),
+            (-2.27, TwoA),
+            (-2.269, TwoB),
+            (-1.39, TwoB),
+            (-1.389, Three),
+        ] {
+            assert_eq!(ModifiedAlbiGrade::of_score(score), grade, "{score}");
         }
     }
 

@@ -8,16 +8,14 @@ use super::nomogram::RiskGroup;
 /// What every recommendation carries.
 pub const QUALIFIER: &str = "preliminary, for the tumour board";
 
-/// What the agreement of both nomograms leads to. Without two decided groups it is always
-/// [`Advice::Discuss`], whatever a package says.
+/// What the agreement of both nomograms leads to. A package may lead to less than the default, never
+/// to more: agreement may be for discussion, and without it everything is, whatever a package says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// High risk on both nomograms.
+    /// High risk on both nomograms: [`Advice::HaicFavoured`] or [`Advice::Discuss`].
     pub high_on_both: Advice,
-    /// Low risk on both nomograms.
+    /// Low risk on both nomograms: [`Advice::NoSignificantDifferenceShown`] or [`Advice::Discuss`].
     pub low_on_both: Advice,
-    /// High on one, low on the other.
-    pub discordant: Advice,
 }
 
 impl Policy {
@@ -33,7 +31,7 @@ impl Policy {
             }
             (Some(RiskGroup::Low), Some(RiskGroup::Low)) => (self.low_on_both, Basis::LowOnBoth),
             (Some(RiskGroup::High), Some(RiskGroup::Low))
-            | (Some(RiskGroup::Low), Some(RiskGroup::High)) => (self.discordant, Basis::Discordant),
+            | (Some(RiskGroup::Low), Some(RiskGroup::High)) => (Advice::Discuss, Basis::Discordant),
         };
         Recommendation { advice, basis }
     }
@@ -134,7 +132,6 @@ mod tests {
     const DEFAULT: Policy = Policy {
         high_on_both: Advice::HaicFavoured,
         low_on_both: Advice::NoSignificantDifferenceShown,
-        discordant: Advice::Discuss,
     };
 
     /// The table of DESIGN section 9, every one of its 16 cells.
@@ -157,14 +154,11 @@ mod tests {
         }
     }
 
-    /// A policy that always favours HAIC still needs two decided groups.
+    /// A policy that always favours HAIC still needs two groups that agree.
     #[test]
-    fn nothing_is_recommended_without_two_groups() {
-        let eager = Policy {
-            high_on_both: Advice::HaicFavoured,
-            low_on_both: Advice::HaicFavoured,
-            discordant: Advice::HaicFavoured,
-        };
+    fn nothing_is_recommended_without_two_groups_that_agree() {
+        let eager =
+            Policy { high_on_both: Advice::HaicFavoured, low_on_both: Advice::HaicFavoured };
         let undecided = [None, Some(RiskGroup::Indeterminate)];
         for open in undecided {
             for other in [None, Some(RiskGroup::High), Some(RiskGroup::Low)] {
@@ -172,7 +166,9 @@ mod tests {
                 assert_eq!(eager.recommend(other, open).advice, Advice::Discuss);
             }
         }
-        let decided = eager.recommend(Some(RiskGroup::High), Some(RiskGroup::Low));
+        let discordant = eager.recommend(Some(RiskGroup::High), Some(RiskGroup::Low));
+        assert_eq!(discordant.advice, Advice::Discuss);
+        let decided = eager.recommend(Some(RiskGroup::High), Some(RiskGroup::High));
         assert_eq!(decided.advice, Advice::HaicFavoured);
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::random::Random;
 use super::spec::PhantomSpec;
 
-/// `clinical.json`, schema 1.
+/// `clinical.json`, schema 2.
 #[derive(Debug, Serialize)]
 pub(super) struct ClinicalSheet {
     schema: u32,
@@ -28,6 +28,22 @@ pub(super) struct ClinicalSheet {
     second_malignancy: bool,
     days_ct_to_treatment: u32,
     lesion_count: usize,
+    lymph_node_metastasis: bool,
+    distant_metastasis: bool,
+    hepatic_vein_invasion: &'static str,
+    bile_duct_invasion: bool,
+    lobes: &'static str,
+    diffuse_type: bool,
+    creatinine_umol_l: f64,
+    refractory_ascites: bool,
+    hepatorenal_syndrome: bool,
+    portal_flow: &'static str,
+    arterial_access_barrier: bool,
+    untreated_varices: bool,
+    bile_duct_obstruction: bool,
+    severe_comorbidity: bool,
+    height_cm: f64,
+    weight_kg: f64,
 }
 
 impl ClinicalSheet {
@@ -36,7 +52,7 @@ impl ClinicalSheet {
         let mut random = Random::new(spec.seed, 0xc119);
         let mut tenths = |low: f64, high: f64| (random.uniform(low, high) * 10.0).round() / 10.0;
         Self {
-            schema: 1,
+            schema: 2,
             subject: format!("phantom-{}", spec.seed),
             age_years: tenths(42.0, 69.0) as u32,
             sex: "male",
@@ -55,6 +71,22 @@ impl ClinicalSheet {
             second_malignancy: false,
             days_ct_to_treatment: 7,
             lesion_count: spec.tumours.len(),
+            lymph_node_metastasis: false,
+            distant_metastasis: false,
+            hepatic_vein_invasion: "none",
+            bile_duct_invasion: false,
+            lobes: "both",
+            diffuse_type: false,
+            creatinine_umol_l: tenths(60.0, 100.0),
+            refractory_ascites: false,
+            hepatorenal_syndrome: false,
+            portal_flow: "hepatopetal",
+            arterial_access_barrier: false,
+            untreated_varices: false,
+            bile_duct_obstruction: false,
+            severe_comorbidity: false,
+            height_cm: tenths(160.0, 185.0),
+            weight_kg: tenths(55.0, 85.0),
         }
     }
 }

@@ -1,33 +1,37 @@
-//! The report: one HTML page without scripts or outside resources but the overview beside it.
+//! The report: one HTML page without scripts or outside resources but the overview beside it, in
+//! every language it is given in; a reader switches between them.
 //!
-//! The page is drawn from [`ReportView`], plain text and rows already formatted with their units,
+//! The page is drawn from [`ReportView`]s, plain text and rows already formatted with their units,
 //! so that it says exactly what its caller decided and knows no clinical rule. Every text is
 //! escaped; markup is `'static` and so cannot come from input.
 
 mod view;
 
+mod language;
+
+mod chinese;
+
+mod drawing;
+
+mod clinical;
+
+pub use drawing::{AxisView, CurveView};
+pub use language::Language;
 pub use view::{
-    CriterionRow, FactRow, GradeRow, LesionRow, Met, ModelRow, NomogramView, OutcomeView,
-    ReasonRow, RecommendationView, ReportView, ScoreView, TermRow, TimingRow, Tone,
+    BurdenRow, CheckRow, CriterionRow, DoseRow, FactRow, GradeRow, LesionRow, Met, ModelRow,
+    NomogramView, OutcomeView, ReasonRow, RecommendationView, ReportView, ScoreView, StagingRow,
+    TermRow, TimingRow, Tone,
 };
 
-/// Lays the page out. The answer is complete UTF-8 HTML.
-pub fn report(view: &ReportView) -> String {
-    let mut page = Html { out: String::with_capacity(32 * 1024) };
-    page.head(view);
-    page.header(view);
-    page.lead(view);
-    page.reasons(&view.outcome.reasons);
-    page.overview(view);
-    page.lesions(view);
-    page.nomograms(&view.nomograms);
-    page.prototypes(&view.prototypes);
-    page.eligibility(&view.eligibility);
-    page.liver_function(&view.liver_function);
-    page.inputs(view);
-    page.models(&view.models);
-    page.timings_and_facts(view);
-    page.foot(view);
+/// Lays the page out, one view per language. The answer is complete UTF-8 HTML.
+pub fn report(views: &[ReportView]) -> String {
+    let mut page = Html::new(Language::English);
+    page.head(views);
+    for view in views {
+        page.language = view.language;
+        page.main(view);
+    }
+    page.raw("</body>\n</html>\n");
     page.out
 }
 
@@ -41,14 +45,43 @@ enum Cell<'a> {
     Code(&'a str),
     Small(&'a str),
     Met(Met),
+    /// A finding that speaks against something: present is bad.
+    Against(Met),
 }
 
 /// A page being written.
 struct Html {
     out: String,
+    language: Language,
 }
 
 impl Html {
+    fn new(language: Language) -> Self {
+        Self { out: String::with_capacity(96 * 1024), language }
+    }
+
+    /// The page in one language.
+    fn main(&mut self, view: &ReportView) {
+        self.out.push_str(&format!("<main lang=\"{}\">\n", self.language.tag()));
+        self.header(view);
+        self.lead(view);
+        self.reasons(&view.outcome.reasons);
+        self.overview(view);
+        self.lesions(view);
+        self.nomograms(view);
+        self.prototypes(&view.prototypes);
+        self.eligibility(&view.eligibility);
+        self.liver_function(&view.liver_function);
+        self.stagings(&view.stagings);
+        self.contraindications(&view.contraindications);
+        self.doses(view);
+        self.inputs(view);
+        self.models(&view.models);
+        self.timings_and_facts(view);
+        self.foot(view);
+        self.raw("</main>\n");
+    }
+
     /// Markup, which is never input.
     fn raw(&mut self, markup: &'static str) {
         self.out.push_str(markup);
@@ -75,23 +108,44 @@ impl Html {
         self.raw(close);
     }
 
-    fn head(&mut self, view: &ReportView) {
+    /// Words of the page itself, in its language.
+    fn say(&mut self, english: &'static str) {
+        let words = self.language.say(english);
+        self.text(words);
+    }
+
+    fn heading(&mut self, english: &'static str) {
+        self.raw("<h2>");
+        self.say(english);
+        self.raw("</h2>\n");
+    }
+
+    fn head(&mut self, views: &[ReportView]) {
+        let study = views.first().map_or("", |view| view.study.as_str());
         self.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
         self.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
         // Nothing may be fetched or run, whatever a text contains.
         self.raw("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ");
         self.raw("img-src 'self' file:; style-src 'unsafe-inline'\">\n");
-        self.element("<title>Liver CT report · ", &view.study, "</title>\n<style>\n");
+        self.element("<title>Liver CT report · ", study, "</title>\n<style>\n");
         self.raw(STYLE);
         self.raw("</style>\n</head>\n<body>\n");
-        if view.demonstration {
-            self.element("<div class=\"banner\">", super::overview::BANNER_WORDS, "</div>\n");
+        if views.iter().any(|view| view.demonstration) {
+            self.element("<div class=\"banner\">", super::overview::BANNER_WORDS, " · ");
+            let chinese = Language::Chinese.say(super::overview::BANNER_WORDS);
+            self.element("<span lang=\"zh-CN\">", chinese, "</span></div>\n");
         }
-        self.raw("<main>\n");
+        // Radio buttons and the style sheet: nothing runs.
+        self.raw("<input type=\"radio\" name=\"language\" id=\"en\" checked>");
+        self.raw("<label for=\"en\">English</label>");
+        self.raw("<input type=\"radio\" name=\"language\" id=\"zh\">");
+        self.raw("<label for=\"zh\" lang=\"zh-CN\">中文</label>\n");
     }
 
     fn header(&mut self, view: &ReportView) {
-        self.raw("<header>\n<div><h1>Liver tumour risk report</h1>");
+        self.raw("<header>\n<div><h1>");
+        self.say("Liver tumour risk report");
+        self.raw("</h1>");
         self.element("<p>", &view.scan, "</p></div>\n");
         self.element("<p class=\"when\">", &view.study, "<br>");
         self.element("", &view.made_at, "</p>\n</header>\n");
@@ -99,31 +153,39 @@ impl Html {
 
     /// Outcome, score and recommendation: what a reader wants first.
     fn lead(&mut self, view: &ReportView) {
-        self.raw("<div class=\"lead\">\n<div><p class=\"label\">Outcome</p><p class=\"big ");
+        self.raw("<div class=\"lead\">\n<div><p class=\"label\">");
+        self.say("Outcome");
+        self.raw("</p><p class=\"big ");
         self.raw(match view.outcome.tone {
             Tone::Good => "ok\">",
             Tone::Held => "held\">",
             Tone::Stopped => "stopped\">",
         });
         self.element("", &view.outcome.headline, "</p></div>\n");
-        self.raw("<div><p class=\"label\">Proliferative phenotype</p>");
+        self.raw("<div><p class=\"label\">");
+        self.say("Proliferative phenotype");
+        self.raw("</p><p class=\"big\">");
         match &view.score {
             Some(score) => {
-                self.element("<p class=\"big\">", &score.score, " · ");
+                self.element("", &score.score, " · ");
                 self.element("", &score.class, "</p>");
-                self.element("<p class=\"note\">threshold ", &score.threshold, "</p>");
+                self.raw("<p class=\"note\">");
+                self.say("threshold");
+                self.element(" ", &score.threshold, "");
             }
-            None => self.raw("<p class=\"big\">no score</p>"),
+            None => self.say("no score"),
         }
-        self.raw("</div>\n<div><p class=\"label\">Recommendation</p>");
+        self.raw("</p></div>\n<div><p class=\"label\">");
+        self.say("Recommendation");
+        self.raw("</p><p class=\"big\">");
         match &view.recommendation {
             Some(recommendation) => {
-                self.element("<p class=\"big\">", &recommendation.headline, "</p>");
-                self.element("<p class=\"note\">", &recommendation.wording, "</p>");
+                self.element("", &recommendation.headline, "</p>");
+                self.element("<p class=\"note\">", &recommendation.wording, "");
             }
-            None => self.raw("<p class=\"big\">none</p>"),
+            None => self.say("none"),
         }
-        self.raw("</div>\n</div>\n");
+        self.raw("</p></div>\n</div>\n");
     }
 
     fn reasons(&mut self, reasons: &[ReasonRow]) {
@@ -141,16 +203,15 @@ impl Html {
     fn overview(&mut self, view: &ReportView) {
         if view.has_overview {
             self.raw("<figure><img src=\"overview.png\" width=\"1500\" height=\"1080\" alt=\"");
-            self.raw(
-                "Arterial and portal venous phase with the contours of liver and tumour, and ",
-            );
-            self.raw("the heat map, in three planes\"><figcaption>The patient's right is at the ");
-            self.raw("left of the axial and coronal pictures.</figcaption></figure>\n");
+            self.say("Both phases with the contours of liver and tumour, and the heat map");
+            self.raw("\"><figcaption>");
+            self.say("The patient's right is at the left of the axial and coronal pictures.");
+            self.raw("</figcaption></figure>\n");
         }
     }
 
     fn lesions(&mut self, view: &ReportView) {
-        self.raw("<h2>Lesions</h2>\n");
+        self.heading("Lesions");
         self.element("<p class=\"note\">", &view.lesion_summary, "</p>\n");
         let heads = ["", "n:Largest axial diameter", "n:Volume", "n:Slice", "n:Centre, RAS"];
         let numbers: Vec<String> = (1..=view.lesions.len()).map(|n| n.to_string()).collect();
@@ -164,74 +225,18 @@ impl Html {
             ]
         });
         self.table(&heads, rows.collect(), "No tumour was found.");
-    }
-
-    fn nomograms(&mut self, nomograms: &[NomogramView]) {
-        self.raw("<h2>Nomograms, term by term</h2>\n");
-        if nomograms.is_empty() {
-            self.raw("<p class=\"none\">None was computed.</p>\n");
-        }
-        for nomogram in nomograms {
-            self.element(
-                "<section class=\"nomogram\"><div class=\"top\"><h3>",
-                &nomogram.name,
-                "</h3>",
-            );
-            self.element("<span class=\"group\">", &nomogram.risk_group, "</span></div>\n");
-            let heads = ["Term", "n:Value", "Unit", "Source", "n:Coefficient", "n:Points", "Basis"];
-            let rows = nomogram.terms.iter().map(|term| {
-                vec![
-                    Cell::Text(&term.name),
-                    Cell::Number(&term.value),
-                    Cell::Small(&term.unit),
-                    Cell::Small(&term.source),
-                    Cell::Number(&term.coefficient),
-                    Cell::Number(&term.points),
-                    Cell::Small(&term.provenance),
-                ]
-            });
-            self.table_with_total(&heads, rows.collect(), &nomogram.total);
-            self.element("<p class=\"note\">", &nomogram.cut_off, "</p>");
-            if !nomogram.survival.is_empty() {
-                self.element("<p class=\"note\">", &nomogram.survival, "</p>");
-            }
-            self.element("<p class=\"note\">", &nomogram.provenance, "</p></section>\n");
-        }
+        self.burden(&view.burden);
     }
 
     fn prototypes(&mut self, distances: &[FactRow]) {
         if !distances.is_empty() {
-            self.raw("<h2>Behind the risk score</h2>\n");
+            self.heading("Behind the risk score");
             self.facts(&["Quantity", "n:Value"], distances, "");
         }
     }
 
-    fn eligibility(&mut self, criteria: &[CriterionRow]) {
-        self.raw("<h2>Eligibility</h2>\n");
-        let rows = criteria.iter().map(|row| {
-            let cells = [Cell::Text(&row.name), Cell::Text(&row.value), Cell::Small(&row.limit)];
-            cells.into_iter().chain([Cell::Met(row.met)]).collect()
-        });
-        let heads = ["Criterion", "Found", "Accepted", "Met"];
-        self.table(&heads, rows.collect(), "Not evaluated.");
-    }
-
-    fn liver_function(&mut self, grades: &[GradeRow]) {
-        self.raw("<h2>Liver function</h2>\n");
-        let rows = grades.iter().map(|row| {
-            vec![
-                Cell::Text(&row.name),
-                Cell::Number(&row.value),
-                Cell::Text(&row.grade),
-                Cell::Small(&row.inputs),
-            ]
-        });
-        let heads = ["Score", "n:Value", "Grade", "From"];
-        self.table(&heads, rows.collect(), "Not computable from the clinical data given.");
-    }
-
     fn models(&mut self, models: &[ModelRow]) {
-        self.raw("<h2>Models</h2>\n");
+        self.heading("Models");
         let rows = models.iter().map(|row| {
             vec![
                 Cell::Text(&row.role),
@@ -246,18 +251,22 @@ impl Html {
 
     /// What went in: the patient's values and the images'.
     fn inputs(&mut self, view: &ReportView) {
-        self.raw("<div class=\"columns\">\n<div><h2>Clinical data supplied</h2>\n");
+        self.raw("<div class=\"columns\">\n<div>");
+        self.heading("Clinical data supplied");
         self.facts(&["Value", "n:Supplied"], &view.supplied, "None.");
-        self.raw("</div>\n<div><h2>Measured on the images</h2>\n");
+        self.raw("</div>\n<div>");
+        self.heading("Measured on the images");
         self.facts(&["Quantity", "n:Value"], &view.measurements, "Nothing was measured.");
         self.raw("</div>\n</div>\n");
     }
 
     fn timings_and_facts(&mut self, view: &ReportView) {
-        self.raw("<div class=\"columns\">\n<div><h2>Time per stage</h2>\n");
+        self.raw("<div class=\"columns\">\n<div>");
+        self.heading("Time per stage");
         let rows = view.timings.iter().map(|t| vec![Cell::Text(&t.stage), Cell::Number(&t.time)]);
-        self.table(&["Stage", "n:Wall time"], rows.collect(), "Not measured.");
-        self.raw("</div>\n<div><h2>This result</h2>\n");
+        self.table(&["Step", "n:Wall time"], rows.collect(), "Not measured.");
+        self.raw("</div>\n<div>");
+        self.heading("This result");
         let rows = view.facts.iter().map(|f| vec![Cell::Text(&f.name), Cell::Code(&f.value)]);
         self.table(&["Fact", "Value"], rows.collect(), "Nothing recorded.");
         self.raw("</div>\n</div>\n");
@@ -269,13 +278,14 @@ impl Html {
     }
 
     fn foot(&mut self, view: &ReportView) {
-        self.raw("<footer>This page is a view. The signed result beside it, ");
-        self.raw("<code>result.cose</code>, is what counts; check it with ");
-        self.raw("<code>hcc-edge verify result.cose</code>.");
+        self.raw("<footer>");
+        self.say("This page is a view. The signed result beside it counts: ");
+        self.raw("<code>hcc-edge verify result.cose</code>");
         if view.demonstration {
-            self.element(" ", super::overview::BANNER_WORDS, ".");
+            self.raw(" · ");
+            self.say(super::overview::BANNER_WORDS);
         }
-        self.raw("</footer>\n</main>\n</body>\n</html>\n");
+        self.raw("</footer>\n");
     }
 
     /// A table, or a sentence when it has no rows. A heading that starts with `n:` is a column of
@@ -283,7 +293,7 @@ impl Html {
     fn table(&mut self, heads: &[&'static str], rows: Vec<Vec<Cell<'_>>>, empty: &'static str) {
         if rows.is_empty() {
             self.raw("<p class=\"none\">");
-            self.raw(empty);
+            self.say(empty);
             self.raw("</p>\n");
             return;
         }
@@ -293,7 +303,9 @@ impl Html {
 
     fn table_with_total(&mut self, heads: &[&'static str], rows: Vec<Vec<Cell<'_>>>, total: &str) {
         self.open_table(heads, &rows);
-        self.raw("<tfoot><tr><td colspan=\"5\">Total</td><td class=\"n\">");
+        self.raw("<tfoot><tr><td colspan=\"5\">");
+        self.say("Total");
+        self.raw("</td><td class=\"n\">");
         self.element("", total, "</td><td></td></tr></tfoot></table></div>\n");
     }
 
@@ -304,7 +316,9 @@ impl Html {
                 Some(words) => ("<th scope=\"col\" class=\"n\">", words),
                 None => ("<th scope=\"col\">", *head),
             };
-            self.element(open, words, "</th>");
+            self.raw(open);
+            self.say(words);
+            self.raw("</th>");
         }
         self.raw("</tr></thead><tbody>\n");
         for row in rows {
@@ -323,10 +337,20 @@ impl Html {
             Cell::Number(text) => self.element("<td class=\"n\">", text, "</td>"),
             Cell::Code(text) => self.element("<td><code>", text, "</code></td>"),
             Cell::Small(text) => self.element("<td class=\"small\">", text, "</td>"),
-            Cell::Met(Met::Yes) => self.raw("<td class=\"ok\">yes</td>"),
-            Cell::Met(Met::No) => self.raw("<td class=\"stopped\">no</td>"),
-            Cell::Met(Met::Unknown) => self.raw("<td class=\"held\">unknown</td>"),
+            Cell::Met(Met::Yes) => self.verdict("<td class=\"ok\">", "yes"),
+            Cell::Met(Met::No) => self.verdict("<td class=\"stopped\">", "no"),
+            Cell::Against(Met::Yes) => self.verdict("<td class=\"stopped\">", "present"),
+            Cell::Against(Met::No) => self.verdict("<td class=\"ok\">", "absent"),
+            Cell::Met(Met::Unknown) | Cell::Against(Met::Unknown) => {
+                self.verdict("<td class=\"held\">", "unknown");
+            }
         }
+    }
+
+    fn verdict(&mut self, open: &'static str, word: &'static str) {
+        self.raw(open);
+        self.say(word);
+        self.raw("</td>");
     }
 }
 

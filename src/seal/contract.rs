@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::wire::clinical_codes::*;
 use super::wire::codes::*;
 use super::wire::gate_codes::GateCode;
 use super::wire::reason::{Reason, ReasonCode};
@@ -69,6 +70,10 @@ fn every_map_has_the_fields_of_the_contract_in_its_order() {
     assert_eq!(serialised(clinical), fields("clinical"));
     assert_eq!(serialised(&clinical.eligibility[0]), fields("criterion-check"));
     assert_eq!(serialised(&clinical.supplied), fields("supplied"));
+    assert_eq!(serialised(&clinical.burden), fields("burden"));
+    assert_eq!(serialised(&clinical.stagings[0]), fields("staging"));
+    assert_eq!(serialised(&clinical.tace[0]), fields("contraindication-check"));
+    assert_eq!(serialised(&clinical.reference_doses[0]), fields("dose"));
     assert_eq!(serialised(nomogram), fields("nomogram"));
     assert_eq!(serialised(&nomogram.terms[0]), fields("term"));
     assert_eq!(serialised(&nomogram.survival[0]), fields("survival"));
@@ -115,7 +120,11 @@ fn every_code_has_the_number_of_the_contract() {
         "provenance" is Provenance, "risk-group" is RiskGroup,
         "recommendation-code" is RecommendationCode, "wording" is Wording,
         "stage-code" is StageCode, "device-state" is DeviceState, "gate-code" is GateCode,
-        "reason-code" is ReasonCode,
+        "reason-code" is ReasonCode, "hepatic-vein" is HepaticVein, "lobes" is Lobes,
+        "portal-flow" is PortalFlow, "side" is Side, "clinical-field" is ClinicalField,
+        "staging-system" is StagingSystem, "stage" is Stage,
+        "contraindication" is Contraindication, "dose-item" is DoseItem,
+        "clinical-finding" is ClinicalFinding,
     );
 }
 

@@ -13,8 +13,8 @@ use super::wire::atoms::{List, Octets};
 use super::wire::codes::{IntendedUse, Status};
 use super::wire::reason::{Reason, ReasonCode};
 use super::wire::{
-    AckMessage, CheckpointMessage, MAX_MESSAGE, ResendMessage, ResultMessage, Slug, StatusMessage,
-    samples,
+    AckMessage, CheckpointMessage, MAX_MESSAGE, ResendMessage, ResultMessage, Slug, Source, Stage,
+    StatusMessage, samples,
 };
 use crate::units::Millis;
 
@@ -282,7 +282,7 @@ fn bad_payloads() -> Vec<Value> {
     let end = good.len();
     let body = &good[2..];
     let lesions = find(&good, &[0x03, 0x82, 0xa3]);
-    let lesion_end = find(&good, &[0x14, 0xa6]);
+    let lesion_end = find(&good, &[0x14, 0xac]);
     let lesion = good[lesions + 2..lesions + 2 + (lesion_end - lesions - 2) / 2].to_vec();
     vec![
         bad("payload empty", vec![]),
@@ -357,6 +357,15 @@ fn contradictions() -> Vec<Value> {
             m.nomograms = List::new(nomograms).unwrap();
         }),
     ];
+    vectors.push(bad("a stage of another staging", |m| {
+        let clinical = m.clinical.as_mut().unwrap();
+        let mut stagings = clinical.stagings.to_vec();
+        stagings[0].stage = Some(Stage::BclcB);
+        clinical.stagings = List::new(stagings).unwrap();
+    }));
+    vectors.push(bad("a diameter in use without a source", |m| {
+        m.clinical.as_mut().unwrap().burden.diameter_source = Source::Missing;
+    }));
     let resend = ResendMessage { from: 9, to: 8, ..samples::resend() };
     let (kind, seed, payload) = (MessageType::Resend, CONSUMER, encode(&resend));
     vectors.push(of(

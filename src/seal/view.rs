@@ -30,7 +30,7 @@ pub struct View {
     pub notice: &'static str,
     /// One line: what came out.
     pub headline: String,
-    /// Reasons and what to do about them; otherwise the recommendation in its exact words.
+    /// Reasons and what to do about them, contradictions, and the recommendation in its exact words.
     pub sentences: Vec<String>,
     /// Every signed value under its name; codes by name, digests in hexadecimal.
     pub result: ResultMessage,
@@ -132,7 +132,10 @@ pub fn sentences(result: &ResultMessage) -> Vec<String> {
         Some(detail) => format!("{} ({detail})", reason.code.sentence()),
         None => reason.code.sentence().to_owned(),
     });
-    reasons.chain([result.recommendation.wording.sentence().to_owned()]).collect()
+    let clinical = result.clinical.iter();
+    let findings = clinical.flat_map(|clinical| clinical.findings.iter());
+    let findings = findings.map(|finding| finding.sentence().to_owned());
+    reasons.chain(findings).chain([result.recommendation.wording.sentence().to_owned()]).collect()
 }
 
 #[cfg(test)]
@@ -188,6 +191,8 @@ mod tests {
         let view = View::of(&sealed(&samples::abstained())).unwrap();
         assert!(view.sentences[0].starts_with("There is no arterial phase: send"));
         assert!(view.sentences[1].ends_with("(age_years not supplied)"));
+        assert!(view.sentences[2].starts_with("The supplied lesion count differs"));
+        assert_eq!(view.sentences.len(), 4);
     }
 
     #[test]

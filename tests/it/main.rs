@@ -20,6 +20,8 @@ mod chaos;
 
 mod check;
 
+mod clinical;
+
 mod clones;
 
 mod consumer;

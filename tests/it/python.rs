@@ -5,7 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use hcc_edge::seal::cbor;
+use hcc_edge::seal::cose::{Ed25519Signer, MessageType, seal};
+use hcc_edge::seal::verify::decode_unverified;
 use hcc_edge::seal::view::View;
+use hcc_edge::seal::wire::{List, MAX_MESSAGE, Nomogram, ResultMessage, RiskGroup, Side};
 use serde_json::{Value, json};
 
 const VERIFICATION_FAILED: i32 = 5;
@@ -109,6 +113,59 @@ fn the_python_verifier_believes_a_view_only_as_far_as_it_is_signed() {
         tried += 1;
     }
     assert!(tried >= 2, "{tried} views");
+}
+
+/// A signed message with one wrong number: it verifies, and the sum that does not hold is named.
+#[test]
+fn the_python_verifier_redoes_every_number_of_a_nomogram_and_a_dose() {
+    type Change = fn(&mut ResultMessage);
+    fn first(message: &mut ResultMessage, change: impl FnOnce(&mut Nomogram)) {
+        let mut nomograms = message.nomograms.to_vec();
+        change(&mut nomograms[0]);
+        message.nomograms = List::new(nomograms).unwrap();
+    }
+    let changes: [(&str, Change); 10] = [
+        ("the terms add up to", |m| first(m, |n| n.lp_e4 = n.lp_e4.map(|lp| lp + 100))),
+        ("the score is", |m| first(m, |n| n.score_e4 = n.score_e4.map(|score| score + 10))),
+        ("the score is", |m| first(m, |n| n.slope_e4 = 9_900)),
+        ("the risk group is high", |m| first(m, |n| n.risk_group = RiskGroup::Low)),
+        ("the risk group is low", |m| first(m, |n| n.high_risk_side = Side::Low)),
+        ("survival at 12 months", |m| first(m, |n| n.lp_mean_e4 += 500)),
+        ("no baseline at 12 months", |m| first(m, |n| n.baseline = List::empty())),
+        ("points, not", |m| {
+            first(m, |n| {
+                let mut terms = n.terms.to_vec();
+                terms[1].points_e2 = Some(1_000);
+                n.terms = List::new(terms).unwrap();
+            });
+        }),
+        ("the body surface is", |m| m.clinical.as_mut().unwrap().body_surface_m2_e4 = Some(19_990)),
+        ("leucovorin_400", |m| {
+            let clinical = m.clinical.as_mut().unwrap();
+            let mut doses = clinical.reference_doses.to_vec();
+            doses[1].total_mg_e1 = Some(9_000);
+            clinical.reference_doses = List::new(doses).unwrap();
+        }),
+    ];
+    let stored = vectors();
+    let good = &stored["vectors"].as_array().unwrap()[0];
+    let message: ResultMessage =
+        decode_unverified(&unhex(good["envelope"].as_str().unwrap())).unwrap();
+    let signer =
+        Ed25519Signer::from_seed(&unhex(good["seed"].as_str().unwrap()).try_into().unwrap());
+    let signer = signer.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (trust, file) = (folder.path().join("trust.toml"), folder.path().join("result.cose"));
+    fs::write(&trust, stored["trust"].as_str().unwrap()).unwrap();
+    for (words, change) in changes {
+        let mut changed = message.clone();
+        change(&mut changed);
+        let payload = cbor::encode(&changed, MAX_MESSAGE).unwrap();
+        fs::write(&file, seal(MessageType::Result, &payload, &signer).unwrap()).unwrap();
+        let (status, text) = told(&verifier(&["--trust".as_ref(), &trust, &file]));
+        assert_eq!(status, VERIFICATION_FAILED, "{words}: {text}");
+        assert!(text.contains("VERIFIED") && text.contains(words), "{words}: {text}");
+    }
 }
 
 fn unhex(text: &str) -> Vec<u8> {

@@ -1,14 +1,18 @@
 //! What the clinicians supply about one study (`clinical.json`): types, units and plausible ranges.
 //! A value that was not given is `None`; nothing here ever fills one in.
 
+mod field;
+
 mod parse;
 
 use std::fmt;
 
-pub use parse::{ClinicalDataError, FieldProblem, MAX_BYTES, MAX_PROBLEMS, SCHEMA};
+pub use field::{Field, Kind, range};
+pub use parse::{ClinicalDataError, FieldProblem, MAX_BYTES, MAX_PROBLEMS, SCHEMAS};
 
-/// The supplied clinical data, every value in range. [`ClinicalData::parse`] is the way in.
-#[derive(Debug, Clone, PartialEq)]
+/// The supplied clinical data, every value in range and none contradicting another.
+/// [`ClinicalData::parse`] is the way in.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClinicalData {
     /// Completed years at treatment.
     pub age_years: Option<u32>,
@@ -44,6 +48,40 @@ pub struct ClinicalData {
     pub days_ct_to_treatment: Option<u32>,
     /// Number of lesions as the clinicians count them.
     pub lesion_count: Option<u32>,
+    /// Largest axial diameter as the clinicians measure it, mm.
+    pub largest_diameter_mm: Option<f64>,
+    /// Metastasis in a lymph node (N1).
+    pub lymph_node_metastasis: Option<bool>,
+    /// Metastasis beyond liver and nodes (M1).
+    pub distant_metastasis: Option<bool>,
+    /// Hepatic vein tumour thrombus.
+    pub hepatic_vein_invasion: Option<HepaticVein>,
+    /// Invasion of a bile duct (LCSGJ B1–B4).
+    pub bile_duct_invasion: Option<bool>,
+    /// How much of both lobes is tumour.
+    pub lobes: Option<Lobes>,
+    /// Diffuse or infiltrative growth, without nodules that could be counted.
+    pub diffuse_type: Option<bool>,
+    /// Serum creatinine, µmol/L.
+    pub creatinine_umol_l: Option<f64>,
+    /// Ascites that does not answer to treatment.
+    pub refractory_ascites: Option<bool>,
+    /// Hepatorenal syndrome.
+    pub hepatorenal_syndrome: Option<bool>,
+    /// Direction of the flow in the portal vein.
+    pub portal_flow: Option<PortalFlow>,
+    /// The hepatic artery cannot be reached or treated.
+    pub arterial_access_barrier: Option<bool>,
+    /// Varices at high risk of bleeding that are not treated.
+    pub untreated_varices: Option<bool>,
+    /// Occluded bile duct or incompetent papilla.
+    pub bile_duct_obstruction: Option<bool>,
+    /// Severe disease of another organ, heart and lungs above all.
+    pub severe_comorbidity: Option<bool>,
+    /// Height, cm.
+    pub height_cm: Option<f64>,
+    /// Body weight, kg.
+    pub weight_kg: Option<f64>,
     /// The site's own name for the subject; pseudonymised before it goes anywhere.
     pub subject: Option<Subject>,
 }
@@ -51,26 +89,7 @@ pub struct ClinicalData {
 impl ClinicalData {
     /// A study that came without clinical data: everything unknown.
     pub fn absent() -> Self {
-        Self {
-            age_years: None,
-            sex: None,
-            ecog: None,
-            hbv: None,
-            afp_ng_ml: None,
-            ast_u_l: None,
-            bilirubin_umol_l: None,
-            albumin_g_l: None,
-            inr: None,
-            ascites: None,
-            encephalopathy: None,
-            pvtt: None,
-            extrahepatic_spread: None,
-            prior_therapy: None,
-            second_malignancy: None,
-            days_ct_to_treatment: None,
-            lesion_count: None,
-            subject: None,
-        }
+        Self::default()
     }
 }
 
@@ -149,6 +168,58 @@ impl Pvtt {
     ];
 }
 
+/// Hepatic vein tumour thrombus: none, or the Japanese Vv class of its furthest extent (LCSGJ,
+/// General Rules for the Clinical and Pathological Study of Primary Liver Cancer).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HepaticVein {
+    /// `none`
+    None,
+    /// `vv1`: peripheral branches.
+    Vv1,
+    /// `vv2`: right, middle or left hepatic vein, inferior right hepatic vein, short hepatic vein.
+    Vv2,
+    /// `vv3`: inferior vena cava.
+    Vv3,
+}
+
+impl HepaticVein {
+    /// Spellings in `clinical.json`.
+    pub const NAMES: [(&'static str, Self); 4] =
+        [("none", Self::None), ("vv1", Self::Vv1), ("vv2", Self::Vv2), ("vv3", Self::Vv3)];
+}
+
+/// Where in the liver the tumour lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lobes {
+    /// `one`: in one lobe.
+    One,
+    /// `both`: in both lobes.
+    Both,
+    /// `both_replaced`: massive replacement of both entire lobes.
+    BothReplaced,
+}
+
+impl Lobes {
+    /// Spellings in `clinical.json`.
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("one", Self::One), ("both", Self::Both), ("both_replaced", Self::BothReplaced)];
+}
+
+/// Direction of the flow in the portal vein.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortalFlow {
+    /// `hepatopetal`: towards the liver.
+    Hepatopetal,
+    /// `hepatofugal`: away from it.
+    Hepatofugal,
+}
+
+impl PortalFlow {
+    /// Spellings in `clinical.json`.
+    pub const NAMES: [(&'static str, Self); 2] =
+        [("hepatopetal", Self::Hepatopetal), ("hepatofugal", Self::Hepatofugal)];
+}
+
 /// The site's own name for the subject. `Debug` hides it, so that it cannot reach a log.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Subject(String);
@@ -172,99 +243,4 @@ impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Subject(hidden)")
     }
-}
-
-/// The keys of `clinical.json`, `schema` aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)] // Each is described where `ClinicalData` holds its value.
-pub enum Field {
-    AgeYears,
-    Sex,
-    Ecog,
-    Hbv,
-    AfpNgMl,
-    AstUL,
-    BilirubinUmolL,
-    AlbuminGL,
-    Inr,
-    Ascites,
-    Encephalopathy,
-    Pvtt,
-    ExtrahepaticSpread,
-    PriorTherapy,
-    SecondMalignancy,
-    DaysCtToTreatment,
-    LesionCount,
-    Subject,
-}
-
-impl Field {
-    /// Every key, in the order of [`ClinicalData`].
-    pub const ALL: [Self; 18] = [
-        Self::AgeYears,
-        Self::Sex,
-        Self::Ecog,
-        Self::Hbv,
-        Self::AfpNgMl,
-        Self::AstUL,
-        Self::BilirubinUmolL,
-        Self::AlbuminGL,
-        Self::Inr,
-        Self::Ascites,
-        Self::Encephalopathy,
-        Self::Pvtt,
-        Self::ExtrahepaticSpread,
-        Self::PriorTherapy,
-        Self::SecondMalignancy,
-        Self::DaysCtToTreatment,
-        Self::LesionCount,
-        Self::Subject,
-    ];
-
-    /// The key as it is written.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::AgeYears => "age_years",
-            Self::Sex => "sex",
-            Self::Ecog => "ecog",
-            Self::Hbv => "hbv",
-            Self::AfpNgMl => "afp_ng_ml",
-            Self::AstUL => "ast_u_l",
-            Self::BilirubinUmolL => "bilirubin_umol_l",
-            Self::AlbuminGL => "albumin_g_l",
-            Self::Inr => "inr",
-            Self::Ascites => "ascites",
-            Self::Encephalopathy => "encephalopathy",
-            Self::Pvtt => "pvtt",
-            Self::ExtrahepaticSpread => "extrahepatic_spread",
-            Self::PriorTherapy => "prior_therapy",
-            Self::SecondMalignancy => "second_malignancy",
-            Self::DaysCtToTreatment => "days_ct_to_treatment",
-            Self::LesionCount => "lesion_count",
-            Self::Subject => "subject",
-        }
-    }
-}
-
-/// The values accepted. They are wide on purpose: they catch a wrong unit or a slip of the key, they
-/// do not judge the patient.
-pub mod range {
-    /// Completed years.
-    pub const AGE_YEARS: (u32, u32) = (0, 120);
-    /// ECOG performance status; 5 is death.
-    pub const ECOG: (u32, u32) = (0, 4);
-    /// ng/mL. Values above a million occur in large tumours.
-    pub const AFP_NG_ML: (f64, f64) = (0.0, 1e7);
-    /// U/L.
-    pub const AST_U_L: (f64, f64) = (1.0, 20_000.0);
-    /// µmol/L. A value below is mg/dL: 1 µmol/L is 0.06 mg/dL.
-    pub const BILIRUBIN_UMOL_L: (f64, f64) = (1.0, 1000.0);
-    /// g/L. No living patient has less, and no value in g/dL reaches it.
-    pub const ALBUMIN_G_L: (f64, f64) = (10.0, 70.0);
-    /// A ratio. A value above is prothrombin activity in per cent, or seconds.
-    pub const INR: (f64, f64) = (0.5, 15.0);
-    /// Whole days; a CT after the treatment would be negative.
-    pub const DAYS_CT_TO_TREATMENT: (u32, u32) = (0, 3650);
-    /// Lesions.
-    pub const LESION_COUNT: (u32, u32) = (0, 99);
 }

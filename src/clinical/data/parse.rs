@@ -1,5 +1,6 @@
 //! `clinical.json`: hostile bytes in, checked [`ClinicalData`] out. Unknown keys, repeated keys,
-//! wrong types and implausible values are refused, all of them in one answer; nothing is repaired.
+//! wrong types, implausible values and values that contradict each other are refused, all of them in
+//! one answer; nothing is repaired.
 
 use std::fmt;
 
@@ -7,7 +8,10 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Ascites, ClinicalData, Encephalopathy, Field, Pvtt, Sex, Subject, range};
+use super::{
+    Ascites, ClinicalData, Encephalopathy, Field, HepaticVein, Kind, Lobes, PortalFlow, Pvtt, Sex,
+    Subject, range,
+};
 
 /// Largest `clinical.json` accepted, in bytes.
 pub const MAX_BYTES: usize = 16 * 1024;
@@ -15,11 +19,15 @@ pub const MAX_BYTES: usize = 16 * 1024;
 /// Most problems listed in one answer; the rest are counted.
 pub const MAX_PROBLEMS: usize = 32;
 
-/// The schema this reader understands.
-pub const SCHEMA: u64 = 1;
+/// The schemas this reader understands, oldest first. A newer one has more keys and no other meaning
+/// of an older key.
+pub const SCHEMAS: [u64; 2] = [1, 2];
 
 /// Bilirubin: 1 mg/dL in µmol/L (reference/paper.md section 3.1).
 const UMOL_L_PER_MG_DL: f64 = 17.1;
+
+/// Creatinine: 1 mg/dL in µmol/L (molar mass 113.12 g/mol).
+const CREATININE_UMOL_L_PER_MG_DL: f64 = 88.4;
 
 /// Longest piece of the file repeated in a message, in characters.
 const MAX_QUOTED_CHARS: usize = 40;
@@ -46,7 +54,7 @@ pub enum ClinicalDataError {
         problem: String,
     },
     /// JSON, but not `{ … }`.
-    #[error("clinical.json must be one JSON object, {{\"schema\": 1, …}}")]
+    #[error("clinical.json must be one JSON object, {{\"schema\": 2, …}}")]
     NotAnObject,
     /// One or more keys are wrong.
     #[error("clinical.json has {}", Problems { problems, omitted: *omitted })]
@@ -108,6 +116,7 @@ impl ClinicalData {
         let Entries(entries) = serde_json::from_slice(json).map_err(refuse_json)?;
         let mut reader = Reader::sort(entries);
         let data = reader.data();
+        reader.refuse_contradictions(&data);
         let mut problems = reader.problems;
         if problems.is_empty() {
             return Ok(data);
@@ -167,6 +176,7 @@ impl Reader {
             Self { values: [const { Value::Null }; Field::ALL.len()], problems: Vec::new() };
         let mut schema = None;
         let mut seen = [false; Field::ALL.len()];
+        let mut newest = SCHEMAS[0];
         for (key, value) in entries {
             let position = Field::ALL.iter().position(|field| field.name() == key);
             let repeated = match position {
@@ -175,21 +185,62 @@ impl Reader {
             };
             match position {
                 _ if repeated => reader.refuse(&key, "the key twice", "it once", None),
-                Some(at) => reader.values[at] = value,
+                Some(at) => {
+                    newest = newest.max(Field::ALL[at].since());
+                    reader.values[at] = value;
+                }
                 None if key == "schema" => schema = Some(value),
                 None => reader.refuse_key(&key),
             }
         }
-        reader.check_schema(schema.as_ref());
+        reader.check_schema(schema.as_ref(), newest);
         reader
     }
 
-    fn check_schema(&mut self, schema: Option<&Value>) {
-        if schema.and_then(Value::as_u64) != Some(SCHEMA) {
-            let found = schema.map_or_else(|| "nothing".to_owned(), quote);
-            let hint = schema.is_none().then(|| "add \"schema\": 1".to_owned());
-            self.refuse("schema", &found, &SCHEMA.to_string(), hint);
+    /// `newest` is the first schema that has every key of the file.
+    fn check_schema(&mut self, schema: Option<&Value>, newest: u64) {
+        let number = schema.and_then(Value::as_u64).filter(|number| SCHEMAS.contains(number));
+        match number {
+            None => {
+                let found = schema.map_or_else(|| "nothing".to_owned(), quote);
+                let hint = schema.is_none().then(|| format!("add \"schema\": {newest}"));
+                self.refuse("schema", &found, "1 or 2", hint);
+            }
+            Some(number) if number < newest => {
+                let hint = Some(format!("write \"schema\": {newest}"));
+                let found = format!("{number}, and a key that schema {newest} brought");
+                self.refuse("schema", &found, &newest.to_string(), hint);
+            }
+            Some(_) => {}
         }
+    }
+
+    /// Values that cannot be true together. Which of them is wrong only the clinicians know.
+    fn refuse_contradictions(&mut self, data: &ClinicalData) {
+        let (spread, node) = (data.extrahepatic_spread, data.lymph_node_metastasis);
+        let distant = data.distant_metastasis;
+        if spread == Some(false) && (node == Some(true) || distant == Some(true)) {
+            let found = "false beside a metastasis that is true";
+            self.contradiction(Field::ExtrahepaticSpread, found, "true where there is one");
+        }
+        if spread == Some(true) && node == Some(false) && distant == Some(false) {
+            let found = "true beside lymph_node_metastasis and distant_metastasis that are false";
+            self.contradiction(Field::ExtrahepaticSpread, found, "one of them to be true");
+        }
+        if data.lesion_count == Some(0) && data.largest_diameter_mm.is_some() {
+            let found = "a diameter beside lesion_count 0";
+            self.contradiction(Field::LargestDiameterMm, found, "no diameter, or a lesion");
+        }
+        let mild = matches!(data.ascites, Some(Ascites::None | Ascites::Mild));
+        if data.refractory_ascites == Some(true) && mild {
+            let found = "true beside ascites that is none or mild";
+            self.contradiction(Field::RefractoryAscites, found, "ascites to be \"moderate\"");
+        }
+    }
+
+    fn contradiction(&mut self, field: Field, found: &str, expected: &str) {
+        let hint = Some("one of the two is wrong: look them up and correct it".to_owned());
+        self.refuse(field.name(), found, expected, hint);
     }
 
     fn refuse_key(&mut self, key: &str) {
@@ -209,23 +260,40 @@ impl Reader {
 
     fn data(&mut self) -> ClinicalData {
         ClinicalData {
-            age_years: self.whole(Field::AgeYears, range::AGE_YEARS),
+            age_years: self.whole(Field::AgeYears),
             sex: self.choice(Field::Sex, &Sex::NAMES),
-            ecog: self.whole(Field::Ecog, range::ECOG),
+            ecog: self.whole(Field::Ecog),
             hbv: self.flag(Field::Hbv),
-            afp_ng_ml: self.number(Field::AfpNgMl, range::AFP_NG_ML, "ng/mL"),
-            ast_u_l: self.number(Field::AstUL, range::AST_U_L, "U/L"),
-            bilirubin_umol_l: self.number(Field::BilirubinUmolL, range::BILIRUBIN_UMOL_L, "µmol/L"),
-            albumin_g_l: self.number(Field::AlbuminGL, range::ALBUMIN_G_L, "g/L"),
-            inr: self.number(Field::Inr, range::INR, "(a ratio)"),
+            afp_ng_ml: self.number(Field::AfpNgMl),
+            ast_u_l: self.number(Field::AstUL),
+            bilirubin_umol_l: self.number(Field::BilirubinUmolL),
+            albumin_g_l: self.number(Field::AlbuminGL),
+            inr: self.number(Field::Inr),
             ascites: self.choice(Field::Ascites, &Ascites::NAMES),
             encephalopathy: self.choice(Field::Encephalopathy, &Encephalopathy::NAMES),
             pvtt: self.choice(Field::Pvtt, &Pvtt::NAMES),
             extrahepatic_spread: self.flag(Field::ExtrahepaticSpread),
             prior_therapy: self.flag(Field::PriorTherapy),
             second_malignancy: self.flag(Field::SecondMalignancy),
-            days_ct_to_treatment: self.whole(Field::DaysCtToTreatment, range::DAYS_CT_TO_TREATMENT),
-            lesion_count: self.whole(Field::LesionCount, range::LESION_COUNT),
+            days_ct_to_treatment: self.whole(Field::DaysCtToTreatment),
+            lesion_count: self.whole(Field::LesionCount),
+            largest_diameter_mm: self.number(Field::LargestDiameterMm),
+            lymph_node_metastasis: self.flag(Field::LymphNodeMetastasis),
+            distant_metastasis: self.flag(Field::DistantMetastasis),
+            hepatic_vein_invasion: self.choice(Field::HepaticVeinInvasion, &HepaticVein::NAMES),
+            bile_duct_invasion: self.flag(Field::BileDuctInvasion),
+            lobes: self.choice(Field::Lobes, &Lobes::NAMES),
+            diffuse_type: self.flag(Field::DiffuseType),
+            creatinine_umol_l: self.number(Field::CreatinineUmolL),
+            refractory_ascites: self.flag(Field::RefractoryAscites),
+            hepatorenal_syndrome: self.flag(Field::HepatorenalSyndrome),
+            portal_flow: self.choice(Field::PortalFlow, &PortalFlow::NAMES),
+            arterial_access_barrier: self.flag(Field::ArterialAccessBarrier),
+            untreated_varices: self.flag(Field::UntreatedVarices),
+            bile_duct_obstruction: self.flag(Field::BileDuctObstruction),
+            severe_comorbidity: self.flag(Field::SevereComorbidity),
+            height_cm: self.number(Field::HeightCm),
+            weight_kg: self.number(Field::WeightKg),
             subject: self.subject(),
         }
     }
@@ -238,8 +306,9 @@ impl Reader {
         }
     }
 
-    fn whole(&mut self, field: Field, (low, high): (u32, u32)) -> Option<u32> {
+    fn whole(&mut self, field: Field) -> Option<u32> {
         let value = self.take(field)?;
+        let Kind::Whole((low, high), _) = field.kind() else { return None };
         let whole = value.as_u64().and_then(|n| u32::try_from(n).ok());
         let checked = whole.filter(|n| (low..=high).contains(n));
         if checked.is_none() {
@@ -249,8 +318,9 @@ impl Reader {
         checked
     }
 
-    fn number(&mut self, field: Field, (low, high): (f64, f64), unit: &str) -> Option<f64> {
+    fn number(&mut self, field: Field) -> Option<f64> {
         let value = self.take(field)?;
+        let Kind::Number((low, high), unit) = field.kind() else { return None };
         let number = value.as_f64().filter(|n| n.is_finite());
         let checked = number.filter(|n| (low..=high).contains(n));
         if checked.is_none() {
@@ -308,6 +378,18 @@ fn wrong_unit(field: Field, value: f64) -> Option<String> {
         }
         Field::BilirubinUmolL if value > 0.0 && value < range::BILIRUBIN_UMOL_L.0 => {
             Some(format!("is it mg/dL? {value} mg/dL is {:.1} µmol/L", value * UMOL_L_PER_MG_DL))
+        }
+        Field::CreatinineUmolL if value > 0.0 && value < range::CREATININE_UMOL_L.0 => {
+            Some(format!(
+                "is it mg/dL? {value} mg/dL is {:.1} µmol/L",
+                value * CREATININE_UMOL_L_PER_MG_DL
+            ))
+        }
+        Field::HeightCm if value > 0.0 && value < 3.0 => {
+            Some(format!("is it metres? {value} m is {:.0} cm", value * 100.0))
+        }
+        Field::LargestDiameterMm if value > range::LARGEST_DIAMETER_MM.1 => {
+            Some("it is asked for in millimetres".to_owned())
         }
         Field::Inr if value > range::INR.1 => {
             Some("is it prothrombin time in seconds or activity in %? INR is the ratio".to_owned())
@@ -369,7 +451,7 @@ mod tests {
 
     /// One key beside the schema: accepted or not.
     fn accepts(key: &str, value: &str) -> bool {
-        ClinicalData::parse(format!(r#"{{"schema":1,"{key}":{value}}}"#).as_bytes()).is_ok()
+        ClinicalData::parse(format!(r#"{{"schema":2,"{key}":{value}}}"#).as_bytes()).is_ok()
     }
 
     #[test]
@@ -394,8 +476,105 @@ mod tests {
             days_ct_to_treatment: Some(5),
             lesion_count: Some(2),
             subject: Subject::new("S-0001"),
+            ..ClinicalData::absent()
         };
         assert_eq!(data, expected);
+    }
+
+    const COMPLETE_2: &str = r#"{"schema": 2, "age_years": 58, "lesion_count": 2,
+        "largest_diameter_mm": 72.5, "lymph_node_metastasis": true, "distant_metastasis": false,
+        "extrahepatic_spread": true, "hepatic_vein_invasion": "vv2", "bile_duct_invasion": false,
+        "lobes": "both", "diffuse_type": false, "creatinine_umol_l": 84, "ascites": "moderate",
+        "refractory_ascites": true, "hepatorenal_syndrome": false, "portal_flow": "hepatopetal",
+        "arterial_access_barrier": false, "untreated_varices": false,
+        "bile_duct_obstruction": false, "severe_comorbidity": true, "height_cm": 175,
+        "weight_kg": 70.5}"#;
+
+    #[test]
+    fn a_file_of_schema_two_is_read() {
+        let data = ClinicalData::parse(COMPLETE_2.as_bytes()).unwrap();
+        let expected = ClinicalData {
+            age_years: Some(58),
+            lesion_count: Some(2),
+            largest_diameter_mm: Some(72.5),
+            lymph_node_metastasis: Some(true),
+            distant_metastasis: Some(false),
+            extrahepatic_spread: Some(true),
+            hepatic_vein_invasion: Some(HepaticVein::Vv2),
+            bile_duct_invasion: Some(false),
+            lobes: Some(Lobes::Both),
+            diffuse_type: Some(false),
+            creatinine_umol_l: Some(84.0),
+            ascites: Some(Ascites::Moderate),
+            refractory_ascites: Some(true),
+            hepatorenal_syndrome: Some(false),
+            portal_flow: Some(PortalFlow::Hepatopetal),
+            arterial_access_barrier: Some(false),
+            untreated_varices: Some(false),
+            bile_duct_obstruction: Some(false),
+            severe_comorbidity: Some(true),
+            height_cm: Some(175.0),
+            weight_kg: Some(70.5),
+            ..ClinicalData::absent()
+        };
+        assert_eq!(data, expected);
+    }
+
+    /// A file of schema 1 says the same under schema 2; a key of schema 2 in a file of schema 1 is
+    /// refused with what to write.
+    #[test]
+    fn schema_one_is_still_read_and_keeps_to_its_keys() {
+        let newer = COMPLETE.replacen("\"schema\": 1", "\"schema\": 2", 1);
+        let (old, new) = (COMPLETE.as_bytes(), newer.as_bytes());
+        assert_eq!(ClinicalData::parse(old), ClinicalData::parse(new));
+        let older = COMPLETE_2.replacen("\"schema\": 2", "\"schema\": 1", 1);
+        let found = problems(&older);
+        assert_eq!(
+            (found.len(), found[0].to_string().as_str()),
+            (
+                1,
+                "schema: found 1, and a key that schema 2 brought, expected 2 (write \"schema\": 2)"
+            )
+        );
+        let none = problems(r#"{"creatinine_umol_l": 80}"#);
+        assert!(none[0].to_string().contains("add \"schema\": 2"), "{}", none[0]);
+    }
+
+    #[test]
+    fn values_that_contradict_each_other_are_refused() {
+        for (field, contradicting, agreeing) in [
+            (
+                "extrahepatic_spread",
+                r#""extrahepatic_spread":false,"lymph_node_metastasis":true"#,
+                r#""extrahepatic_spread":true,"lymph_node_metastasis":true"#,
+            ),
+            (
+                "extrahepatic_spread",
+                r#""extrahepatic_spread":false,"distant_metastasis":true"#,
+                r#""extrahepatic_spread":false,"distant_metastasis":false"#,
+            ),
+            (
+                "extrahepatic_spread",
+                r#""extrahepatic_spread":true,"lymph_node_metastasis":false,"distant_metastasis":false"#,
+                r#""extrahepatic_spread":true,"lymph_node_metastasis":false"#,
+            ),
+            (
+                "largest_diameter_mm",
+                r#""lesion_count":0,"largest_diameter_mm":10"#,
+                r#""lesion_count":1,"largest_diameter_mm":10"#,
+            ),
+            (
+                "refractory_ascites",
+                r#""ascites":"mild","refractory_ascites":true"#,
+                r#""ascites":"moderate","refractory_ascites":true"#,
+            ),
+        ] {
+            let found = problems(&format!("{{\"schema\":2,{contradicting}}}"));
+            assert_eq!((found.len(), found[0].field.as_str()), (1, field));
+            assert!(found[0].hint.as_ref().unwrap().contains("look them up"));
+            let agreed = ClinicalData::parse(format!("{{\"schema\":2,{agreeing}}}").as_bytes());
+            assert!(agreed.is_ok(), "{agreeing}: {agreed:?}");
+        }
     }
 
     #[test]
@@ -418,6 +597,10 @@ mod tests {
             ("inr", ["0.5", "15"], ["0.49", "15.01"]),
             ("days_ct_to_treatment", ["0", "3650"], ["-1", "3651"]),
             ("lesion_count", ["0", "99"], ["-1", "100"]),
+            ("largest_diameter_mm", ["1", "500"], ["0.99", "500.1"]),
+            ("creatinine_umol_l", ["20", "3000"], ["19.9", "3000.1"]),
+            ("height_cm", ["50", "250"], ["49.9", "250.1"]),
+            ("weight_kg", ["10", "400"], ["9.9", "400.1"]),
         ] {
             for value in inside {
                 assert!(accepts(key, value), "{key} {value}");
@@ -442,6 +625,9 @@ mod tests {
             ("ascites", vec!["none", "mild", "moderate"]),
             ("encephalopathy", vec!["none", "grade1_2", "grade3_4"]),
             ("pvtt", vec!["none", "vp1", "vp2", "vp3", "vp4"]),
+            ("hepatic_vein_invasion", vec!["none", "vv1", "vv2", "vv3"]),
+            ("lobes", vec!["one", "both", "both_replaced"]),
+            ("portal_flow", vec!["hepatopetal", "hepatofugal"]),
         ] {
             for name in names {
                 assert!(accepts(key, &format!("\"{name}\"")), "{key} {name}");
@@ -450,7 +636,8 @@ mod tests {
                 assert!(!accepts(key, wrong), "{key} {wrong}");
             }
         }
-        for key in ["hbv", "extrahepatic_spread", "prior_therapy", "second_malignancy"] {
+        let flags = Field::ALL.into_iter().filter(|field| field.kind() == Kind::Flag);
+        for key in flags.map(Field::name) {
             assert!(accepts(key, "true") && accepts(key, "false"), "{key}");
             assert!(!accepts(key, "1") && !accepts(key, "\"true\""), "{key}");
         }
@@ -474,8 +661,11 @@ mod tests {
             ("albumin_g_l", "3.8", "3.8 g/dL is 38.0 g/L"),
             ("bilirubin_umol_l", "0.8", "0.8 mg/dL is 13.7 µmol/L"),
             ("inr", "85", "activity in %"),
+            ("creatinine_umol_l", "1.2", "1.2 mg/dL is 106.1 µmol/L"),
+            ("height_cm", "1.75", "1.75 m is 175 cm"),
+            ("largest_diameter_mm", "725", "in millimetres"),
         ] {
-            let found = problems(&format!(r#"{{"schema":1,"{key}":{value}}}"#));
+            let found = problems(&format!(r#"{{"schema":2,"{key}":{value}}}"#));
             let problem = &found[0];
             assert_eq!((problem.field.as_str(), problem.found.as_str()), (key, value));
             assert!(problem.hint.as_ref().unwrap().contains(hint), "{problem}");
@@ -500,7 +690,7 @@ mod tests {
                  mean albumin_g_l?)",
                 "hbv: found the key twice, expected it once",
                 "whatsoever: found an unknown key, expected one of the documented keys",
-                "schema: found nothing, expected 1 (add \"schema\": 1)",
+                "schema: found nothing, expected 1 or 2 (add \"schema\": 1)",
                 "sex: found \"Male\", expected one of \"female\", \"male\" (did you mean \"male\"?)",
                 "albumin_g_l: found 3.8, expected a number, 10..=70 g/L (is it g/dL? 3.8 g/dL is \
                  38.0 g/L)",
@@ -516,8 +706,8 @@ mod tests {
     }
 
     #[test]
-    fn only_schema_one_is_read() {
-        for schema in ["0", "2", "1.0", "\"1\"", "null", "true"] {
+    fn only_schemas_one_and_two_are_read() {
+        for schema in ["0", "3", "1.0", "\"1\"", "null", "true"] {
             assert_eq!(problems(&format!(r#"{{"schema":{schema}}}"#))[0].field, "schema");
         }
     }

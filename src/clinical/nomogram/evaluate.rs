@@ -3,8 +3,8 @@
 //! computable; it never becomes a default.
 
 use super::{
-    Nomogram, OutsideFittedRange, PackageId, Predictor, Provenance, RiskGroup, SURVIVAL_MONTHS,
-    ScoreRule, Side, Term, Treatment,
+    BaselineSurvival, Nomogram, OutsideFittedRange, PackageId, Predictor, Provenance, RiskGroup,
+    SURVIVAL_MONTHS, ScoreRule, Side, Term, Treatment,
 };
 use crate::clinical::assessment::Measured;
 use crate::clinical::data::{ClinicalData, Pvtt, Sex};
@@ -21,12 +21,12 @@ pub struct NomogramOutcome {
     pub terms: Vec<TermOutcome>,
     /// The score, or everything that stands against one.
     pub score: Result<NomogramScore, Vec<Obstacle>>,
-    /// The cut-off the score was compared with.
-    pub cutoff: f64,
-    /// Where that cut-off comes from.
-    pub cutoff_provenance: Provenance,
-    /// Where the survival baseline comes from.
-    pub baseline_provenance: Provenance,
+    /// How the linear predictor becomes score and group.
+    pub rule: ScoreRule,
+    /// Survival of the reference patient.
+    pub baseline: BaselineSurvival,
+    /// The cut-off printed in the paper: for display, never applied.
+    pub published_cutoff: f64,
 }
 
 impl NomogramOutcome {
@@ -61,6 +61,8 @@ pub struct TermOutcome {
     /// 0 at the harmless end of the fitted range; 100 is the largest span any term of this nomogram
     /// has over its fitted range. Outside 0..=100 only where `extrapolated`.
     pub points: Option<f64>,
+    /// Lowest and highest value fitted, in [`Predictor::unit`].
+    pub fitted: (f64, f64),
     /// The value lies outside the fitted range.
     pub extrapolated: bool,
 }
@@ -141,9 +143,9 @@ impl Nomogram {
             package: self.package.clone(),
             score: self.score(&terms),
             terms,
-            cutoff: self.rule.cutoff,
-            cutoff_provenance: self.rule.cutoff_provenance,
-            baseline_provenance: self.baseline.provenance,
+            rule: self.rule.clone(),
+            baseline: self.baseline.clone(),
+            published_cutoff: self.published_cutoff.value,
         }
     }
 
@@ -211,6 +213,7 @@ impl Term {
             source_text: self.source.clone(),
             contribution: value.map(|x| self.coefficient * x),
             points: value.map(|x| 100.0 * self.coefficient * (x - harmless) / widest),
+            fitted: self.fitted,
             extrapolated: value.is_some_and(|x| !(low..=high).contains(&x)),
         }
     }
@@ -487,10 +490,13 @@ mod tests {
     }
 
     #[test]
-    fn the_published_cutoff_changes_nothing() {
+    fn the_published_cutoff_changes_nothing_but_itself() {
         let mut nomogram = shipped::tace();
         let before = nomogram.evaluate(&patient(), &image());
         nomogram.published_cutoff.value = 99.0;
-        assert_eq!(nomogram.evaluate(&patient(), &image()), before);
+        let after = nomogram.evaluate(&patient(), &image());
+        assert_eq!(after.published_cutoff, 99.0);
+        let unchanged = NomogramOutcome { published_cutoff: before.published_cutoff, ..after };
+        assert_eq!(unchanged, before);
     }
 }

@@ -442,7 +442,7 @@ mod tests {
         let twice = NomogramPair::new(shipped::tace(), shipped::tace());
         assert!(matches!(twice, Err(NomogramError::WrongTreatment { .. })));
         let other =
-            shipped::HAIC.replace("discordant = \"discuss\"", "discordant = \"haic_favoured\"");
+            shipped::HAIC.replace("high_on_both = \"haic_favoured\"", "high_on_both = \"discuss\"");
         let other = Nomogram::parse(shipped::package("nomogram-haic"), &other).unwrap();
         let error = NomogramPair::new(shipped::tace(), other);
         assert!(matches!(error, Err(NomogramError::PoliciesDiffer { .. })));

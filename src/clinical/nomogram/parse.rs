@@ -415,23 +415,30 @@ impl RawPublishedCutoff {
 }
 
 impl RawPolicy {
-    /// A site may change what its groups lead to, but nothing is recommended without two groups.
+    /// A site may say less than the evidence allows, never more: only the advice that has exact words
+    /// in the wire format, or discuss, can follow from two groups.
     fn check(&self, problems: &mut Problems) {
-        for (key, advice) in
-            [("indeterminate", self.indeterminate), ("not_computable", self.not_computable)]
-        {
-            problems.require(advice == Advice::Discuss, || {
-                format!("policy.{key} is {}, expected discuss", advice.code_name())
+        let discuss = Advice::Discuss;
+        for (key, advice, most) in [
+            ("high_on_both", self.high_on_both, Advice::HaicFavoured),
+            ("low_on_both", self.low_on_both, Advice::NoSignificantDifferenceShown),
+            ("discordant", self.discordant, discuss),
+            ("indeterminate", self.indeterminate, discuss),
+            ("not_computable", self.not_computable, discuss),
+        ] {
+            problems.require(advice == most || advice == discuss, || {
+                let expected = if most == discuss {
+                    String::new()
+                } else {
+                    format!("{} or ", most.code_name())
+                };
+                format!("policy.{key} is {}, expected {expected}discuss", advice.code_name())
             });
         }
     }
 
     fn into_policy(self) -> Policy {
-        Policy {
-            high_on_both: self.high_on_both,
-            low_on_both: self.low_on_both,
-            discordant: self.discordant,
-        }
+        Policy { high_on_both: self.high_on_both, low_on_both: self.low_on_both }
     }
 }
 
@@ -494,6 +501,18 @@ mod tests {
                 "not_computable = \"discuss\"\n",
                 "not_computable = \"haic_favoured\"\n",
                 "policy.not",
+            ),
+            ("discordant = \"discuss\"", "discordant = \"haic_favoured\"", "policy.discordant"),
+            (
+                "high_on_both = \"haic_favoured\"",
+                "high_on_both = \"no_significant_difference_shown\"",
+                "policy.high_on_both is no_significant_difference_shown, expected haic_favoured or \
+                 discuss",
+            ),
+            (
+                "low_on_both = \"no_significant_difference_shown\"",
+                "low_on_both = \"haic_favoured\"",
+                "policy.low_on_both",
             ),
             ("name = \"hbv\"", "name = \"lesion_count\"", "stands twice"),
         ] {

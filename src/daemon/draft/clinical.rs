@@ -1,18 +1,24 @@
-//! The clinical layer's conclusions in wire form: eligibility, liver function, what was supplied,
-//! nomograms term by term, recommendation.
+//! The clinical layer's conclusions in wire form: eligibility, liver function, stagings,
+//! contraindications, published doses, nomograms term by term, recommendation. What was supplied is
+//! `supplied`'s.
 
 use super::scaled;
+use super::staged::{contraindications, doses, finding, staging};
+use super::supplied::supplied;
 use crate::clinical::ClinicalFindings;
-use crate::clinical::data::{Ascites, ClinicalData, Encephalopathy, Pvtt, Sex};
+use crate::clinical::burden::Burden;
+use crate::clinical::data::ClinicalData;
 use crate::clinical::eligibility::{Criterion, CriterionKind, CriterionValue, Met};
 use crate::clinical::liver_function::{AlbiGrade, ChildPugh, ChildPughClass};
 use crate::clinical::nomogram::{
-    NomogramOutcome, NomogramScore, Provenance, RiskGroup, Source, TermOutcome, Treatment,
+    BaselineSurvival, NomogramOutcome, NomogramScore, Provenance, RiskGroup, SURVIVAL_MONTHS, Side,
+    Source, TermOutcome, Treatment,
 };
 use crate::clinical::policy::{Advice, Basis, Recommendation};
 use crate::seal::wire::{self, BoundError, Digest, List, Slug, Text};
+use crate::units::Millimetres;
 
-/// Eligibility, ALBI, Child-Pugh and the supplied values.
+/// Everything but the nomograms.
 pub(super) fn clinical(
     found: &ClinicalFindings,
     data: &ClinicalData,
@@ -20,6 +26,7 @@ pub(super) fn clinical(
     let child_pugh = found.child_pugh.as_ref().ok();
     let albi = found.albi.as_ref().ok();
     let points = child_pugh.map(|score| u64::from(score.points()));
+    let surface = found.body_surface_m2.as_ref().ok().copied();
     let checks = found.eligibility.criteria.iter().map(|c| criterion(c, points)).collect();
     Ok(wire::Clinical {
         eligibility: List::new(checks)?,
@@ -32,7 +39,30 @@ pub(super) fn clinical(
         child_pugh_points: points,
         child_pugh_class: child_pugh.map(ChildPugh::class).map(class),
         supplied: supplied(data),
+        burden: burden(&found.burden),
+        stagings: List::new(found.stagings.iter().map(staging).collect::<Result<_, _>>()?)?,
+        tace: List::new(contraindications(&found.contraindications))?,
+        body_surface_m2_e4: surface.map(|m2| scaled(m2, 1e4).max(0) as u64),
+        reference_doses: List::new(doses(surface))?,
+        findings: List::new(found.findings.iter().map(finding).collect())?,
     })
+}
+
+fn burden(burden: &Burden) -> wire::Burden {
+    wire::Burden {
+        count: burden.count.map(u64::from),
+        count_source: source(burden.count_source),
+        diameter_um: burden.diameter.map(Millimetres::micrometres),
+        diameter_source: source(burden.diameter_source),
+    }
+}
+
+fn source(source: Source) -> wire::Source {
+    match source {
+        Source::Measured => wire::Source::Measured,
+        Source::Supplied => wire::Source::Supplied,
+        Source::Missing => wire::Source::Missing,
+    }
 }
 
 fn class(class: ChildPughClass) -> wire::ChildPughClass {
@@ -70,46 +100,6 @@ fn criterion(criterion: &Criterion, child_pugh_points: Option<u64>) -> wire::Cri
     }
 }
 
-fn supplied(data: &ClinicalData) -> wire::Supplied {
-    let thousandths = |value: Option<f64>| value.map(|v| scaled(v, 1e3).max(0) as u64);
-    wire::Supplied {
-        age_years_e3: data.age_years.map(|years| u64::from(years) * 1000),
-        sex: data.sex.map(|sex| match sex {
-            Sex::Female => wire::Sex::Female,
-            Sex::Male => wire::Sex::Male,
-        }),
-        ecog: data.ecog.map(u64::from),
-        hbv: data.hbv,
-        afp_ng_ml_e3: thousandths(data.afp_ng_ml),
-        ast_u_l_e3: thousandths(data.ast_u_l),
-        bilirubin_umol_l_e3: thousandths(data.bilirubin_umol_l),
-        albumin_g_l_e3: thousandths(data.albumin_g_l),
-        inr_e3: thousandths(data.inr),
-        ascites: data.ascites.map(|ascites| match ascites {
-            Ascites::None => wire::Ascites::None,
-            Ascites::Mild => wire::Ascites::Mild,
-            Ascites::Moderate => wire::Ascites::Severe,
-        }),
-        encephalopathy: data.encephalopathy.map(|grade| match grade {
-            Encephalopathy::None => wire::Encephalopathy::None,
-            Encephalopathy::Grade1To2 => wire::Encephalopathy::Mild,
-            Encephalopathy::Grade3To4 => wire::Encephalopathy::Severe,
-        }),
-        pvtt: data.pvtt.map(|pvtt| match pvtt {
-            Pvtt::None => wire::Pvtt::None,
-            Pvtt::Vp1 => wire::Pvtt::Vp1,
-            Pvtt::Vp2 => wire::Pvtt::Vp2,
-            Pvtt::Vp3 => wire::Pvtt::Vp3,
-            Pvtt::Vp4 => wire::Pvtt::Vp4,
-        }),
-        extrahepatic_spread: data.extrahepatic_spread,
-        prior_therapy: data.prior_therapy,
-        second_malignancy: data.second_malignancy,
-        days_ct_to_treatment: data.days_ct_to_treatment.map(i64::from),
-        lesion_count: data.lesion_count.map(u64::from),
-    }
-}
-
 /// One nomogram, complete enough to redo its sum.
 pub(super) fn nomogram(outcome: &NomogramOutcome) -> Result<wire::Nomogram, BoundError> {
     let score = outcome.score.as_ref().ok();
@@ -125,8 +115,8 @@ pub(super) fn nomogram(outcome: &NomogramOutcome) -> Result<wire::Nomogram, Boun
         terms: List::new(terms?)?,
         lp_e4: score.map(|s| scaled(s.linear_predictor, 1e4)),
         score_e4: score.map(|s| scaled(s.score, 1e4)),
-        cutoff_e4: Some(scaled(outcome.cutoff, 1e4)),
-        cutoff_provenance: provenance(outcome.cutoff_provenance),
+        cutoff_e4: Some(scaled(outcome.rule.cutoff, 1e4)),
+        cutoff_provenance: provenance(outcome.rule.cutoff_provenance),
         risk_group: match outcome.group() {
             Some(RiskGroup::Low) => wire::RiskGroup::Low,
             Some(RiskGroup::High) => wire::RiskGroup::High,
@@ -134,7 +124,27 @@ pub(super) fn nomogram(outcome: &NomogramOutcome) -> Result<wire::Nomogram, Boun
             None => wire::RiskGroup::NotComputable,
         },
         survival: List::new(score.map(survival).unwrap_or_default())?,
+        slope_e4: scaled(outcome.rule.slope, 1e4),
+        intercept_e4: scaled(outcome.rule.intercept, 1e4),
+        band_e4: scaled(outcome.rule.band, 1e4).max(0) as u64,
+        high_risk_side: match outcome.rule.high_risk_side {
+            Side::High => wire::Side::High,
+            Side::Low => wire::Side::Low,
+        },
+        lp_mean_e4: scaled(outcome.baseline.lp_mean, 1e4),
+        baseline: List::new(baseline(&outcome.baseline))?,
+        baseline_provenance: provenance(outcome.baseline.provenance),
+        published_cutoff_e4: scaled(outcome.published_cutoff, 1e4),
     })
+}
+
+fn baseline(baseline: &BaselineSurvival) -> Vec<wire::Survival> {
+    let points = SURVIVAL_MONTHS.iter().zip(baseline.probability);
+    let points = points.map(|(months, probability)| wire::Survival {
+        months: u64::from(*months),
+        probability_e4: probability.e4(),
+    });
+    points.collect()
 }
 
 fn term(term: &TermOutcome) -> Result<wire::Term, BoundError> {
@@ -142,15 +152,14 @@ fn term(term: &TermOutcome) -> Result<wire::Term, BoundError> {
         name: Text::new(term.predictor.code_name())?,
         value_e4: term.value.map(|v| scaled(v, 1e4)),
         unit: Text::new(term.predictor.unit())?,
-        source: match term.source {
-            Source::Measured => wire::Source::Measured,
-            Source::Supplied => wire::Source::Supplied,
-            Source::Missing => wire::Source::Missing,
-        },
+        source: source(term.source),
         coefficient_e4: scaled(term.coefficient, 1e4),
         points_e2: term.points.map(|p| scaled(p, 1e2)),
         provenance: provenance(term.provenance),
         provenance_text: Text::shortened(&term.source_text),
+        low_e4: scaled(term.fitted.0, 1e4),
+        high_e4: scaled(term.fitted.1, 1e4),
+        extrapolated: term.extrapolated,
     })
 }
 
@@ -180,12 +189,14 @@ pub(super) fn recommendation(recommendation: &Recommendation) -> wire::Recommend
             }
             Advice::Discuss => wire::RecommendationCode::Discuss,
         },
-        wording: match recommendation.basis {
-            Basis::HighOnBoth => wire::Wording::HaicFavoured,
-            Basis::LowOnBoth => wire::Wording::NoDifference,
-            Basis::Discordant => wire::Wording::Discordant,
-            Basis::Indeterminate => wire::Wording::Indeterminate,
-            Basis::NotComputable => wire::Wording::NotComputable,
+        wording: match (recommendation.advice, recommendation.basis) {
+            (Advice::HaicFavoured, _) => wire::Wording::HaicFavoured,
+            (Advice::NoSignificantDifferenceShown, _) => wire::Wording::NoDifference,
+            (Advice::Discuss, Basis::HighOnBoth) => wire::Wording::DiscussHigh,
+            (Advice::Discuss, Basis::LowOnBoth) => wire::Wording::DiscussLow,
+            (Advice::Discuss, Basis::Discordant) => wire::Wording::Discordant,
+            (Advice::Discuss, Basis::Indeterminate) => wire::Wording::Indeterminate,
+            (Advice::Discuss, Basis::NotComputable) => wire::Wording::NotComputable2,
         },
     }
 }

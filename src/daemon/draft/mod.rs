@@ -3,6 +3,8 @@
 
 mod clinical;
 mod reasons;
+mod staged;
+mod supplied;
 
 use crate::analysis::findings::{Findings, Outcome, Stage, StageTiming};
 use crate::analysis::lesions::{Lesion, Lesions};

@@ -25,6 +25,7 @@ use crate::clinical::ClinicalData;
 use crate::daemon::draft::{RunFacts, draft, reason_codes};
 use crate::host::worker::Artefact;
 use crate::render::dicom::Found;
+use crate::render::report::Language;
 use crate::render::{self, OverviewLabels, RenderError};
 use crate::seal::wire::result::intended_use;
 use crate::seal::wire::{Engine, IntendedUse, ModelUse, Precision, Status, Text};
@@ -67,7 +68,8 @@ pub(super) fn run<W: Write>(
     let encoded = draft.encode()?;
     let notes = notes(&findings).into_iter().chain(note).collect();
     let facts = PageFacts { order, scan, notes, slices: slices(&findings) };
-    let report = render::report(&page::view(&draft, &facts));
+    let pages = Language::ALL.map(|language| page::view(&draft, &facts, language));
+    let report = render::report(&pages);
     watch.outlet().artefact(Artefact::Report, report.as_bytes())?;
     watch.stage(Stage::Render, 100);
     Ok(watch.outlet().draft(&encoded)?)
@@ -171,7 +173,8 @@ fn status(findings: &Findings) -> Status {
     crate::daemon::draft::status(findings.outcome)
 }
 
-/// What the page says that no message may: contradictions, and what is wrong with `clinical.json`.
+/// What the page says that no message may: what is wrong with `clinical.json`, and what the DICOM
+/// files were.
 fn notes(findings: &Findings) -> Vec<String> {
     let file = findings.reasons.iter().filter_map(|reason| match reason {
         Reason::ClinicalFile(problem) => Some(problem.clone()),
@@ -185,9 +188,7 @@ fn notes(findings: &Findings) -> Vec<String> {
         let series = report.series.iter().map(ToString::to_string);
         series.chain(report.findings.iter().map(ToString::to_string))
     });
-    file.chain(seen.take(MOST_SERIES_NOTES))
-        .chain(findings.clinical.findings.iter().map(ToString::to_string))
-        .collect()
+    file.chain(seen.take(MOST_SERIES_NOTES)).collect()
 }
 
 fn slices(findings: &Findings) -> Vec<usize> {

@@ -25,6 +25,12 @@ fn view(mut text: impl FnMut(&'static str) -> String) -> ReportView {
         risk_group: t("high risk"),
         cut_off: t("Cut-off 1.20 (placeholder)"),
         terms,
+        axes: vec![AxisView {
+            name: t("Largest diameter"),
+            ends: (t("5"), t("25")),
+            points: (0.0, 40.0),
+            mark: Some((t("6.82"), 3.6)),
+        }],
         total: t("1.62"),
         survival: t("12 months 74 %"),
         provenance: t("Baseline survival is a placeholder."),
@@ -34,6 +40,7 @@ fn view(mut text: impl FnMut(&'static str) -> String) -> ReportView {
         sentence: t("There is no arterial phase; send both phases."),
     }];
     ReportView {
+        language: Language::English,
         demonstration: true,
         study: t("phantom-1"),
         scan: t("Two phases · 160 × 160 × 80 voxels · 2.0 × 2.0 × 2.5 mm"),
@@ -82,6 +89,30 @@ fn view(mut text: impl FnMut(&'static str) -> String) -> ReportView {
             grade: t("grade 1"),
             inputs: t("albumin 41 g/l, bilirubin 12 µmol/l"),
         }],
+        burden: vec![BurdenRow {
+            name: t("Number of lesions"),
+            supplied: t("3"),
+            measured: t("2"),
+            used: t("3 (supplied)"),
+        }],
+        stagings: vec![StagingRow {
+            system: t("BCLC 2022"),
+            stage: t("BCLC stage B"),
+            value: t("6.5"),
+            caveat: t("Not everything is asked."),
+        }],
+        contraindications: vec![
+            CheckRow { item: t("Renal failure"), present: Met::Yes },
+            CheckRow { item: t("Jaundice"), present: Met::No },
+            CheckRow { item: t("Varices"), present: Met::Unknown },
+        ],
+        doses: vec![DoseRow { item: t("Leucovorin"), amount: t("400 mg/m²"), total: t("740 mg") }],
+        body_surface: t("Body surface 1.85 m²"),
+        curves: vec![CurveView {
+            name: t("HAIC"),
+            patient: vec![(12.0, 0.7), (60.0, 0.2)],
+            reference: vec![(12.0, 0.8), (60.0, 0.3)],
+        }],
         prototypes: vec![FactRow { name: t("Distance"), value: t("1.25") }],
         supplied: vec![FactRow { name: t("Age"), value: t("60 years") }],
         measurements: vec![FactRow { name: t("Liver volume, mL"), value: t("1400") }],
@@ -104,9 +135,9 @@ fn every_text_field_is_escaped() {
         fields += 1;
         format!("<script>alert({fields})</script>\"'&<img src=x onerror=y>")
     });
-    let page = report(&hostile);
+    let page = report(&[hostile]);
     assert!(!page.contains("<script") && !page.contains("<img src=x"));
-    assert!(fields > 45);
+    assert!(fields > 60);
     for field in 1..=fields {
         let escaped = format!("&lt;script&gt;alert({field})&lt;/script&gt;&quot;&#39;&amp;&lt;img");
         assert!(page.contains(&escaped), "field {field} is missing from the page");
@@ -115,7 +146,7 @@ fn every_text_field_is_escaped() {
 
 #[test]
 fn nothing_is_fetched_and_nothing_runs() {
-    let page = report(&view(str::to_owned));
+    let page = report(&[view(str::to_owned)]);
     for forbidden in ["http://", "https://", "<script", "javascript:", "url(", "@import", "<link"] {
         assert!(!page.contains(forbidden), "{forbidden}");
     }
@@ -125,15 +156,55 @@ fn nothing_is_fetched_and_nothing_runs() {
 
 #[test]
 fn the_banner_is_there_exactly_when_asked_for() {
-    let shown = report(&view(str::to_owned));
+    let shown = report(&[view(str::to_owned)]);
     assert!(shown.contains("DEMONSTRATION - NOT FOR CLINICAL USE"));
     let released = ReportView { demonstration: false, ..view(str::to_owned) };
-    assert!(!report(&released).contains("NOT FOR CLINICAL USE"));
+    assert!(!report(&[released]).contains("NOT FOR CLINICAL USE"));
+}
+
+/// The page in both languages.
+fn both() -> [ReportView; 2] {
+    let language = Language::Chinese;
+    [view(str::to_owned), ReportView { language, ..view(str::to_owned) }]
+}
+
+#[test]
+fn a_reader_can_switch_between_the_languages() {
+    let page = report(&both());
+    for part in [
+        "<main lang=\"en\">",
+        "<main lang=\"zh-CN\">",
+        "id=\"en\" checked",
+        "for=\"zh\"",
+        "#zh:checked ~ main[lang=\"en\"]",
+        "演示用途 - 不得用于临床",
+    ] {
+        assert_eq!(page.matches(part).count().min(1), 1, "{part}");
+    }
+    let (english, chinese) = page.split_once("<main lang=\"zh-CN\">").unwrap();
+    assert!(english.contains("<h2>Stagings</h2>") && !english.contains("<h2>分期</h2>"));
+    assert!(chinese.contains("<h2>分期</h2>") && !chinese.contains("<h2>Stagings</h2>"));
+    assert!(chinese.contains("仅供参考，绝非医嘱"), "the doses are a reference in Chinese too");
+}
+
+/// A contraindication that is present is bad, a criterion that is met is good.
+#[test]
+fn present_and_met_have_opposite_colours() {
+    let page = report(&[view(str::to_owned)]);
+    for cell in [
+        "<td class=\"stopped\">present</td>",
+        "<td class=\"ok\">absent</td>",
+        "<td class=\"ok\">yes</td>",
+        "<td class=\"stopped\">no</td>",
+        "<td class=\"held\">unknown</td>",
+    ] {
+        assert!(page.contains(cell), "{cell}");
+    }
 }
 
 #[test]
 fn an_empty_view_says_what_is_missing() {
-    let page = report(&ReportView::default());
+    let page = report(&[ReportView::default()]);
     for words in ["no score", "No tumour was found.", "Not evaluated.", "None was computed."] {
         assert!(page.contains(words), "{words}");
     }
@@ -142,10 +213,10 @@ fn an_empty_view_says_what_is_missing() {
 
 #[test]
 fn tags_are_balanced() {
-    let page = report(&view(str::to_owned));
+    let page = report(&both());
     for tag in [
         "div", "table", "thead", "tbody", "tfoot", "tr", "td", "th", "p", "h2", "section", "ul",
-        "li", "code", "main",
+        "li", "code", "main", "svg", "text", "title", "label", "footer", "header", "span",
     ] {
         let open =
             page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();

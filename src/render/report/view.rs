@@ -1,8 +1,13 @@
 //! What the report says, as plain text with units: the caller formats, the page only lays out.
 
+use super::drawing::{AxisView, CurveView};
+use super::language::Language;
+
 /// Everything the page says.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReportView {
+    /// The language of every text of the view.
+    pub language: Language,
     /// True draws the banner: not everything in use is released for clinical use.
     pub demonstration: bool,
     /// Name of the study as the site knows it, or a short id.
@@ -27,14 +32,26 @@ pub struct ReportView {
     pub prototypes: Vec<FactRow>,
     /// The validity box, criterion by criterion.
     pub eligibility: Vec<CriterionRow>,
-    /// ALBI, Child-Pugh and later stagings.
+    /// ALBI and Child-Pugh.
     pub liver_function: Vec<GradeRow>,
+    /// Lesion count and diameter, supplied and measured.
+    pub burden: Vec<BurdenRow>,
+    /// One row per staging.
+    pub stagings: Vec<StagingRow>,
+    /// The published contraindications to TACE.
+    pub contraindications: Vec<CheckRow>,
+    /// The published doses.
+    pub doses: Vec<DoseRow>,
+    /// The body surface the totals are for, or what it needs.
+    pub body_surface: String,
     /// `clinical.json` as understood.
     pub supplied: Vec<FactRow>,
     /// What the gate measured on the images, units in the names.
     pub measurements: Vec<FactRow>,
     /// One for each therapy.
     pub nomograms: Vec<NomogramView>,
+    /// Predicted survival under each nomogram.
+    pub curves: Vec<CurveView>,
     /// The packages in use.
     pub models: Vec<ModelRow>,
     /// Stages in the order run.
@@ -146,6 +163,52 @@ pub struct GradeRow {
     pub inputs: String,
 }
 
+/// A quantity that can be supplied and measured.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct BurdenRow {
+    /// Such as "Number of lesions".
+    pub name: String,
+    /// From `clinical.json`.
+    pub supplied: String,
+    /// From the images.
+    pub measured: String,
+    /// The one in use.
+    pub used: String,
+}
+
+/// One staging.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct StagingRow {
+    /// Such as "BCLC 2022".
+    pub system: String,
+    /// The stage, or what it needs.
+    pub stage: String,
+    /// The number behind it; empty when there is none.
+    pub value: String,
+    /// What is uncertain about the rule.
+    pub caveat: String,
+}
+
+/// One item of a checklist of contraindications.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CheckRow {
+    /// What, and how much it weighs.
+    pub item: String,
+    /// Whether the patient has it.
+    pub present: Met,
+}
+
+/// One published dose.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DoseRow {
+    /// Drug, unit and source.
+    pub item: String,
+    /// The published amount.
+    pub amount: String,
+    /// For this patient's body surface; empty where that is unknown.
+    pub total: String,
+}
+
 /// One nomogram, so that a reader can redo the sum by hand.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NomogramView {
@@ -157,6 +220,8 @@ pub struct NomogramView {
     pub cut_off: String,
     /// In the order summed.
     pub terms: Vec<TermRow>,
+    /// The same as axes, for the drawing.
+    pub axes: Vec<AxisView>,
     /// Sum of the points.
     pub total: String,
     /// Predicted survival; empty when there is none.

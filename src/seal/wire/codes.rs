@@ -272,6 +272,12 @@ codes! {
             "Preliminary, for the tumour board: a nomogram lies too close to its cut-off; discuss.";
         NotComputable = 5, "discuss_not_computable_1",
             "Preliminary, for the tumour board: a nomogram could not be computed because a value is missing; discuss.";
+        DiscussHigh = 6, "discuss_high_1",
+            "Preliminary, for the tumour board: both nomograms say high risk; the policy of this site says discuss.";
+        DiscussLow = 7, "discuss_low_1",
+            "Preliminary, for the tumour board: both nomograms say low risk; the policy of this site says discuss.";
+        NotComputable2 = 8, "discuss_not_computable_2",
+            "Preliminary, for the tumour board: a nomogram could not be computed because a value is missing or outside the range it was fitted on; discuss.";
     }
 }
 

@@ -9,7 +9,7 @@ use super::codes::{
     DeviceState, IntendedUse, RecommendationCode, RiskGroup, Source, Status, Wording,
 };
 use super::messages::{AckMessage, CheckpointMessage, MAX_RESEND, ResendMessage, StatusMessage};
-use super::parts::{Lesions, Nomogram, Pmn, Recommendation};
+use super::parts::{Burden, Clinical, Lesions, Nomogram, Pmn, Recommendation, Staging};
 use super::result::{Draft, ResultMessage, intended_use};
 
 /// A rule that a message breaks.
@@ -39,6 +39,7 @@ impl Consistent for ResultMessage {
             reasons: self.reasons.len(),
             pmn: self.pmn.as_ref(),
             lesions: self.lesions.as_ref(),
+            clinical: self.clinical.as_ref(),
             nomograms: &self.nomograms,
             recommendation: &self.recommendation,
         })
@@ -52,6 +53,7 @@ pub fn check_draft(draft: &Draft) -> Result<(), Inconsistent> {
         reasons: draft.reasons.len(),
         pmn: draft.pmn.as_ref(),
         lesions: draft.lesions.as_ref(),
+        clinical: draft.clinical.as_ref(),
         nomograms: &draft.nomograms,
         recommendation: &draft.recommendation,
     })
@@ -103,6 +105,7 @@ struct Conclusion<'a> {
     reasons: usize,
     pmn: Option<&'a Pmn>,
     lesions: Option<&'a Lesions>,
+    clinical: Option<&'a Clinical>,
     nomograms: &'a [Nomogram],
     recommendation: &'a Recommendation,
 }
@@ -120,6 +123,7 @@ fn check_conclusion(of: &Conclusion<'_>) -> Result<(), Inconsistent> {
     check_wording(of.recommendation)?;
     of.pmn.map_or(Ok(()), check_pmn)?;
     of.lesions.map_or(Ok(()), check_lesions)?;
+    of.clinical.map_or(Ok(()), check_clinical)?;
     of.nomograms.iter().try_for_each(check_nomogram)?;
     let mut treatments = of.nomograms.iter().map(|nomogram| nomogram.treatment);
     require(treatments.by_ref().is_sorted_by(|a, b| a < b), "nomograms are not in order")
@@ -130,9 +134,12 @@ fn check_wording(recommendation: &Recommendation) -> Result<(), Inconsistent> {
         Wording::None => RecommendationCode::None,
         Wording::HaicFavoured => RecommendationCode::HaicFavoured,
         Wording::NoDifference => RecommendationCode::NoSignificantDifferenceShown,
-        Wording::Discordant | Wording::Indeterminate | Wording::NotComputable => {
-            RecommendationCode::Discuss
-        }
+        Wording::Discordant
+        | Wording::Indeterminate
+        | Wording::NotComputable
+        | Wording::DiscussHigh
+        | Wording::DiscussLow
+        | Wording::NotComputable2 => RecommendationCode::Discuss,
     };
     require(recommendation.code == expected, "the wording belongs to another recommendation")
 }
@@ -150,6 +157,28 @@ fn check_lesions(lesions: &Lesions) -> Result<(), Inconsistent> {
     require(diameters.by_ref().is_sorted_by(|a, b| a >= b), "lesions are not largest first")
 }
 
+fn check_clinical(clinical: &Clinical) -> Result<(), Inconsistent> {
+    check_burden(&clinical.burden)?;
+    clinical.stagings.iter().try_for_each(check_staging)?;
+    let in_order = clinical.stagings.is_sorted_by(|a, b| a.system < b.system)
+        && clinical.tace.is_sorted_by(|a, b| a.item < b.item)
+        && clinical.reference_doses.is_sorted_by(|a, b| a.item < b.item)
+        && clinical.findings.is_sorted_by(|a, b| a < b);
+    require(in_order, "stagings, contraindications, doses or findings are not in order")
+}
+
+fn check_burden(burden: &Burden) -> Result<(), Inconsistent> {
+    let count = burden.count.is_none() == (burden.count_source == Source::Missing);
+    let diameter = burden.diameter_um.is_none() == (burden.diameter_source == Source::Missing);
+    require(count && diameter, "a tumour burden has a value exactly when it is not missing")
+}
+
+fn check_staging(staging: &Staging) -> Result<(), Inconsistent> {
+    let own = staging.stage.is_none_or(|stage| stage.belongs_to(staging.system));
+    require(own, "a stage of another staging")?;
+    require(staging.stage.is_none() || staging.needs.is_empty(), "a stage that needs something")
+}
+
 fn check_nomogram(nomogram: &Nomogram) -> Result<(), Inconsistent> {
     for term in nomogram.terms.iter() {
         require(
@@ -165,7 +194,8 @@ fn check_nomogram(nomogram: &Nomogram) -> Result<(), Inconsistent> {
         "a nomogram has a score exactly when it is computable",
     )?;
     require(computable || nomogram.survival.is_empty(), "survival without a score")?;
-    let probabilities = nomogram.survival.iter().all(|point| point.probability_e4 <= 10_000);
+    let points = nomogram.survival.iter().chain(nomogram.baseline.iter());
+    let probabilities = points.into_iter().all(|point| point.probability_e4 <= 10_000);
     require(probabilities, "a probability above 1")
 }
 
@@ -272,6 +302,47 @@ mod tests {
         refuses("the same nomogram twice", |m| {
             let first = m.nomograms[0].clone();
             m.nomograms = List::new(vec![first.clone(), first]).unwrap();
+        });
+    }
+
+    #[test]
+    fn the_clinical_part_cannot_contradict_itself() {
+        use crate::seal::wire::{ClinicalField, Stage};
+        refuses("a count without a source", |m| {
+            m.clinical.as_mut().unwrap().burden.count = None;
+        });
+        refuses("a source without a diameter", |m| {
+            m.clinical.as_mut().unwrap().burden.diameter_source = Source::Missing;
+        });
+        refuses("a stage of another staging", |m| {
+            edit(&mut m.clinical.as_mut().unwrap().stagings, |s| s.stage = Some(Stage::BclcB));
+        });
+        refuses("a stage that needs something", |m| {
+            edit(&mut m.clinical.as_mut().unwrap().stagings, |s| {
+                s.needs = List::new(vec![ClinicalField::Ecog]).unwrap();
+            });
+        });
+        fn reversed<T: Clone, const N: usize>(list: &mut List<T, N>) {
+            let mut items = list.to_vec();
+            items.reverse();
+            *list = List::new(items).unwrap();
+        }
+        refuses("stagings in another order", |m| {
+            reversed(&mut m.clinical.as_mut().unwrap().stagings);
+        });
+        refuses("contraindications in another order", |m| {
+            reversed(&mut m.clinical.as_mut().unwrap().tace);
+        });
+        refuses("doses in another order", |m| {
+            reversed(&mut m.clinical.as_mut().unwrap().reference_doses)
+        });
+        refuses("the same finding twice", |m| {
+            let clinical = m.clinical.as_mut().unwrap();
+            let first = clinical.findings[0];
+            clinical.findings = List::new(vec![first, first]).unwrap();
+        });
+        refuses("a baseline above 1", |m| {
+            edit(&mut m.nomograms, |n| edit(&mut n.baseline, |s| s.probability_e4 = 10_001));
         });
     }
 

@@ -6,6 +6,7 @@
 //! (the view). They are read back from CBOR only.
 
 pub mod atoms;
+pub mod clinical_codes;
 pub mod codes;
 pub mod consistency;
 pub mod decimal;
@@ -19,6 +20,10 @@ pub mod result;
 pub(crate) mod samples;
 
 pub use atoms::{BoundError, Digest, Id8, Id16, List, Slug, Text};
+pub use clinical_codes::{
+    ClinicalField, ClinicalFinding, Contraindication, DoseItem, HepaticVein, Lobes, PortalFlow,
+    Side, Stage, StagingSystem,
+};
 pub use codes::{
     AlbiGrade, Ascites, ChildPughClass, ClockQuality, CompletionRule, Criterion, DeviceState,
     Encephalopathy, InputRole, IntendedUse, Met, Precision, Provenance, Pvtt, RecommendationCode,
@@ -27,8 +32,9 @@ pub use codes::{
 pub use gate_codes::GateCode;
 pub use messages::{AckMessage, CheckpointMessage, ResendMessage, Sandbox, StatusMessage};
 pub use parts::{
-    Clinical, CriterionCheck, Engine, GateValue, InputSeries, Inputs, Lesion, Lesions, ModelUse,
-    Nomogram, Pmn, Recommendation, Supplied, Survival, Term, Timing,
+    Burden, Clinical, ContraindicationCheck, CriterionCheck, Dose, Engine, GateValue, InputSeries,
+    Inputs, Lesion, Lesions, ModelUse, Nomogram, Pmn, Recommendation, Staging, Supplied, Survival,
+    Term, Timing,
 };
 pub use reason::{Reason, ReasonCode};
 pub use result::{Draft, ResultMessage, Stamp};

@@ -4,6 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::atoms::{Digest, List, Slug, Text};
+use super::clinical_codes::{
+    ClinicalField, ClinicalFinding, Contraindication, DoseItem, HepaticVein, Lobes, PortalFlow,
+    Side, Stage, StagingSystem,
+};
 use super::codes::{
     AlbiGrade, Ascites, ChildPughClass, CompletionRule, Criterion, Encephalopathy, InputRole,
     IntendedUse, Met, Precision, Provenance, Pvtt, RecommendationCode, RiskGroup, Sex, Source,
@@ -116,7 +120,7 @@ pub struct Lesion {
     pub centre_um: [i64; 3],
 }
 
-/// Eligibility, liver function and what was supplied.
+/// Eligibility, liver function, stagings and what was supplied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Clinical {
@@ -132,6 +136,18 @@ pub struct Clinical {
     pub child_pugh_class: Option<ChildPughClass>,
     /// The values of `clinical.json`, null where missing.
     pub supplied: Supplied,
+    /// Lesion count and diameter that the stagings use.
+    pub burden: Burden,
+    /// Stagings and tumour-burden scores, in the order of the systems' numbers.
+    pub stagings: List<Staging, 8>,
+    /// Contraindications to TACE, in the order of their numbers.
+    pub tace: List<ContraindicationCheck, 16>,
+    /// Body surface (Mosteller 1987); null without height and weight.
+    pub body_surface_m2_e4: Option<u64>,
+    /// Published doses: reference, never an order.
+    pub reference_doses: List<Dose, 12>,
+    /// Contradictions between supplied and measured values.
+    pub findings: List<ClinicalFinding, 4>,
 }
 
 /// One criterion of the validity box.
@@ -145,6 +161,60 @@ pub struct CriterionCheck {
     pub value_e3: Option<i64>,
     /// The verdict.
     pub met: Met,
+}
+
+/// Lesion count and largest diameter in use: the supplied count and the measured diameter where
+/// there are both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Burden {
+    /// Number of lesions.
+    pub count: Option<u64>,
+    /// Where it comes from.
+    pub count_source: Source,
+    /// Largest axial diameter.
+    pub diameter_um: Option<u64>,
+    /// Where it comes from.
+    pub diameter_source: Source,
+}
+
+/// One staging. Without a stage it says what it needs; when it needs nothing, no lesion was
+/// counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Staging {
+    /// Which one.
+    pub system: StagingSystem,
+    /// The stage; null when not computable.
+    pub stage: Option<Stage>,
+    /// The number behind it: the ALBI score, or diameter in cm plus count.
+    pub value_e4: Option<i64>,
+    /// What is missing.
+    pub needs: List<ClinicalField, 12>,
+}
+
+/// One contraindication to TACE.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContraindicationCheck {
+    /// Which one.
+    pub item: Contraindication,
+    /// Whether the patient has it.
+    pub present: Met,
+}
+
+/// One published dose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dose {
+    /// Drug, unit and source.
+    pub item: DoseItem,
+    /// Lowest published amount.
+    pub low: u64,
+    /// Highest published amount.
+    pub high: u64,
+    /// Amount times body surface; null where either is missing or it is not given per m².
+    pub total_mg_e1: Option<u64>,
 }
 
 /// `clinical.json` as the device understood it; `subject` is not among the values.
@@ -185,6 +255,40 @@ pub struct Supplied {
     pub days_ct_to_treatment: Option<i64>,
     /// Number of lesions as reported by the site.
     pub lesion_count: Option<u64>,
+    /// Largest axial diameter as reported by the site.
+    pub largest_diameter_um: Option<u64>,
+    /// Lymph node metastasis (N1).
+    pub lymph_node_metastasis: Option<bool>,
+    /// Distant metastasis (M1).
+    pub distant_metastasis: Option<bool>,
+    /// Hepatic vein tumour thrombus.
+    pub hepatic_vein_invasion: Option<HepaticVein>,
+    /// Bile duct invasion.
+    pub bile_duct_invasion: Option<bool>,
+    /// Lobes with tumour.
+    pub lobes: Option<Lobes>,
+    /// Diffuse or infiltrative type.
+    pub diffuse_type: Option<bool>,
+    /// Creatinine, µmol/L.
+    pub creatinine_umol_l_e3: Option<u64>,
+    /// Refractory ascites.
+    pub refractory_ascites: Option<bool>,
+    /// Hepatorenal syndrome.
+    pub hepatorenal_syndrome: Option<bool>,
+    /// Flow in the portal vein.
+    pub portal_flow: Option<PortalFlow>,
+    /// Barrier to arterial access.
+    pub arterial_access_barrier: Option<bool>,
+    /// Untreated varices at high risk of bleeding.
+    pub untreated_varices: Option<bool>,
+    /// Occluded bile duct or incompetent papilla.
+    pub bile_duct_obstruction: Option<bool>,
+    /// Severe comorbidity.
+    pub severe_comorbidity: Option<bool>,
+    /// Height, cm.
+    pub height_cm_e3: Option<u64>,
+    /// Body weight, kg.
+    pub weight_kg_e3: Option<u64>,
 }
 
 /// One nomogram, complete enough to redo its sum by hand.
@@ -213,6 +317,22 @@ pub struct Nomogram {
     pub risk_group: RiskGroup,
     /// Predicted survival; empty when a value is missing.
     pub survival: List<Survival, 6>,
+    /// a of score = a × LP + b.
+    pub slope_e4: i64,
+    /// b of score = a × LP + b.
+    pub intercept_e4: i64,
+    /// Half-width around the cut-off within which the group is indeterminate.
+    pub band_e4: u64,
+    /// The side of the cut-off that is high risk.
+    pub high_risk_side: Side,
+    /// Linear predictor of the reference patient, whose survival is the baseline.
+    pub lp_mean_e4: i64,
+    /// Survival of the reference patient; predicted survival is baseline ^ exp(LP - lp_mean).
+    pub baseline: List<Survival, 6>,
+    /// Where the baseline comes from.
+    pub baseline_provenance: Provenance,
+    /// The cut-off the paper prints: reference, never applied.
+    pub published_cutoff_e4: i64,
 }
 
 /// One term of a nomogram.
@@ -235,6 +355,12 @@ pub struct Term {
     pub provenance: Provenance,
     /// The source of the coefficient in words.
     pub provenance_text: Text<80>,
+    /// Lowest value fitted.
+    pub low_e4: i64,
+    /// Highest value fitted.
+    pub high_e4: i64,
+    /// The value lies outside the fitted range.
+    pub extrapolated: bool,
 }
 
 /// Predicted survival at one time.

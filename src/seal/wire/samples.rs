@@ -1,6 +1,7 @@
 //! Messages for tests: a scored study, one without a score, a failure, and the largest possible.
 
 use super::atoms::{Digest, Id8, Id16, List, Octets, Slug, Text};
+use super::clinical_codes::*;
 use super::codes::*;
 use super::gate_codes::GateCode;
 use super::messages::{AckMessage, CheckpointMessage, ResendMessage, Sandbox, StatusMessage};
@@ -60,7 +61,10 @@ fn model(name: &str, task: Task, fill: u8) -> ModelUse {
     }
 }
 
-/// Three terms whose exact sum is `lp_e4`: 2.5 × 0.7 + 1 × 0.25 + 1 × (−0.3) = 1.7.
+/// Three terms whose exact sum is `lp_e4`: 2.5 × 0.7 + 1 × 0.25 + 1 × (−0.3) = 1.7. The widest term
+/// spans 0.7 × 4 = 2.8, so the points are 1.75 / 0.028 = 62.5, 0.25 / 0.028 = 8.93, and 0: a negative
+/// coefficient gives its points at the low end. The hazard relative to the reference patient is
+/// e^(1.7 − 1.2) = 1.6487: survival 0.7^1.6487 = 0.5554 and 0.3^1.6487 = 0.1374.
 fn nomogram(treatment: Treatment, name: &str) -> Nomogram {
     Nomogram {
         treatment,
@@ -68,9 +72,9 @@ fn nomogram(treatment: Treatment, name: &str) -> Nomogram {
         version: text("0.1.0"),
         manifest_digest: Octets([0x66; 32]),
         terms: list(vec![
-            term("pmn_score", (25_000, 7_000), Source::Measured),
-            term("afp_above_400", (10_000, 2_500), Source::Supplied),
-            term("child_pugh_b", (10_000, -3_000), Source::Supplied),
+            term("pmn_score", (25_000, 7_000), (40_000, 6_250), Source::Measured),
+            term("afp_above_400", (10_000, 2_500), (10_000, 893), Source::Supplied),
+            term("child_pugh_b", (10_000, -3_000), (10_000, 0), Source::Supplied),
         ]),
         lp_e4: Some(17_000),
         score_e4: Some(17_000),
@@ -78,22 +82,41 @@ fn nomogram(treatment: Treatment, name: &str) -> Nomogram {
         cutoff_provenance: Provenance::Placeholder,
         risk_group: RiskGroup::High,
         survival: list(vec![
-            Survival { months: 12, probability_e4: 6_543 },
-            Survival { months: 36, probability_e4: 2_100 },
+            Survival { months: 12, probability_e4: 5_554 },
+            Survival { months: 36, probability_e4: 1_374 },
         ]),
+        slope_e4: 10_000,
+        intercept_e4: 0,
+        band_e4: 1_000,
+        high_risk_side: Side::High,
+        lp_mean_e4: 12_000,
+        baseline: list(vec![
+            Survival { months: 12, probability_e4: 7_000 },
+            Survival { months: 36, probability_e4: 3_000 },
+        ]),
+        baseline_provenance: Provenance::Placeholder,
+        published_cutoff_e4: -262_500,
     }
 }
 
-fn term(name: &str, (value_e4, coefficient_e4): (i64, i64), source: Source) -> Term {
+fn term(
+    name: &str,
+    (value_e4, coefficient_e4): (i64, i64),
+    (high_e4, points_e2): (i64, i64),
+    source: Source,
+) -> Term {
     Term {
         name: text(name),
         value_e4: Some(value_e4),
         unit: text("1"),
         source,
         coefficient_e4,
-        points_e2: Some(5_000),
+        points_e2: Some(points_e2),
         provenance: Provenance::Placeholder,
         provenance_text: text("no published coefficient"),
+        low_e4: 0,
+        high_e4,
+        extrapolated: false,
     }
 }
 
@@ -118,9 +141,44 @@ fn clinical() -> Clinical {
             albumin_g_l_e3: Some(41_000),
             pvtt: Some(Pvtt::None),
             days_ct_to_treatment: Some(6),
+            lesion_count: Some(3),
+            height_cm_e3: Some(180_000),
+            weight_kg_e3: Some(80_000),
             ..Supplied::default()
         },
+        burden: Burden {
+            count: Some(3),
+            count_source: Source::Supplied,
+            diameter_um: Some(72_500),
+            diameter_source: Source::Measured,
+        },
+        stagings: list(vec![
+            staging(StagingSystem::ModifiedAlbi, Ok(Stage::Malbi1), Some(-27_310)),
+            staging(StagingSystem::Bclc, Err(vec![ClinicalField::HepaticVeinInvasion]), None),
+            staging(StagingSystem::SixAndTwelve, Ok(Stage::Above6To12), Some(102_500)),
+        ]),
+        tace: list(vec![
+            ContraindicationCheck { item: Contraindication::Decompensation, present: Met::No },
+            ContraindicationCheck { item: Contraindication::RenalFailure, present: Met::Unknown },
+            ContraindicationCheck { item: Contraindication::LargeTumour, present: Met::Yes },
+        ]),
+        body_surface_m2_e4: Some(20_000),
+        reference_doses: list(vec![
+            Dose { item: DoseItem::Leucovorin200, low: 200, high: 200, total_mg_e1: Some(4_000) },
+            Dose { item: DoseItem::Leucovorin400, low: 400, high: 400, total_mg_e1: Some(8_000) },
+            Dose { item: DoseItem::Epirubicin, low: 20, high: 40, total_mg_e1: None },
+        ]),
+        findings: list(vec![ClinicalFinding::LesionCountDiffers]),
     }
+}
+
+fn staging(
+    system: StagingSystem,
+    outcome: Result<Stage, Vec<ClinicalField>>,
+    value_e4: Option<i64>,
+) -> Staging {
+    let (stage, needs) = outcome.map_or_else(|needs| (None, needs), |stage| (Some(stage), vec![]));
+    Staging { system, stage, value_e4, needs: list(needs) }
 }
 
 pub(crate) fn scored_draft() -> Draft {
@@ -303,8 +361,50 @@ fn widest_clinical() -> Clinical {
             second_malignancy: Some(true),
             days_ct_to_treatment: Some(i64::MIN),
             lesion_count: Some(u64::MAX),
+            largest_diameter_um: Some(u64::MAX),
+            lymph_node_metastasis: Some(true),
+            distant_metastasis: Some(true),
+            hepatic_vein_invasion: Some(HepaticVein::Vv3),
+            bile_duct_invasion: Some(true),
+            lobes: Some(Lobes::BothReplaced),
+            diffuse_type: Some(true),
+            creatinine_umol_l_e3: Some(u64::MAX),
+            refractory_ascites: Some(true),
+            hepatorenal_syndrome: Some(true),
+            portal_flow: Some(PortalFlow::Hepatofugal),
+            arterial_access_barrier: Some(true),
+            untreated_varices: Some(true),
+            bile_duct_obstruction: Some(true),
+            severe_comorbidity: Some(true),
+            height_cm_e3: Some(u64::MAX),
+            weight_kg_e3: Some(u64::MAX),
         },
+        burden: Burden {
+            count: Some(u64::MAX),
+            count_source: Source::Supplied,
+            diameter_um: Some(u64::MAX),
+            diameter_source: Source::Supplied,
+        },
+        stagings: widest_stagings(),
+        tace: list(Contraindication::ALL.iter().map(widest_contraindication).collect()),
+        body_surface_m2_e4: Some(u64::MAX),
+        reference_doses: list(DoseItem::ALL.iter().map(widest_dose).collect()),
+        findings: list(ClinicalFinding::ALL.to_vec()),
     }
+}
+
+fn widest_stagings() -> List<Staging, 8> {
+    let needs = ClinicalField::ALL.iter().rev().take(12).copied().collect::<Vec<_>>();
+    let widest = |system: &StagingSystem| staging(*system, Err(needs.clone()), Some(i64::MIN));
+    list(StagingSystem::ALL.iter().map(widest).collect())
+}
+
+fn widest_contraindication(item: &Contraindication) -> ContraindicationCheck {
+    ContraindicationCheck { item: *item, present: Met::Unknown }
+}
+
+fn widest_dose(item: &DoseItem) -> Dose {
+    Dose { item: *item, low: u64::MAX, high: u64::MAX, total_mg_e1: Some(u64::MAX) }
 }
 
 fn widest_nomogram(treatment: Treatment) -> Nomogram {
@@ -317,6 +417,9 @@ fn widest_nomogram(treatment: Treatment) -> Nomogram {
         points_e2: Some(i64::MIN),
         provenance: Provenance::Placeholder,
         provenance_text: text(&"p".repeat(80)),
+        low_e4: i64::MIN,
+        high_e4: i64::MIN,
+        extrapolated: true,
     };
     Nomogram {
         package: slug(&"z".repeat(32)),
@@ -326,6 +429,12 @@ fn widest_nomogram(treatment: Treatment) -> Nomogram {
         score_e4: Some(i64::MIN),
         cutoff_e4: Some(i64::MIN),
         survival: list(vec![Survival { months: u64::MAX, probability_e4: 10_000 }; 6]),
+        slope_e4: i64::MIN,
+        intercept_e4: i64::MIN,
+        band_e4: u64::MAX,
+        lp_mean_e4: i64::MIN,
+        baseline: list(vec![Survival { months: u64::MAX, probability_e4: 10_000 }; 6]),
+        published_cutoff_e4: i64::MIN,
         ..nomogram(treatment, "n")
     }
 }

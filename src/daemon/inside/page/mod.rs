@@ -6,6 +6,8 @@ mod nomogram;
 
 mod patient;
 
+mod staged;
+
 mod run;
 
 use std::fmt;
@@ -14,7 +16,7 @@ use super::order::WorkOrder;
 use crate::analysis::findings::Images;
 use crate::render::ReportView;
 use crate::render::report::{
-    FactRow, LesionRow, OutcomeView, ReasonRow, RecommendationView, ScoreView, Tone,
+    FactRow, Language, LesionRow, OutcomeView, ReasonRow, RecommendationView, ScoreView, Tone,
 };
 use crate::seal::trust::rfc3339;
 use crate::seal::wire::decimal::{fixed, trimmed};
@@ -50,44 +52,62 @@ impl Scan {
         let arterial = images.arterial.is_some();
         Self { arterial, voxels_xyz: [x, y, z], spacing_xyz_mm: [dx, dy, dz] }
     }
+
+    /// Phases, voxels and spacing in a line.
+    pub(super) fn line(&self, language: Language) -> String {
+        let phases = language.say(if self.arterial {
+            "arterial and portal venous phase"
+        } else {
+            "portal venous phase only"
+        });
+        let ([x, y, z], [dx, dy, dz]) = (self.voxels_xyz, self.spacing_xyz_mm);
+        let voxels = format!("{x} × {y} × {z}");
+        let spacing = format!("{dx:.2} × {dy:.2} × {dz:.2}");
+        language.fill("{} · {} voxels of {} mm", &[phases, &voxels, &spacing])
+    }
 }
 
 impl fmt::Display for Scan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let phases = if self.arterial {
-            "arterial and portal venous phase"
-        } else {
-            "portal venous phase only"
-        };
-        let ([x, y, z], [dx, dy, dz]) = (self.voxels_xyz, self.spacing_xyz_mm);
-        write!(f, "{phases} · {x} × {y} × {z} voxels of {dx:.2} × {dy:.2} × {dz:.2} mm")
+        f.write_str(&self.line(Language::English))
     }
 }
 
-/// Everything the page says.
-pub(super) fn view(draft: &Draft, facts: &PageFacts<'_>) -> ReportView {
+/// Everything the page says, in one language.
+pub(super) fn view(draft: &Draft, facts: &PageFacts<'_>, language: Language) -> ReportView {
+    let l = language;
     let order = facts.order;
-    let scan = facts.scan.as_ref().map(ToString::to_string);
+    let scan = facts.scan.as_ref().map(|scan| scan.line(l));
+    let clinical = draft.clinical.as_ref();
+    let lesions = draft.lesions.as_ref();
+    let unread = || l.say("No portal venous image could be read.").to_owned();
     ReportView {
+        language,
         demonstration: intended_use(&draft.models) == IntendedUse::Demonstration,
         study: order.study.clone(),
-        scan: scan.unwrap_or_else(|| "No portal venous image could be read.".to_owned()),
+        scan: scan.unwrap_or_else(unread),
         made_at: moment(order.started_ms),
-        outcome: outcome(draft, facts),
-        score: draft.pmn.as_ref().map(score),
-        recommendation: recommendation(draft),
+        outcome: outcome(draft, facts, l),
+        score: draft.pmn.as_ref().map(|pmn| score(pmn, l)),
+        recommendation: recommendation(draft, l),
         has_overview: facts.scan.is_some(),
-        lesion_summary: draft.lesions.as_ref().map(lesion_summary).unwrap_or_default(),
-        lesions: draft.lesions.as_ref().map(|l| lesions(l, &facts.slices)).unwrap_or_default(),
-        prototypes: draft.pmn.as_ref().map(prototypes).unwrap_or_default(),
-        eligibility: draft.clinical.as_ref().map(patient::eligibility).unwrap_or_default(),
-        liver_function: draft.clinical.as_ref().map(patient::liver_function).unwrap_or_default(),
-        supplied: draft.clinical.as_ref().map(patient::supplied).unwrap_or_default(),
-        nomograms: draft.nomograms.iter().map(nomogram::view).collect(),
-        measurements: draft.gate.iter().map(run::measurement).collect(),
-        models: draft.models.iter().map(run::model).collect(),
-        timings: draft.timings_ms.iter().map(run::timing).collect(),
-        facts: run::facts(draft, order),
+        lesion_summary: lesions.map(|found| lesion_summary(found, l)).unwrap_or_default(),
+        lesions: lesions.map(|found| lesion_rows(found, &facts.slices)).unwrap_or_default(),
+        prototypes: draft.pmn.as_ref().map(|pmn| prototypes(pmn, l)).unwrap_or_default(),
+        eligibility: clinical.map(|c| patient::eligibility(c, l)).unwrap_or_default(),
+        liver_function: clinical.map(|c| patient::liver_function(c, l)).unwrap_or_default(),
+        burden: clinical.map(|c| staged::burden(c, lesions, l)).unwrap_or_default(),
+        stagings: clinical.map(|c| staged::stagings(c, l)).unwrap_or_default(),
+        contraindications: clinical.map(|c| staged::contraindications(c, l)).unwrap_or_default(),
+        doses: clinical.map(|c| staged::doses(c, l)).unwrap_or_default(),
+        body_surface: clinical.map(|c| staged::body_surface(c, l)).unwrap_or_default(),
+        supplied: clinical.map(|c| patient::supplied(c, l)).unwrap_or_default(),
+        nomograms: draft.nomograms.iter().map(|one| nomogram::view(one, l)).collect(),
+        curves: draft.nomograms.iter().map(nomogram::curve).collect(),
+        measurements: draft.gate.iter().map(|measured| run::measurement(measured, l)).collect(),
+        models: draft.models.iter().map(|model| run::model(model, l)).collect(),
+        timings: draft.timings_ms.iter().map(|timing| run::timing(timing, l)).collect(),
+        facts: run::facts(draft, order, l),
     }
 }
 
@@ -101,41 +121,47 @@ pub(super) fn headline(status: Status) -> &'static str {
     }
 }
 
-fn outcome(draft: &Draft, facts: &PageFacts<'_>) -> OutcomeView {
+fn outcome(draft: &Draft, facts: &PageFacts<'_>, l: Language) -> OutcomeView {
     let tone = match draft.status {
         Status::Ok => Tone::Good,
         Status::Abstained => Tone::Held,
         Status::Unreadable | Status::Failed => Tone::Stopped,
     };
-    let mut reasons: Vec<ReasonRow> = draft.reasons.iter().map(reason).collect();
+    let mut reasons: Vec<ReasonRow> = draft.reasons.iter().map(|one| reason(one, l)).collect();
+    let found = draft.clinical.iter().flat_map(|clinical| clinical.findings.iter());
+    reasons.extend(found.map(|finding| ReasonRow {
+        code: finding.name().to_owned(),
+        sentence: l.say(finding.sentence()).to_owned(),
+    }));
     let file = draft.reasons.iter().position(|r| r.code == ReasonCode::ClinicalInvalid);
     for (number, note) in facts.notes.iter().enumerate() {
         match file.filter(|_| number == 0).and_then(|at| reasons.get_mut(at)) {
-            Some(row) => row.sentence = format!("{} ({note})", row.sentence),
+            Some(row) => row.sentence.push_str(&l.in_parentheses(note)),
             None => reasons.push(ReasonRow { code: "note".to_owned(), sentence: note.clone() }),
         }
     }
-    OutcomeView { tone, headline: headline(draft.status).to_owned(), reasons }
+    OutcomeView { tone, headline: l.say(headline(draft.status)).to_owned(), reasons }
 }
 
-fn reason(reason: &Reason) -> ReasonRow {
-    let mut sentence = reason.code.sentence().to_owned();
+/// What the case at hand adds to a reason is in English, as it was signed.
+fn reason(reason: &Reason, l: Language) -> ReasonRow {
+    let mut sentence = l.say(reason.code.sentence()).to_owned();
     if let Some(detail) = &reason.detail {
-        sentence = format!("{sentence} ({detail})");
+        sentence.push_str(&l.in_parentheses(detail));
     }
     ReasonRow { code: reason.code.name().to_owned(), sentence }
 }
 
-fn score(pmn: &Pmn) -> ScoreView {
+fn score(pmn: &Pmn, l: Language) -> ScoreView {
     let class = if pmn.proliferative { "proliferative" } else { "non-proliferative" };
     ScoreView {
         score: number(pmn.score_e4, 4),
-        class: class.to_owned(),
+        class: l.say(class).to_owned(),
         threshold: number(pmn.threshold_e4, 4),
     }
 }
 
-fn prototypes(pmn: &Pmn) -> Vec<FactRow> {
+fn prototypes(pmn: &Pmn, l: Language) -> Vec<FactRow> {
     let names = [
         "non-proliferative",
         "proliferative",
@@ -146,36 +172,42 @@ fn prototypes(pmn: &Pmn) -> Vec<FactRow> {
     ];
     let distances = names.iter().zip(pmn.distances_e6);
     let distances = distances.map(|(name, distance)| FactRow {
-        name: format!("Squared distance to the prototype {name}"),
+        name: l.fill("Squared distance to the prototype {}", &[l.say(name)]),
         value: number(distance, 6),
     });
     let good = [("HAIC", pmn.haic_good_e4), ("TACE", pmn.tace_good_e4)];
     let good = good.map(|(name, probability)| FactRow {
-        name: format!("p(good response under {name}), shown for the record, not used"),
+        name: l.fill("p(good response under {}), shown for the record, not used", &[name]),
         value: number(probability, 4),
     });
     distances.chain(good).collect()
 }
 
-fn recommendation(draft: &Draft) -> Option<RecommendationView> {
+fn recommendation(draft: &Draft, l: Language) -> Option<RecommendationView> {
     let made = &draft.recommendation;
     (made.code != RecommendationCode::None).then(|| RecommendationView {
-        headline: made.code.sentence().trim_end_matches('.').to_owned(),
-        wording: made.wording.sentence().to_owned(),
+        headline: l.say(made.code.sentence()).trim_end_matches(['.', '。']).to_owned(),
+        wording: l.say(made.wording.sentence()).to_owned(),
     })
 }
 
-fn lesion_summary(found: &Lesions) -> String {
-    let noun = if found.count == 1 { "lesion" } else { "lesions" };
-    let (liver, tumour) = (millilitres(found.liver_mm3), millilitres(found.tumour_mm3));
+fn lesion_summary(found: &Lesions, l: Language) -> String {
+    let count = found.count.to_string();
+    let noun = if found.count == 1 { "{} lesion" } else { "{} lesions" };
     let listed = match found.list.len() as u64 {
-        listed if listed < found.count => format!(" (the {listed} largest are listed)"),
+        listed if listed < found.count => {
+            l.fill(" (the {} largest are listed)", &[&listed.to_string()])
+        }
         _ => String::new(),
     };
-    format!("{} {noun}{listed} · liver with tumour {liver} · tumour {tumour}", found.count)
+    let volumes = l.fill(
+        " · liver with tumour {} · tumour {}",
+        &[&millilitres(found.liver_mm3), &millilitres(found.tumour_mm3)],
+    );
+    format!("{}{listed}{volumes}", l.fill(noun, &[&count]))
 }
 
-fn lesions(found: &Lesions, slices: &[usize]) -> Vec<LesionRow> {
+fn lesion_rows(found: &Lesions, slices: &[usize]) -> Vec<LesionRow> {
     let slices = slices.iter().map(|slice| (slice + 1).to_string());
     let slices = slices.chain(std::iter::repeat_with(String::new));
     found.list.iter().zip(slices).map(|(lesion, slice)| lesion_row(lesion, slice)).collect()

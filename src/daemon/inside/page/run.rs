@@ -2,16 +2,16 @@
 
 use super::short;
 use crate::daemon::inside::order::WorkOrder;
-use crate::render::report::{FactRow, ModelRow, TimingRow};
+use crate::render::report::{FactRow, Language, ModelRow, TimingRow};
 use crate::seal::wire::result::intended_use;
 use crate::seal::wire::{Draft, GateValue, IntendedUse, ModelUse, StageCode, Task, Timing};
 
-pub(super) fn measurement(measured: &GateValue) -> FactRow {
-    let name = measured.code.sentence().trim_end_matches('.').to_owned();
+pub(super) fn measurement(measured: &GateValue, l: Language) -> FactRow {
+    let name = l.say(measured.code.sentence()).trim_end_matches(['.', '。']).to_owned();
     FactRow { name, value: short(measured.value_e3, 3) }
 }
 
-pub(super) fn model(model: &ModelUse) -> ModelRow {
+pub(super) fn model(model: &ModelUse, l: Language) -> ModelRow {
     let role = match model.task {
         Task::Localisation => "finds the liver",
         Task::Segmentation => "labels liver and tumour",
@@ -19,14 +19,14 @@ pub(super) fn model(model: &ModelUse) -> ModelRow {
         Task::Nomogram => "nomogram",
     };
     ModelRow {
-        role: role.to_owned(),
+        role: l.say(role).to_owned(),
         id: format!("{} {}", model.name, model.version),
         digest: model.manifest_digest.to_string(),
-        intended_use: words(model.intended_use).to_owned(),
+        intended_use: l.say(words(model.intended_use)).to_owned(),
     }
 }
 
-pub(super) fn timing(timing: &Timing) -> TimingRow {
+pub(super) fn timing(timing: &Timing, l: Language) -> TimingRow {
     let stage = match timing.stage {
         StageCode::Decode => "Decode",
         StageCode::Gate => "Gate",
@@ -39,12 +39,12 @@ pub(super) fn timing(timing: &Timing) -> TimingRow {
         StageCode::Total => "Total",
     };
     let seconds = timing.elapsed_ms as f64 / 1000.0;
-    TimingRow { stage: stage.to_owned(), time: format!("{seconds:.2} s") }
+    TimingRow { stage: l.say(stage).to_owned(), time: format!("{seconds:.2} s") }
 }
 
-pub(super) fn facts(draft: &Draft, order: &WorkOrder) -> Vec<FactRow> {
+pub(super) fn facts(draft: &Draft, order: &WorkOrder, l: Language) -> Vec<FactRow> {
     let mut rows = vec![
-        ("Intended use", words(intended_use(&draft.models)).to_owned()),
+        ("Intended use", l.say(words(intended_use(&draft.models))).to_owned()),
         ("Job", order.job.clone()),
         ("Result id", order.result_id.clone()),
         ("Site", order.site.clone()),
@@ -57,7 +57,7 @@ pub(super) fn facts(draft: &Draft, order: &WorkOrder) -> Vec<FactRow> {
         rows.push(("Computed on", engine.device.to_string()));
         rows.push(("Analysis version", engine.analysis_version.to_string()));
     }
-    rows.into_iter().map(|(name, value)| FactRow { name: name.to_owned(), value }).collect()
+    rows.into_iter().map(|(name, value)| FactRow { name: l.say(name).to_owned(), value }).collect()
 }
 
 fn words(used: IntendedUse) -> &'static str {

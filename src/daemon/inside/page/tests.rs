@@ -4,7 +4,10 @@ use super::*;
 use crate::render;
 use crate::render::report::NomogramView;
 use crate::seal::wire::samples;
-use crate::seal::wire::{Nomogram, Provenance};
+use crate::seal::wire::{
+    ClinicalField, ClinicalFinding, Contraindication, Criterion, DoseItem, GateCode, Nomogram,
+    Provenance, Stage, StagingSystem, Wording,
+};
 
 fn order() -> WorkOrder {
     WorkOrder {
@@ -26,7 +29,15 @@ fn order() -> WorkOrder {
 fn view_of(draft: &Draft, notes: &[&str]) -> ReportView {
     let order = order();
     let notes = notes.iter().map(|note| (*note).to_owned()).collect();
-    view(draft, &PageFacts { order: &order, scan: None, notes, slices: vec![11] })
+    let facts = PageFacts { order: &order, scan: None, notes, slices: vec![11] };
+    view(draft, &facts, Language::English)
+}
+
+fn in_chinese(draft: &Draft) -> ReportView {
+    let order = order();
+    let scan = Scan { arterial: true, voxels_xyz: [160, 160, 80], spacing_xyz_mm: [2.0, 2.0, 2.5] };
+    let facts = PageFacts { order: &order, scan: Some(scan), notes: Vec::new(), slices: vec![11] };
+    view(draft, &facts, Language::Chinese)
 }
 
 #[test]
@@ -45,8 +56,10 @@ fn the_page_says_the_signed_values() {
     assert_eq!(shown.timings.len(), draft.timings_ms.len());
     assert_eq!(shown.measurements.len(), draft.gate.len());
     assert_eq!(shown.made_at, "2026-01-01 00:00:00 UTC");
-    assert!(shown.demonstration && shown.outcome.reasons.is_empty());
-    let page = render::report(&view_of(&draft, &[]));
+    assert!(shown.demonstration);
+    let rows: Vec<&str> = shown.outcome.reasons.iter().map(|row| row.code.as_str()).collect();
+    assert_eq!(rows, ["lesion_count_differs"], "a contradiction is seen also beside a score");
+    let page = render::report(&[view_of(&draft, &[])]);
     for text in ["0011223344556677", "box-1", "ward-3", "hcc-edge 0.1.0", &"ab".repeat(16)] {
         assert!(page.contains(text), "{text}");
     }
@@ -56,7 +69,7 @@ fn the_page_says_the_signed_values() {
 }
 
 fn shown(nomogram: &Nomogram) -> NomogramView {
-    super::nomogram::view(nomogram)
+    super::nomogram::view(nomogram, Language::English)
 }
 
 #[test]
@@ -85,4 +98,149 @@ fn every_reason_is_a_sentence_and_notes_find_their_place() {
     assert_eq!(rows[0].sentence, ReasonCode::ArterialMissing.sentence());
     assert!(rows[1].sentence.ends_with("(age_yers: unknown key)"), "{}", rows[1].sentence);
     assert_eq!((rows[2].code.as_str(), rows[2].sentence.as_str()), ("note", "counts differ"));
+}
+
+#[test]
+fn the_clinical_tables_say_the_signed_values() {
+    let draft = samples::scored_draft();
+    let shown = view_of(&draft, &[]);
+    let burden = &shown.burden;
+    assert_eq!(burden[0].supplied, "3");
+    assert_eq!(burden[0].measured, "2");
+    assert_eq!(burden[0].used, "3 (supplied)");
+    assert_eq!((burden[1].supplied.as_str(), burden[1].measured.as_str()), ("–", "72.500 mm"));
+    assert_eq!(burden[1].used, "72.500 mm (measured)");
+    let stages: Vec<&str> = shown.stagings.iter().map(|row| row.stage.as_str()).collect();
+    assert_eq!(
+        stages,
+        [
+            "mALBI grade 1",
+            "not computable: needs Hepatic vein tumour thrombus",
+            "Sum above 6, at most 12"
+        ]
+    );
+    assert_eq!(shown.stagings[2].value, "10.25 cm + n");
+    assert!(shown.stagings.iter().all(|row| row.caveat.ends_with('.')));
+    assert_eq!(shown.contraindications.len(), 3);
+    let doses: Vec<_> = shown.doses.iter().map(|d| (d.amount.as_str(), d.total.as_str())).collect();
+    let expected = [("200 mg/m²", "400.0 mg"), ("400 mg/m²", "800.0 mg"), ("20–40 mg", "")];
+    assert_eq!(doses, expected, "both published leucovorin doses");
+    assert_eq!(shown.body_surface, "Body surface 2.0000 m² (Mosteller 1987).");
+    let albi = &shown.liver_function[0];
+    assert_eq!((albi.name.as_str(), albi.grade.as_str()), ("ALBI", "grade 1"));
+    assert_eq!(shown.supplied.len(), ClinicalField::ALL.len());
+    let axes = &shown.nomograms[0].axes;
+    assert_eq!(axes[0].points, (0.0, 100.0), "the widest term spans the scale");
+    assert_eq!(axes[0].mark, Some(("2.5".to_owned(), 62.5)));
+    assert_eq!(axes[2].ends, ("0".to_owned(), "1".to_owned()));
+    assert!((axes[2].points.0 - 10.714).abs() < 1e-3 && axes[2].points.1 == 0.0, "negative");
+    assert_eq!(shown.curves[0].patient, [(12.0, 0.5554), (36.0, 0.1374)]);
+}
+
+#[test]
+fn what_a_liver_score_needs_is_said() {
+    let mut draft = samples::scored_draft();
+    let clinical = draft.clinical.as_mut().unwrap();
+    (clinical.albi_e4, clinical.albi_grade) = (None, None);
+    (clinical.child_pugh_points, clinical.child_pugh_class) = (None, None);
+    let shown = view_of(&draft, &[]);
+    let needs: Vec<&str> = shown.liver_function.iter().map(|row| row.inputs.as_str()).collect();
+    assert_eq!(
+        needs,
+        [
+            "not computable: needs Bilirubin",
+            "not computable: needs Bilirubin, INR, Ascites, Encephalopathy"
+        ]
+    );
+}
+
+/// Every sentence of the wire format that the page shows.
+#[test]
+fn every_sentence_has_a_chinese_form() {
+    let mut sentences: Vec<&'static str> = Vec::new();
+    sentences.extend(ReasonCode::ALL.iter().map(|code| code.sentence()));
+    sentences.extend(GateCode::ALL.iter().map(|code| code.sentence()));
+    sentences.extend(Criterion::ALL.iter().map(|code| code.sentence()));
+    sentences.extend(RecommendationCode::ALL.iter().map(|code| code.sentence()));
+    sentences.extend(Wording::ALL.iter().map(|code| code.sentence()));
+    sentences.extend(Stage::ALL.iter().map(|code| code.sentence()));
+    sentences.extend(Contraindication::ALL.iter().map(|code| code.sentence()));
+    sentences.extend(DoseItem::ALL.iter().map(|code| code.sentence()));
+    sentences.extend(ClinicalFinding::ALL.iter().map(|code| code.sentence()));
+    sentences.extend(StagingSystem::ALL.iter().map(|system| staged::caveat(*system)));
+    assert!(sentences.len() > 170);
+    for sentence in sentences {
+        assert_ne!(Language::Chinese.say(sentence), sentence);
+    }
+    for field in ClinicalField::ALL.iter().filter(|field| **field != ClinicalField::Inr) {
+        let chinese = Language::Chinese.say(field.sentence());
+        assert!(chinese.ends_with('。'), "{}", field.sentence());
+    }
+}
+
+/// The words of the page outside code and what comes from packages and other people.
+fn words(page: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for piece in page.split('<').skip(1) {
+        let Some((tag, text)) = piece.split_once('>') else { continue };
+        if tag.starts_with("code") || tag.contains("small") || tag.starts_with("style") {
+            continue;
+        }
+        let parts = text.split(|letter: char| !letter.is_ascii_alphabetic());
+        words.extend(parts.filter(|word| word.len() >= 4).map(str::to_owned));
+    }
+    words
+}
+
+/// A page in Chinese holds no English word but names and units.
+#[test]
+fn the_chinese_page_is_in_chinese() {
+    let names = [
+        "clinical",
+        "json",
+        "nomogram",
+        "tace",
+        "haic",
+        "study",
+        "liver",
+        "localiser",
+        "tumour",
+        "Child",
+        "Pugh",
+        "ECOG",
+        "TACE",
+        "HAIC",
+        "ALBI",
+        "mALBI",
+        "BCLC",
+        "EASL",
+        "CNLC",
+        "HKLC",
+        "LCSGJ",
+        "seven",
+        "verify",
+        "result",
+        "cose",
+        "Mosteller",
+        "quot",
+        "score",
+        "above",
+        "child",
+        "pugh",
+        "done",
+    ];
+    for draft in [samples::scored_draft(), abstained()] {
+        let page = render::report(&[in_chinese(&draft)]);
+        let (_, page) = page.split_once("<main").unwrap();
+        for word in words(page) {
+            assert!(names.contains(&word.as_str()), "{word} in {page}");
+        }
+    }
+}
+
+fn abstained() -> Draft {
+    let reasons = ReasonCode::ALL.iter().take(12).map(|code| Reason::bare(*code)).collect();
+    let draft = Draft::refused(Status::Abstained, reasons).unwrap();
+    let scored = samples::scored_draft();
+    Draft { clinical: scored.clinical, lesions: scored.lesions, gate: scored.gate, ..draft }
 }
