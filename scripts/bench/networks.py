@@ -303,6 +303,7 @@ class Single:
     stride: int = 1
     grows: int = 1
     beside: str | None = None  # what the result is concatenated with
+    staged: bool = False  # sums are rounded before they are normalised
 
 
 class SingleWriter(QuantisedWriter):
@@ -349,7 +350,7 @@ def singles(network: Network, seed: int) -> list[tuple[Single, onnx.ModelProto]]
         low_high = ranges.get(layer.result)
         if layer.kind == "unit":
             made = Single(layer.name, layer.source, layer.inputs, layer.outputs, quant(*low_high, symmetric=False),
-                          layer.result, stride=layer.stride)
+                          layer.result, stride=layer.stride, staged=network.instance_norm)
             single(made, side, lambda writer, read, layer=layer: writer.unit(layer, read))
         elif layer.kind == "up":
             shared = quant(*low_high, symmetric=False)

@@ -53,12 +53,22 @@ pub enum NetworkFailure {
     },
 }
 
+/// Bytes of both phases, which are held while networks compute.
+fn phases_bytes(portal: &HuVolume) -> usize {
+    2 * portal.hu.len() * size_of::<i16>()
+}
+
 impl Packages {
-    /// Refuses a scan whose segmentation would not fit; both phases are held meanwhile.
+    /// What a network may compute with beside both phases.
+    fn beside(&self, portal: &HuVolume) -> Compute {
+        let memory = self.compute.memory.saturating_sub(phases_bytes(portal));
+        Compute { memory, ..self.compute }
+    }
+
+    /// Refuses a scan whose segmentation would not fit.
     fn check_memory(&self, portal: &HuVolume, needed: Bytes) -> Result<(), NetworkFailure> {
-        let phases = 2 * portal.hu.len() * size_of::<i16>();
-        let (predicted, limit) =
-            (Bytes(needed.0 + phases as u64), Bytes(self.compute.memory as u64));
+        let predicted = Bytes(needed.0 + phases_bytes(portal) as u64);
+        let limit = Bytes(self.compute.memory as u64);
         if predicted > limit {
             return Err(NetworkFailure::Memory { predicted, limit });
         }
@@ -77,7 +87,7 @@ impl Networks for Packages {
     type Error = NetworkFailure;
 
     fn locate_liver(&self, portal: &HuVolume) -> Result<Option<VoxelBox>, NetworkFailure> {
-        let localiser = Localiser::new(&self.localiser, self.compute)?;
+        let localiser = Localiser::new(&self.localiser, self.beside(portal))?;
         let located = localiser.locate(portal, &mut |_| {})?;
         self.note(located.engine);
         Ok(located.region)
@@ -89,7 +99,7 @@ impl Networks for Packages {
         liver: VoxelBox,
         progress: &mut dyn FnMut(u8),
     ) -> Result<Mask, NetworkFailure> {
-        let segmenter = Segmenter::load(&self.segmenter, self.compute)?;
+        let segmenter = Segmenter::load(&self.segmenter, self.beside(portal))?;
         self.check_memory(portal, segmenter.predicted_peak(portal, liver))?;
         self.note(segmenter.engine());
         Ok(segmenter.segment(portal, liver, &mut |p| progress(percent(p)))?)
@@ -101,7 +111,7 @@ impl Networks for Packages {
         portal: &HuVolume,
         mask: &Mask,
     ) -> Result<(Risk, HeatMap), NetworkFailure> {
-        let classifier = Classifier::load(&self.pmn, self.compute)?;
+        let classifier = Classifier::load(&self.pmn, self.beside(portal))?;
         self.note(classifier.engine());
         Ok(classifier.classify(Phases { arterial, portal }, mask)?)
     }

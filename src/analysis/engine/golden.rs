@@ -145,6 +145,28 @@ mod tests {
         }
     }
 
+    /// A part of a larger volume is read where it lies, a mirrored one too.
+    #[test]
+    fn views_give_what_their_copies_give() {
+        let packages = shipped();
+        let package = packages.iter().find(|p| p.manifest.name == "liver-localiser").unwrap();
+        let network =
+            Network::load(package, &[1, 1, 32, 16, 32], Compute::with_threads(2)).unwrap();
+        assert_eq!(network.engine().arithmetic, Arithmetic::Int8);
+        let volume = ndarray::Array3::from_shape_fn([40, 20, 50], |(z, y, x)| {
+            ((z * 31 + y * 17 + x * 7) % 97) as f32 / 20.0 - 2.0
+        });
+        for mirrored in [[false; 3], [true, false, false], [false, true, false], [true; 3]] {
+            let mut view = volume.slice(ndarray::s![5..37, 3..19, 9..41]);
+            for axis in (0..3).filter(|&axis| mirrored[axis]) {
+                view.invert_axis(ndarray::Axis(axis));
+            }
+            let view = view.insert_axis(ndarray::Axis(0)).insert_axis(ndarray::Axis(0)).into_dyn();
+            let copy = view.as_standard_layout().into_owned();
+            assert_eq!(network.run(view).unwrap(), network.run(copy.view()).unwrap());
+        }
+    }
+
     /// The packages with a network under `models/`.
     fn shipped() -> Vec<Package> {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");

@@ -348,11 +348,16 @@ impl Op {
             Self::Quantise | Self::Combine(_) => Some(input),
             Self::Conv(conv) => conv.window.shape(input),
             Self::Pool(pool) => pool.window.shape(input),
-            Self::Upsample(up) => Some([0, 1, 2].map(|axis| input[axis] * up.kernel[axis])),
-            Self::Double(_) => Some(input.map(|side| 2 * side)),
+            Self::Upsample(up) => times(input, up.kernel),
+            Self::Double(_) => times(input, [2; 3]),
             Self::Token(op) => op.shape(input),
         }
     }
+}
+
+/// Sides multiplied; `None` where one cannot be counted.
+fn times([z, y, x]: [usize; 3], [by_z, by_y, by_x]: [usize; 3]) -> Option<[usize; 3]> {
+    Some([z.checked_mul(by_z)?, y.checked_mul(by_y)?, x.checked_mul(by_x)?])
 }
 
 impl Window {

@@ -33,8 +33,11 @@ use super::tokens::{TokenOp, View};
 
 /// The longest side of an input.
 pub const MAX_SIDE: usize = 4096;
-/// More bytes than a packed weight takes. Winograd makes 144 values of 27 weights, two bytes each.
-const PACKED: usize = 11;
+/// Bytes that a packed weight takes at most. Winograd makes 144 values of 27 weights, two bytes each;
+/// elsewhere it is two bytes, in groups that the weights of a few channels do not fill.
+const PACKED_WINOGRAD: usize = 11;
+const PACKED: usize = 2;
+const PACKED_NARROW: usize = 16;
 
 /// Why a program cannot be made ready.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -128,7 +131,7 @@ pub(super) fn prepare(
         let limit = compute.memory;
         if bytes > limit { Err(ReadyError::Memory { size, bytes, limit }) } else { Ok(()) }
     };
-    allowed(plan.arena.saturating_add(packed_at_most(program)))?;
+    allowed(plan.arena.saturating_add(packed_at_most(program, &shapes, least_winograd)))?;
     let maker =
         Maker { program, shapes: &shapes, plan: &plan, extra: &extra, compute, least_winograd };
     let stages: Vec<Stage> = match compute.isa {
@@ -161,20 +164,32 @@ pub(super) fn prepare(
 }
 
 /// Bytes that no packing of the weights exceeds.
-fn packed_at_most(program: &Program) -> usize {
+fn packed_at_most(
+    program: &Program,
+    shapes: &[[usize; 3]],
+    least_winograd: Option<usize>,
+) -> usize {
     let channels = |&id: &ValueId| {
         let channels = program.values[id].channels;
         if is_padded(program, id) { stored(channels) } else { channels }
     };
-    let layers = program.layers.iter().zip(&program.values).map(|(layer, value)| {
-        let (inputs, taps) = match &layer.op {
+    let bytes = |id: ValueId| {
+        let op = &program.layers[id].op;
+        let (inputs, taps): (usize, usize) = match op {
             Op::Conv(op) => (op.inputs.iter().map(channels).sum(), op.window.taps()),
             Op::Upsample(op) => (channels(&op.input), op.kernel.iter().product()),
             Op::Quantise | Op::Combine(_) | Op::Pool(_) | Op::Double(_) | Op::Token(_) => (0, 0),
         };
-        stored(value.channels) * inputs * taps * PACKED
-    });
-    layers.fold(0, usize::saturating_add)
+        let each = if is_winograd(program, shapes, id, least_winograd) {
+            PACKED_WINOGRAD
+        } else if op.inputs().iter().all(|&input| is_padded(program, input)) {
+            PACKED
+        } else {
+            PACKED_NARROW
+        };
+        stored(program.values[id].channels) * inputs * taps * each
+    };
+    (0..program.layers.len()).map(bytes).fold(0, usize::saturating_add)
 }
 
 /// True where the Winograd kernel takes a convolution.

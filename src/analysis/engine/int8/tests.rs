@@ -302,9 +302,12 @@ fn networks_give_the_same_bits_on_every_machine() {
     let input = input(&mut Random(5), Inputs::Any, 2 * voxels, 10);
     for (normalise, expected) in [(false, 0x826b_26bd_df03_f5e3), (true, 0x4412_4f41_d2a5_b6ac)] {
         let program = unet(3, (2, &[16, 24, 40]), normalise);
-        for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
-            let mut engine =
-                Engine::new(&program, size, Compute { isa, ..Compute::with_threads(2) }).unwrap();
+        let paths = Isa::ALL.into_iter().filter(|isa| isa.available());
+        for (isa, winograd) in
+            paths.flat_map(|isa| winograd_from(isa).into_iter().map(move |w| (isa, w)))
+        {
+            let compute = Compute { isa, ..Compute::with_threads(2) };
+            let mut engine = Engine::with_winograd(&program, size, compute, winograd).unwrap();
             let mut output = vec![f32::NAN; 3 * voxels];
             engine.run(&input, &mut [&mut output]);
             let found = hash(&output);
@@ -378,28 +381,50 @@ fn sums_that_wrap_on_the_way_come_out() {
     check(&build.finish(&[shown]), &input, [5, 4, 4]);
 }
 
-/// Memory is refused before any of it is taken, and by a bound that no packing exceeds.
+/// By a bound that no packing exceeds, before anything is packed; and with what the threads need, before
+/// that is taken.
 #[test]
 fn a_network_that_needs_too_much_memory_is_refused() {
-    let size = [16, 16, 32];
+    let size = [20, 20, 32];
     for (channels, widths) in [(1, vec![3, 5]), (2, vec![16, 24, 40]), (4, vec![33, 7])] {
         let program = unet(3, (channels, &widths), channels == 2);
         for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
-            let with = |memory: usize| {
-                Engine::new(&program, size, Compute { isa, memory, ..Compute::with_threads(2) })
-            };
-            let needed = with(usize::MAX).unwrap().memory();
-            let enough = needed.total() + 11 * needed.weights;
-            assert!(with(enough).is_ok(), "{isa:?}: {needed:?}");
-            for limit in [0, needed.arena, needed.total() - 1] {
-                match with(limit).err() {
-                    Some(ReadyError::Memory { size: told, bytes, limit: allowed }) => {
-                        assert_eq!((told, allowed), (size, limit));
-                        assert!(bytes > limit && bytes < enough, "{isa:?}: {bytes}, {needed:?}");
+            for threads in [1, 64] {
+                let with = |memory: usize| {
+                    Engine::new(
+                        &program,
+                        size,
+                        Compute { isa, memory, ..Compute::with_threads(threads) },
+                    )
+                };
+                let needed = with(usize::MAX).unwrap().memory();
+                let enough = needed.total() + 16 * needed.weights;
+                assert!(with(enough).is_ok(), "{isa:?}: {needed:?}");
+                let limits =
+                    [0, needed.arena, needed.arena + needed.weights - 1, needed.total() - 1];
+                for limit in limits {
+                    match with(limit).err() {
+                        Some(ReadyError::Memory { size: told, bytes, limit: allowed }) => {
+                            assert_eq!((told, allowed), (size, limit));
+                            assert!(
+                                bytes > limit && bytes < enough,
+                                "{isa:?}: {bytes}, {needed:?}"
+                            );
+                        }
+                        other => panic!("{isa:?}, limit {limit}: {other:?}"),
                     }
-                    other => panic!("{isa:?}, limit {limit}: {other:?}"),
                 }
             }
         }
     }
+}
+
+/// 7³⁰ is beyond any count: refused, not wrapped.
+#[test]
+fn sides_that_cannot_be_counted_are_refused() {
+    let mut build = Build::new(1, 1, 0);
+    let last = (0..30).fold(0, |value, _| build.upsample(value, 1, [7; 3]));
+    let head = build.head(last, 1);
+    let refused = Engine::new(&build.finish(&[head]), [4096; 3], Compute::alone()).err();
+    assert_eq!(refused, Some(ReadyError::Size { size: [4096; 3] }));
 }

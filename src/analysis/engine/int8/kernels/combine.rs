@@ -77,30 +77,28 @@ impl<P: Path> Kernel for Combining<P> {
         unsafe {
             let row = |layout: &Layout| layout.voxel([z, y, 0]);
             let to = place.at::<u8>(self.output.offset + row(&self.output));
-            for x in 0..self.output.size[2] {
-                for block in (0..self.output.channels).step_by(BLOCK) {
-                    let operand = |term: &Added| {
-                        let at = row(&term.layout) + x * term.layout.channels + block;
-                        Operand {
-                            values: match term.zero {
-                                Some(zero) => {
-                                    Stored::U8(place.at::<u8>(term.layout.offset + at), zero)
-                                }
-                                None => Stored::I16(place.at::<i16>(term.layout.offset).add(at)),
-                            },
-                            scale: term.scale.pointer(place).add(block),
-                            bias: term.bias.pointer(place).add(block),
-                        }
-                    };
-                    let slope = self.slope.pointer().add(block);
-                    let to = to.add(x * self.output.channels + block);
-                    match &self.terms[..] {
-                        [only] => P::combine(&[operand(only)], slope, self.zero, to),
-                        [first, second, ..] => {
-                            P::combine(&[operand(first), operand(second)], slope, self.zero, to);
-                        }
-                        [] => {}
+            for block in (0..self.output.channels).step_by(BLOCK) {
+                let operand = |term: &Added| {
+                    let at = row(&term.layout) + block;
+                    Operand {
+                        values: match term.zero {
+                            Some(zero) => Stored::U8(place.at::<u8>(term.layout.offset + at), zero),
+                            None => Stored::I16(place.at::<i16>(term.layout.offset).add(at)),
+                        },
+                        stride: term.layout.channels,
+                        scale: term.scale.pointer(place).add(block),
+                        bias: term.bias.pointer(place).add(block),
                     }
+                };
+                let slope = self.slope.pointer().add(block);
+                let to = (to.add(block), self.output.channels, self.output.size[2]);
+                match &self.terms[..] {
+                    [only] => P::combine_row(&[operand(only)], slope, self.zero, to),
+                    [first, second, ..] => {
+                        let terms = [operand(first), operand(second)];
+                        P::combine_row(&terms, slope, self.zero, to);
+                    }
+                    [] => {}
                 }
             }
         }

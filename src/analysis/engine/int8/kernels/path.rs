@@ -87,6 +87,22 @@ pub(crate) trait Path: Send + Sync + Sized + 'static {
 
     /// Sixteen channels of a sum of scaled values, requantised.
     unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8);
+
+    /// The same for `count` voxels, stored so many bytes apart.
+    unsafe fn combine_row(
+        terms: &[Operand],
+        slope: *const f32,
+        zero: u8,
+        (to, stride, count): (*mut u8, usize, usize),
+    ) {
+        for voxel in 0..count {
+            // A sum has no more than two terms.
+            let terms: heapless::Vec<Operand, 2> =
+                terms.iter().take(2).map(|term| term.after(voxel)).collect();
+            // SAFETY: by the caller's word.
+            unsafe { Self::combine(&terms, slope, zero, to.add(voxel * stride)) };
+        }
+    }
 }
 
 /// See [`Path::rows`].
@@ -110,10 +126,25 @@ pub(crate) unsafe fn one_by_one<P: Path>(
 pub(crate) struct Operand {
     /// Where they are.
     pub(crate) values: Stored,
+    /// Elements from voxel to voxel.
+    pub(crate) stride: usize,
     /// Multiplies.
     pub(crate) scale: *const f32,
     /// Is added.
     pub(crate) bias: *const f32,
+}
+
+impl Operand {
+    /// That of the voxel so many further on.
+    #[inline]
+    pub(crate) fn after(&self, voxels: usize) -> Self {
+        let elements = voxels * self.stride;
+        let values = match self.values {
+            Stored::U8(from, zero) => Stored::U8(from.wrapping_add(elements), zero),
+            Stored::I16(from) => Stored::I16(from.wrapping_add(elements)),
+        };
+        Self { values, ..*self }
+    }
 }
 
 /// Sixteen stored channels.

@@ -133,45 +133,91 @@ fn rounded([low, high]: [__m256; 2]) -> __m256i {
     _mm256_packs_epi32(low, high)
 }
 
-/// See [`Path::combine`](super::super::path::Path::combine).
+/// See [`Path::combine_row`](super::super::path::Path::combine_row).
 #[target_feature(enable = "avx2")]
-pub(crate) unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8) {
+pub(crate) unsafe fn combine_row(
+    terms: &[Operand],
+    slope: *const f32,
+    zero: u8,
+    row: (*mut u8, usize, usize),
+) {
     // SAFETY: by the caller's word.
     unsafe {
-        let mut total = operand(&terms[0]);
-        for term in &terms[1..] {
-            let more = operand(term);
-            total = [_mm256_add_ps(total[0], more[0]), _mm256_add_ps(total[1], more[1])];
+        match terms {
+            [only] => sums([Term::load(only)], slope, zero, row),
+            [first, second, ..] => sums([Term::load(first), Term::load(second)], slope, zero, row),
+            [] => {}
         }
-        let activated = [0, 1].map(|half| {
-            let value = total[half];
-            let scaled = _mm256_mul_ps(value, _mm256_loadu_ps(slope.add(8 * half)));
-            _mm256_blendv_ps(value, scaled, value)
-        });
-        let whole = _mm256_adds_epi16(rounded(activated), _mm256_set1_epi16(i16::from(zero)));
-        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-        let bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(whole, whole), order);
-        _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(bytes));
     }
 }
 
+/// As [`combine_row`], with the constants in registers.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn operand(term: &Operand) -> [__m256; 2] {
+unsafe fn sums<const TERMS: usize>(
+    terms: [Term; TERMS],
+    slope: *const f32,
+    zero: u8,
+    (to, stride, count): (*mut u8, usize, usize),
+) {
+    let zero = _mm256_set1_epi16(i16::from(zero));
+    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     // SAFETY: by the caller's word.
     unsafe {
-        let whole = match term.values {
-            Stored::U8(from, zero) => {
-                let values = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));
-                _mm256_sub_epi16(values, _mm256_set1_epi16(i16::from(zero)))
+        let slope = [_mm256_loadu_ps(slope), _mm256_loadu_ps(slope.add(8))];
+        for voxel in 0..count {
+            let mut total = terms[0].scaled(voxel);
+            for term in &terms[1..] {
+                let more = term.scaled(voxel);
+                total = [_mm256_add_ps(total[0], more[0]), _mm256_add_ps(total[1], more[1])];
             }
-            Stored::I16(from) => _mm256_loadu_si256(from.cast()),
+            let activated = [0, 1].map(|half| {
+                let scaled = _mm256_mul_ps(total[half], slope[half]);
+                _mm256_blendv_ps(total[half], scaled, total[half])
+            });
+            let whole = _mm256_adds_epi16(rounded(activated), zero);
+            let bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(whole, whole), order);
+            _mm_storeu_si128(to.add(voxel * stride).cast(), _mm256_castsi256_si128(bytes));
+        }
+    }
+}
+
+/// A summand with its constants in registers.
+#[derive(Clone, Copy)]
+struct Term {
+    operand: Operand,
+    scale: [__m256; 2],
+    bias: [__m256; 2],
+}
+
+impl Term {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load(operand: &Operand) -> Self {
+        // SAFETY: by the caller's word.
+        let both =
+            |from: *const f32| unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))] };
+        Self { operand: *operand, scale: both(operand.scale), bias: both(operand.bias) }
+    }
+
+    /// Of voxel `voxel`, scaled.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn scaled(&self, voxel: usize) -> [__m256; 2] {
+        // SAFETY: by the caller's word.
+        let whole = unsafe {
+            match self.operand.after(voxel).values {
+                Stored::U8(from, zero) => {
+                    let values = _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast()));
+                    _mm256_sub_epi16(values, _mm256_set1_epi16(i16::from(zero)))
+                }
+                Stored::I16(from) => _mm256_loadu_si256(from.cast()),
+            }
         };
         let halves = [_mm256_castsi256_si128(whole), _mm256_extracti128_si256::<1>(whole)];
         [0, 1].map(|half| {
             let value = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(halves[half]));
-            let scale = _mm256_loadu_ps(term.scale.add(8 * half));
-            _mm256_add_ps(_mm256_mul_ps(value, scale), _mm256_loadu_ps(term.bias.add(8 * half)))
+            _mm256_add_ps(_mm256_mul_ps(value, self.scale[half]), self.bias[half])
         })
     }
 }

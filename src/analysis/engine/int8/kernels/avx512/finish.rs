@@ -70,12 +70,8 @@ impl Constants {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     pub(crate) fn four_to_u8<const TAME: bool>(&self, sums: [__m512i; 4]) -> __m512i {
-        let [a, b, c, d] = sums.map(|sums| if TAME { self.tame(sums) } else { self.rounded(sums) });
-        let first = _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.zeros);
-        let second = _mm512_adds_epi16(_mm512_packs_epi32(c, d), self.zeros);
-        // Each quarter holds four channels of all four voxels.
-        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second))
+        let whole = sums.map(|sums| if TAME { self.tame(sums) } else { self.rounded(sums) });
+        four_packed(whole, self.zeros)
     }
 
     /// Sixteen staged values of two voxels, one voxel behind the other.
@@ -109,4 +105,16 @@ impl Constants {
     pub(crate) fn to_i16(self, sums: __m512i) -> __m256i {
         _mm512_cvtsepi32_epi16(self.rounded(sums))
     }
+}
+
+/// Whole numbers of sixteen channels of four voxels and a zero point, sixteen bits each, to u8, one voxel
+/// behind the other.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(crate) fn four_packed([a, b, c, d]: [__m512i; 4], zeros: __m512i) -> __m512i {
+    let first = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zeros);
+    let second = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zeros);
+    // Each quarter holds four channels of all four voxels.
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second))
 }

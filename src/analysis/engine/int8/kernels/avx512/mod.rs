@@ -7,6 +7,7 @@
 //! | `across` | the sums of a row in f32, sixteen voxels in one register |
 //! | `finish` | sums to values |
 //! | `input` | f32 to u8 |
+//! | `combine` | sums of a row of values |
 //! | `transform`, `winograd` | what the Winograd kernel needs: `vpdpwssd` on i16 |
 //!
 //! `vpdpbusd` multiplies bytes without sign by bytes with one, and nothing saturates: activations are
@@ -21,6 +22,8 @@ mod across;
 mod finish;
 
 mod input;
+
+mod combine;
 
 mod transform;
 
@@ -77,5 +80,15 @@ impl Path for Avx512 {
     unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8) {
         // SAFETY: see above.
         unsafe { Avx2::combine(terms, slope, zero, to) }
+    }
+
+    unsafe fn combine_row(
+        terms: &[Operand],
+        slope: *const f32,
+        zero: u8,
+        row: (*mut u8, usize, usize),
+    ) {
+        // SAFETY: see above.
+        unsafe { combine::combine_row(terms, slope, zero, row) }
     }
 }

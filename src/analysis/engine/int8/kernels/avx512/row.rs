@@ -95,7 +95,7 @@ unsafe fn store<const V: usize>(sums: &[__m512i; V], x: usize, Block { channels,
 /// Four voxels of sixteen channels, `stride` bytes from voxel to voxel.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn store_four(voxels: __m512i, to: *mut u8, stride: usize) {
+pub(super) unsafe fn store_four(voxels: __m512i, to: *mut u8, stride: usize) {
     // SAFETY: by the caller's word.
     unsafe {
         if stride == BLOCK {
