@@ -109,13 +109,24 @@ def pmn_card(training: dict[str, Any], threshold: float) -> str:
 Shows how a Prototype Mamba Net turns two-phase CT of liver and tumour into distances to prototypes:
 proliferative or not, and good or poor response to HAIC and TACE. p_A(proliferative) is the risk score.
 
+The paper's outline (patch embedding of 3×3×3, convolution and state-space branch, prototypes, distance cross entropy
+and cross entropy) at 96³ with our own numbers: stages of 32, 64, 128 and 256 channels, two blocks each, a chunked
+state space (Mamba-2's SSD) over three axis orders both ways. Convolutions and products are int8; the recurrence, norms,
+softmax and distances stay in f32 (the manifest lists the operators).
+
 ## Trained on
 {trained_on(training)}
 
+Schedule `{training["schedule"]}` of `scripts/models/pmn_training.py` (the paper's own learning rate, batch and epochs are the
+schedule `paper`, which was not run); then the head was fitted to whole boxes as the int8 network sees them
+(`scripts/models/pmn_head.py`, {training["head_cases"]} of the training phantoms; AUC on the validation phantoms {training["head_auc_before"]} before, {training["head_auc_after"]} after,
+the best of several steps).
+
 ## Measured
-On {training["held_out_cases"]} phantoms with seeds never used in training, and parameter ranges shifted and partly widened. `auc` is for
+On {training["held_out_cases"]} phantoms with seeds never used in training, and parameter ranges shifted and partly widened: float in
+PyTorch, int8 in the engine that the device runs. `auc` is for
 proliferation, with DeLong's 95 % interval (`auc_low`, `auc_high`). The threshold {threshold} on p_A(proliferative) is
-our own: the largest sensitivity + specificity on {training["validation_cases"]} validation phantoms, int8.
+our own: the largest sensitivity + specificity on {training["validation_cases"]} validation phantoms, int8, the same that chose the head's step.
 `auc_haic` and `auc_tace` are against invented labels.
 
 {metric_table(training)}

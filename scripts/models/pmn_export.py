@@ -320,7 +320,8 @@ def far_half(graph: Graph, source: str, name: str, block: DualBranch, tokens: in
     signal = graph.edge("LocalSilu", [signal, *local], f"{name}.local", group=space.inner)
     selected = graph.convolution(signal, f"{name}.select", space.select.weight, space.select.bias, 1)
     constants = [graph.constant(f"{name}.scan.log_rate", space.log_rate), graph.constant(f"{name}.scan.skip", space.skip)]
-    chunk = min(space.settings.chunk, tokens)
+    # A divisor of the tokens of half the box as well, which the golden pair is made of.
+    chunk = min(space.settings.chunk, tokens // 8)
     mixed = graph.edge("SelectiveScan", [signal, selected, *constants], f"{name}.scan", chunk=chunk)
     mixed = graph.norm("GatedNorm", [mixed, gate], f"{name}.gated", space.norm)
     return graph.convolution(mixed, f"{name}.leave", space.leave.weight, None, 1)
@@ -328,7 +329,28 @@ def far_half(graph: Graph, source: str, name: str, block: DualBranch, tokens: in
 
 def float_model(network: PrototypeMambaNet) -> onnx.ModelProto:
     """`box` `[1, phases, S, S, S]` to `distances` `[1, 6]` and `token_distances` `[1, T, 2]`."""
-    settings, graph = network.settings, Graph()
+    graph = Graph()
+    tensor = trunk(graph, network)
+    constants = {"weight": network.norm.weight, "bias": network.norm.bias, "attend": network.attend.weight[0],
+                 "level": network.attend.bias, "prototypes": network.prototypes}
+    inputs = [graph.constant(f"prototypes.{key}", value) for key, value in constants.items()]
+    shapes = {"distances": [1, network.prototypes.shape[0]], "token_distances": [1, "T", 2]}
+    graph.edge("Prototypes", [tensor, *inputs], "prototypes", list(shapes), epsilon=EPSILON)
+    return finished(graph, network, shapes)
+
+
+def features_model(network: PrototypeMambaNet) -> onnx.ModelProto:
+    """`box` to `features` `[1, width, t, t, t]`: the last stage as it is, by a product that changes nothing."""
+    graph = Graph()
+    tensor = trunk(graph, network)
+    width = network.settings.widths[-1]
+    tensor = graph.convolution(tensor, "features", torch.eye(width), None, 1)
+    return finished(graph, network, {tensor: [1, width, "d", "h", "w"]})
+
+
+def trunk(graph: Graph, network: PrototypeMambaNet) -> str:
+    """All stages; the last tensor."""
+    settings = network.settings
     side = settings.box_voxels // settings.patch
     tensor = graph.convolution("box", "embed", network.embed.weight, network.embed.bias, settings.patch, settings.patch)
     for stage, blocks in enumerate(network.stages):
@@ -343,15 +365,13 @@ def float_model(network: PrototypeMambaNet) -> onnx.ModelProto:
             tensor = graph.norm("MergeNorm", [tensor], f"merge{stage + 1}.norm", merge.norm)
             tensor = graph.convolution(tensor, f"merge{stage + 1}", merge.reduce.weight, None, 1)
             side //= 2
-    constants = {"weight": network.norm.weight, "bias": network.norm.bias, "attend": network.attend.weight[0],
-                 "level": network.attend.bias, "prototypes": network.prototypes}
-    inputs = [graph.constant(f"prototypes.{key}", value) for key, value in constants.items()]
-    outputs = ["distances", "token_distances"]
-    graph.edge("Prototypes", [tensor, *inputs], "prototypes", outputs, epsilon=EPSILON)
-    box = helper.make_tensor_value_info("box", TensorProto.FLOAT, [1, settings.phases, *[settings.box_voxels] * 3])
-    shapes = [[1, network.prototypes.shape[0]], [1, side**3, 2]]
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-              for name, shape in zip(outputs, shapes, strict=True)]
+    return tensor
+
+
+def finished(graph: Graph, network: PrototypeMambaNet, outputs: dict[str, list[int | str]]) -> onnx.ModelProto:
+    """The model with these outputs and their shapes; the box may have other sides."""
+    box = helper.make_tensor_value_info("box", TensorProto.FLOAT, [1, network.settings.phases, "D", "H", "W"])
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
     body = helper.make_graph(graph.nodes, "pmn", [box], values, graph.constants)
     return assembled(body)
 
@@ -365,11 +385,11 @@ def assembled(body: onnx.GraphProto) -> onnx.ModelProto:
     return model
 
 
-def export_int8(network: PrototypeMambaNet, calibration: list[np.ndarray], int8_path: Path) -> Path:
+def quantised(model: onnx.ModelProto, calibration: list[np.ndarray], int8_path: Path) -> Path:
     """Writes the QDQ model and beside it `<stem>.float.onnx`, whose path is returned."""
     float_path = int8_path.with_suffix(".float.onnx")
     int8_path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(float_model(network.eval().cpu()), float_path)
+    onnx.save(model, float_path)
     quantise(float_path, int8_path, "box", calibration, "minmax")
     unround_scans(int8_path)
     return float_path
@@ -396,7 +416,7 @@ def example(folder: Path) -> None:
     box = torch.rand(4, 2, 12, 12, 12)
     network.train()(box)  # for BatchNorm's statistics
     int8_path = folder / "model.onnx"
-    float_path = export_int8(network, [one[None].numpy() for one in box[:3]], int8_path)
+    float_path = quantised(float_model(network.eval()), [one[None].numpy() for one in box[:3]], int8_path)
     float_path.unlink()
     values = box[3:].numpy()
     values.astype("<f4").tofile(folder / "input.f32")

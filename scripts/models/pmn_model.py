@@ -8,8 +8,6 @@ how HAIC or TACE works in people.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,15 +19,16 @@ import cards
 import phantom
 from auc import auc_with_interval, youden_threshold
 from boxes import BoxCase, draw_boxes, read_box
-from package import Package, engine_command, write_package
+from package import Package, write_package
 from pmn import PMN_ABSENT, PROTOTYPES, PrototypeMambaNet
-from pmn_export import export_int8
+from pmn_export import float_model, quantised
+from pmn_head import fit_head, run_engine
 from pmn_training import SCHEDULES, train
 from specifications import PMN, PMN_INPUT, PMN_OUTPUT, prototype_table
 
 # Activations, scratch memory and packed weights of the engine at 96^3, with room.
 PEAK_RAM_MIB = 128
-TRAINING_CASES, VALIDATION_CASES, HELD_OUT_CASES, CALIBRATION_CASES = 660, 60, 120, 8
+TRAINING_CASES, HEAD_CASES, VALIDATION_CASES, HELD_OUT_CASES, CALIBRATION_CASES = 660, 240, 60, 100, 8
 
 Distances = Callable[[np.ndarray], np.ndarray]
 
@@ -46,18 +45,7 @@ def in_torch(network: PrototypeMambaNet) -> Distances:
 
 def in_engine(model: Path) -> Distances:
     """The same by the int8 model in the engine that the device runs."""
-    sides = ",".join([str(PMN.box_voxels)] * 3)
-
-    def run(box: np.ndarray) -> np.ndarray:
-        with tempfile.TemporaryDirectory() as folder:
-            source, target = Path(folder, "in.f32"), Path(folder, "out.f32")
-            box.astype("<f4").tofile(source)
-            arguments = ["bench", "engine", "--json", "--rounds", "1", "--model", str(model), "--size", sides,
-                         "--input", str(source), "--output", str(target)]
-            subprocess.run([*engine_command(), *arguments], check=True, stdout=subprocess.DEVNULL)
-            return np.fromfile(target, "<f4")[: len(PROTOTYPES)]
-
-    return run
+    return lambda box: run_engine(model, box)[: len(PROTOTYPES)]
 
 
 def scores(distances: Distances, cases: list[BoxCase]) -> np.ndarray:
@@ -99,9 +87,12 @@ def run(options: argparse.Namespace) -> None:
                           folder / "validation", options.threads)
     held_out = cases_of(phantom.EVAL_SEEDS[20_000:], options.cases or HELD_OUT_CASES, phantom.EVAL_RANGES,
                         folder / "held_out", options.threads)
+    fitted = fit_head(network, cases_of(phantom.TRAIN_SEEDS[500_000:], HEAD_CASES, phantom.TRAIN_RANGES,
+                                        folder / "train", options.threads), validation, options.work, options.seed)
+    print("head, AUC on validation:", fitted, flush=True)
     calibration = [case.box[None].astype(np.float32) for case in validation[:CALIBRATION_CASES]]
     int8_path = options.work / "pmn.onnx"
-    export_int8(network, calibration, int8_path)
+    quantised(float_model(network), calibration, int8_path)
     engine = in_engine(int8_path)
     chosen = np.array([case.labels[0] == 1 for case in validation])
     threshold = round(youden_threshold(scores(engine, validation)[:, 0], chosen), 3)
@@ -121,6 +112,9 @@ def run(options: argparse.Namespace) -> None:
         "minutes": round(state["elapsed"] / 60, 1),
         "device": options.device,
         "note": options.note,
+        "head_cases": HEAD_CASES,
+        "head_auc_before": fitted["before"],
+        "head_auc_after": fitted["after"],
         "validation_cases": len(validation),
         "held_out_cases": len(held_out),
         "float_metric": float_metric,
@@ -128,5 +122,7 @@ def run(options: argparse.Namespace) -> None:
     }
     package = Package("pmn", "classification", PEAK_RAM_MIB, PMN_INPUT, PMN_OUTPUT, training,
                       cards.pmn_card(training, threshold), prototype_table(threshold))
-    example = held_out[0].box[None].astype(np.float32)
+    # Half the box holds every kind of layer and an eighth of the bytes.
+    quarter, end = PMN.box_voxels // 4, 3 * PMN.box_voxels // 4
+    example = held_out[0].box[None, :, quarter:end, quarter:end, quarter:end].astype(np.float32)
     write_package(package, int8_path, example, options.models)

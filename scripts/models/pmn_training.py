@@ -67,7 +67,18 @@ def losses(network: PrototypeMambaNet, boxes: Tensor, tumour: Tensor, labels: Te
     `[b, 3]`."""
     tokens, before = network.tokens(boxes)
     side = boxes.shape[-1] // PMN.box_voxels_per_token
-    shares = token_shares(tumour, side)
+    total, pair = head_losses(network, tokens, token_shares(tumour, side), labels)
+    for index, (guide, stage) in enumerate(zip(network.guides, before, strict=True)):
+        part = token_shares(tumour, side * 2 ** (len(before) - index))
+        total = total + GUIDES * guide_loss(guide(stage), part, labels)
+    return total, pair
+
+
+def head_losses(
+    network: PrototypeMambaNet, tokens: Tensor, shares: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Those of normalised tokens `[b, T, width]` of the last stage, whose tumour shares are `[b, T]`; and bank A's
+    distances `[b, 2]`."""
     scores = network.attend(tokens).squeeze(-1)
     pooled = (tokens * torch.softmax(scores, 1).unsqueeze(-1)).sum(1)
     distances = squared_distance(pooled[:, None], network.prototypes).squeeze(1)
@@ -75,9 +86,6 @@ def losses(network: PrototypeMambaNet, boxes: Tensor, tumour: Tensor, labels: Te
     total = total + TOKENS * token_loss(squared_distance(tokens, network.prototypes[:2]), shares, labels)
     wanted = shares / shares.sum(1, keepdim=True).clamp(min=1e-6)
     total = total + ATTENTION * -(wanted * torch.log_softmax(scores, 1)).sum(1).mean()
-    for index, (guide, stage) in enumerate(zip(network.guides, before, strict=True)):
-        part = token_shares(tumour, side * 2 ** (len(before) - index))
-        total = total + GUIDES * guide_loss(guide(stage), part, labels)
     return total, distances[:, :2]
 
 

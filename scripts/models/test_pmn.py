@@ -1,11 +1,21 @@
-"""The chunked state space equals the step-by-step scan. Run: `python test_pmn.py` (exit code 0 or 1)
-or `python -m pytest test_pmn.py`."""
+"""The chunked state space equals the step-by-step scan, the exported graph equals the network, and the engine knows the
+exported functions. Run: `python test_pmn.py` (exit code 0 or 1) or `python -m pytest test_pmn.py`."""
 
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
 import torch
 
-from pmn import chunked_scan, scan_reference
+from pmn import PmnSettings, PrototypeMambaNet, chunked_scan, scan_reference
+from pmn_export import float_model, functions
+from quantise import session
 
 TOLERANCE = 1e-4
+# Relative, for distances of some hundreds summed in another order.
+GRAPH_TOLERANCE = 1e-5
+ENGINE_FUNCTIONS = Path(__file__).resolve().parents[2] / "src/analysis/engine/lower/functions.onnx"
 
 
 def error_of_chunked_scan(length: int, chunk: int, seed: int) -> float:
@@ -25,6 +35,27 @@ def test_chunked_scan_equals_reference():
         assert error <= TOLERANCE, f"length {length}, chunk {chunk}: error {error}"
 
 
+def test_exported_graph_equals_the_network():
+    torch.manual_seed(3)
+    network = PrototypeMambaNet(PmnSettings(box_voxels=24, widths=(32, 64, 128), depths=(1, 2, 1)))
+    network.train()(torch.rand(2, 2, 24, 24, 24))  # for BatchNorm's statistics
+    network.eval()
+    box = torch.rand(1, 2, 24, 24, 24)
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        path = Path(folder, "pmn.onnx")
+        onnx.save(float_model(network), path)
+        for found, expected in zip(session(path).run(None, {"box": box.numpy()}), network(box), strict=True):
+            error = np.abs(found - expected.numpy()) / np.abs(expected.numpy()).max()
+            assert error.max() <= GRAPH_TOLERANCE, f"relative error {error.max()}"
+
+
+def test_the_engine_knows_the_functions():
+    known = onnx.load(ENGINE_FUNCTIONS).functions
+    assert [body.SerializeToString() for body in known] == [body.SerializeToString() for body in functions()]
+
+
 if __name__ == "__main__":
     test_chunked_scan_equals_reference()
-    print(f"chunked scan equals the step-by-step scan within {TOLERANCE}")
+    test_exported_graph_equals_the_network()
+    test_the_engine_knows_the_functions()
+    print("scan, export and functions hold")

@@ -387,12 +387,12 @@ pub fn exp(x: f32) -> f32 {
     let x = if x > 88.0 { 88.0 } else { x };
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let whole = shifted - ROUND;
-    let rest = x - whole * 0.693_359_375 - whole * -2.121_944_4e-4;
+    let rest = x - whole * 0.693_359_4 - whole * -2.121_944_4e-4;
     let p = 1.987_569_1e-4 * rest + 1.398_199_9e-3;
     let p = p * rest + 8.333_452e-3;
     let p = p * rest + 4.166_579_6e-2;
     let p = p * rest + 1.666_666_5e-1;
-    let p = p * rest + 5.000_000_1e-1;
+    let p = p * rest + 0.5;
     let mantissa = p * (rest * rest) + rest + 1.0;
     mantissa * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))
 }

@@ -131,7 +131,7 @@ fn attributes_and_inputs_that_do_not_fit() {
     refuses(&attribute("ChannelNorm", |a| a.name = "eps".into()), "ChannelNorm", "not supported");
     refuses(&attribute("ChannelNorm", |a| a.f = -1.0), "ChannelNorm", "epsilon -1");
     let swapped = in_call("ShuffleAdd", |node| node.input.swap(0, 1));
-    refuses(&swapped, "ShuffleAdd", "has 32 channels");
+    refuses(&swapped, "ShuffleAdd", "half has 64 channels");
     refuses(&in_call("SelectiveScan", |node| node.input.swap(0, 1)), "SelectiveScan", "sides");
     refuses(
         &in_call("GatedNorm", |node| node.input.truncate(3)),
