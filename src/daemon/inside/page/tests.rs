@@ -167,6 +167,7 @@ fn every_sentence_has_a_chinese_form() {
     sentences.extend(Contraindication::ALL.iter().map(|code| code.sentence()));
     sentences.extend(DoseItem::ALL.iter().map(|code| code.sentence()));
     sentences.extend(ClinicalFinding::ALL.iter().map(|code| code.sentence()));
+    sentences.push(protocol::SCHEDULE);
     sentences.extend(StagingSystem::ALL.iter().map(|system| staged::caveat(*system)));
     assert!(sentences.len() > 170);
     for sentence in sentences {
