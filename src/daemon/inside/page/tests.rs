@@ -229,6 +229,8 @@ fn the_chinese_page_is_in_chinese() {
         "child",
         "pugh",
         "done",
+        "NIfTI",
+        "DICOM",
     ];
     for draft in [samples::scored_draft(), abstained()] {
         let page = render::report(&[in_chinese(&draft)]);
