@@ -245,7 +245,8 @@ mod tests {
         for item in Item::ALL {
             assert_eq!(found(item, |_| ()), None, "{item:?}");
         }
-        let flags: [(Item, fn(&mut ClinicalData)); 5] = [
+        type Set = fn(&mut ClinicalData);
+        let flags: [(Item, Set); 5] = [
             (Item::HepatorenalSyndrome, |d| d.hepatorenal_syndrome = Some(true)),
             (Item::ArterialAccess, |d| d.arterial_access_barrier = Some(true)),
             (Item::UntreatedVarices, |d| d.untreated_varices = Some(true)),

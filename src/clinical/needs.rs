@@ -52,11 +52,15 @@ impl Inputs {
 
 /// Logical "or" over facts that may be unknown.
 pub(super) fn any(facts: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
-    facts.into_iter().fold(Some(false), |so_far, fact| match (so_far, fact) {
-        (Some(true), _) | (_, Some(true)) => Some(true),
-        (None, _) | (_, None) => None,
-        (Some(false), Some(false)) => Some(false),
-    })
+    let mut answer = Some(false);
+    for fact in facts {
+        match fact {
+            Some(true) => return Some(true),
+            Some(false) => {}
+            None => answer = None,
+        }
+    }
+    answer
 }
 
 #[cfg(test)]

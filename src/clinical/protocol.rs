@@ -5,8 +5,9 @@
 use super::data::{ClinicalData, Field};
 use super::needs::{Inputs, NeedsInputs};
 
-/// The label every display of the card carries.
-pub const LABEL: &str = "reference, never an order";
+/// How often and how: Cao 2025; Li et al., phase III, J Clin Oncol 2022;40:150.
+pub const SCHEDULE: &str = "HAIC every 3 weeks, until progression or intolerance (Cao 2025) or at most \
+                            6 cycles (Li 2022); TACE superselective, gelatin sponge if needed (Cao 2025).";
 
 /// One published dose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

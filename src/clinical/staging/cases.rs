@@ -6,6 +6,9 @@ use super::*;
 use crate::clinical::assessment::Measured;
 use crate::clinical::data::{Ascites, Encephalopathy, HepaticVein, Pvtt};
 
+/// What makes another patient of one.
+type Change<'a> = &'a dyn Fn(&mut ClinicalData);
+
 /// One lesion of 40 mm, Child-Pugh A, ECOG 0, nothing invaded.
 fn early() -> ClinicalData {
     ClinicalData {
@@ -83,7 +86,7 @@ fn number_and_size_on_both_sides_of_every_limit() {
 #[test]
 fn bclc_and_easl_rows() {
     use Stage::*;
-    let rows: [(&dyn Fn(&mut ClinicalData), Stage, Stage); 12] = [
+    let rows: [(Change<'_>, Stage, Stage); 12] = [
         (&|d| d.lesion_count = Some(6), BclcB, EaslB),
         (&|d| d.ecog = Some(1), BclcC, EaslC),
         (&|d| d.ecog = Some(2), BclcC, EaslC),
@@ -114,7 +117,7 @@ fn bclc_and_easl_rows() {
 #[test]
 fn cnlc_rows() {
     use Stage::*;
-    let rows: [(&dyn Fn(&mut ClinicalData), Stage); 8] = [
+    let rows: [(Change<'_>, Stage); 8] = [
         (&|d| d.ecog = Some(2), CnlcIa),
         (&|d| d.ecog = Some(3), CnlcIV),
         (&class_b, CnlcIa),

@@ -488,6 +488,10 @@ const CHECKLISTS: &[(&str, &str)] = &[
         "The supplied largest diameter differs from the image's; the image's is used.",
         "提供的最大径与图像不符；采用图像测量值。",
     ),
+    (
+        "HAIC every 3 weeks, until progression or intolerance (Cao 2025) or at most 6 cycles (Li 2022); TACE superselective, gelatin sponge if needed (Cao 2025).",
+        "HAIC 每 3 周一次，直至进展或不耐受（Cao 2025），或最多 6 个周期（Li 2022）；TACE 为超选择性，必要时用明胶海绵（Cao 2025）。",
+    ),
 ];
 
 /// Reasons, and what to do about them.

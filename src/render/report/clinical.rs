@@ -129,6 +129,7 @@ impl Html {
         let heads = ["Drug and source", "n:Published amount", "n:Total for this body surface"];
         self.table(&heads, rows.collect(), "Not evaluated.");
         self.element("<p class=\"note\">", &view.body_surface, "</p>\n");
+        self.element("<p class=\"note\">", &view.dose_schedule, "</p>\n");
         self.remark(
             "What papers gave, not what this patient should get: liver function, blood count and \
              earlier cycles are not looked at.",

@@ -108,6 +108,7 @@ fn view(mut text: impl FnMut(&'static str) -> String) -> ReportView {
         ],
         doses: vec![DoseRow { item: t("Leucovorin"), amount: t("400 mg/m²"), total: t("740 mg") }],
         body_surface: t("Body surface 1.85 m²"),
+        dose_schedule: t("every 3 weeks"),
         curves: vec![CurveView {
             name: t("HAIC"),
             patient: vec![(12.0, 0.7), (60.0, 0.2)],

@@ -44,6 +44,8 @@ pub struct ReportView {
     pub doses: Vec<DoseRow>,
     /// The body surface the totals are for, or what it needs.
     pub body_surface: String,
+    /// How often the published doses were given.
+    pub dose_schedule: String,
     /// `clinical.json` as understood.
     pub supplied: Vec<FactRow>,
     /// What the gate measured on the images, units in the names.

@@ -14,6 +14,7 @@ use std::fmt;
 
 use super::order::WorkOrder;
 use crate::analysis::findings::Images;
+use crate::clinical::protocol;
 use crate::render::ReportView;
 use crate::render::report::{
     FactRow, Language, LesionRow, OutcomeView, ReasonRow, RecommendationView, ScoreView, Tone,
@@ -101,6 +102,7 @@ pub(super) fn view(draft: &Draft, facts: &PageFacts<'_>, language: Language) -> 
         contraindications: clinical.map(|c| staged::contraindications(c, l)).unwrap_or_default(),
         doses: clinical.map(|c| staged::doses(c, l)).unwrap_or_default(),
         body_surface: clinical.map(|c| staged::body_surface(c, l)).unwrap_or_default(),
+        dose_schedule: clinical.map(|_| l.say(protocol::SCHEDULE).to_owned()).unwrap_or_default(),
         supplied: clinical.map(|c| patient::supplied(c, l)).unwrap_or_default(),
         nomograms: draft.nomograms.iter().map(|one| nomogram::view(one, l)).collect(),
         curves: draft.nomograms.iter().map(nomogram::curve).collect(),

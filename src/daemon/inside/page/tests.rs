@@ -167,6 +167,7 @@ fn every_sentence_has_a_chinese_form() {
     sentences.extend(Contraindication::ALL.iter().map(|code| code.sentence()));
     sentences.extend(DoseItem::ALL.iter().map(|code| code.sentence()));
     sentences.extend(ClinicalFinding::ALL.iter().map(|code| code.sentence()));
+    sentences.push(protocol::SCHEDULE);
     sentences.extend(StagingSystem::ALL.iter().map(|system| staged::caveat(*system)));
     assert!(sentences.len() > 170);
     for sentence in sentences {
@@ -228,6 +229,8 @@ fn the_chinese_page_is_in_chinese() {
         "child",
         "pugh",
         "done",
+        "NIfTI",
+        "DICOM",
     ];
     for draft in [samples::scored_draft(), abstained()] {
         let page = render::report(&[in_chinese(&draft)]);
