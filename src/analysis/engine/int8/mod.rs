@@ -8,6 +8,8 @@ pub mod program;
 
 pub mod tokens;
 
+pub mod arithmetic;
+
 pub mod reference;
 
 pub mod isa;

@@ -1,7 +1,7 @@
 //! The int8 program: what a quantised network computes, as a list of layers with exact semantics.
 //!
 //! Pure data. Whatever executes it ([`reference`](super::reference), a kernel path of a CPU, another
-//! device) must give the same bits, so everything that rounds is defined here and nowhere else:
+//! device) must give the same bits, so everything that rounds is defined here, and for float layers in one other file:
 //!
 //! * An activation is u8; it stands for `scale · (q − zero point)` ([`Quant`]).
 //! * A convolution sums `(q − zero point) · w` in i32, without overflow ([`Program::new`] checks the
@@ -13,7 +13,8 @@
 //!   channel: the sum is [`staged`] as i16 first, the statistics are exact integers, and a
 //!   [`Combine`] finishes.
 //!
-//! * What stays in f32 (a state space, norms over channels, prototypes) is defined in [`tokens`](super::tokens).
+//! * What stays in f32 (a state space, norms over channels, prototypes) is defined in [`tokens`](super::tokens), and how
+//!   it is rounded in [`arithmetic`](super::arithmetic).
 //!
 //! Tensors are `[channel, z, y, x]` of one image; shapes are fixed only when a program is made ready
 //! for an input.

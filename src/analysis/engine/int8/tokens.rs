@@ -1,17 +1,12 @@
 //! The float layers of a program, between quantised ones: normalisation over channels, the selective state space,
-//! prototypes. What they mean, number by number.
+//! prototypes. What each of them computes, and what is refused; how its numbers are rounded is defined in
+//! [`arithmetic`](super::arithmetic).
 //!
-//! A float value is f32, `[z, y, x, channel]`; a voxel of it is a token. As in [`program`](super::program), everything
-//! that rounds is defined here: the order of every sum, and `exp` and `ln` in additions and multiplications only, because a
-//! library's own may differ from machine to machine. No operation is fused, so every path gives the same bits.
-//!
-//! Sums over channels go through sixteen lanes, lane `l` adding channels `l, l + 16, …` in order; the lanes are added as
-//! halves ([`across`]). That is why float layers take channels in blocks of sixteen.
+//! A float value is f32, `[z, y, x, channel]`; a voxel of it is a token.
 
+use super::arithmetic::LANES;
 use super::program::{MAX_CHANNELS, ValueId};
 
-/// Channels that go side by side.
-pub const LANES: usize = 16;
 /// The most states per head of a scan.
 pub const MAX_STATES: usize = 64;
 /// Axis orders of a scan: the axes `[z, y, x]` by which it visits the tokens, the slowest first.
@@ -53,14 +48,14 @@ pub enum TokenOp {
         /// One per channel.
         bias: Vec<f32>,
     },
-    /// [`normalise`].
+    /// [`normalise`](super::arithmetic::normalise).
     Normalise {
         /// What is normalised.
         input: View,
         /// How.
         norm: Norm,
     },
-    /// [`normalise`], times [`silu`] of the gate.
+    /// As [`Self::Normalise`], times [`silu`](super::arithmetic::silu) of the gate.
     Gated {
         /// What is normalised.
         input: View,
@@ -69,15 +64,16 @@ pub enum TokenOp {
         /// How.
         norm: Norm,
     },
-    /// Eight tokens, `[2, 2, 2]` of them with x fastest, become one of eight times the channels; [`normalise`].
+    /// Eight tokens, `[2, 2, 2]` of them with x fastest, become one of eight times the channels; then as
+    /// [`Self::Normalise`].
     Merge {
         /// Even sides.
         input: View,
         /// Of eight times the channels.
         norm: Norm,
     },
-    /// A depthwise 3×3×3 convolution, [`silu`] after it: from the bias, the taps z, y, x are added in order; those
-    /// outside are left out.
+    /// A depthwise 3×3×3 convolution, [`silu`](super::arithmetic::silu) after it: from the bias, the taps z, y, x are
+    /// added in order; those outside are left out.
     Local {
         /// Convolved.
         input: View,
@@ -309,185 +305,4 @@ fn same(what: &str, found: usize, expected: usize) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("the {what} has {found} channels, expected {expected}"))
-}
-
-/// Sixteen numbers. Short sums over them are written with `array::from_fn`, which becomes vector instructions where a
-/// loop becomes scalar ones; `array::map`, and `from_fn` of anything long, become a call.
-pub type Lanes = [f32; LANES];
-
-/// The sum of sixteen lanes: halves are added until one is left.
-#[inline(always)]
-pub fn across(mut lanes: Lanes) -> f32 {
-    for half in [8, 4, 2, 1] {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-    }
-    lanes[0]
-}
-
-/// Blocks of sixteen channels; the length is a multiple.
-#[inline(always)]
-pub fn blocks(token: &[f32]) -> &[Lanes] {
-    token.as_chunks().0
-}
-
-/// Mean 0 and variance 1 over the channels, `(((x − mean) · (1 / √(variance + ε))) · weight) + bias`.
-#[inline(always)]
-pub fn normalise(token: &mut [f32], norm: &Norm) {
-    let count = token.len() as f32;
-    let mut sums = [0.0; LANES];
-    for block in blocks(token) {
-        sums = std::array::from_fn(|lane| sums[lane] + block[lane]);
-    }
-    let mean = across(sums) / count;
-    let mut squares = [0.0; LANES];
-    for block in blocks(token) {
-        let gap: Lanes = std::array::from_fn(|lane| block[lane] - mean);
-        squares = std::array::from_fn(|lane| squares[lane] + gap[lane] * gap[lane]);
-    }
-    let inverse = 1.0 / (across(squares) / count + norm.epsilon).sqrt();
-    let (chunks, _) = token.as_chunks_mut::<LANES>();
-    for ((block, weight), bias) in
-        chunks.iter_mut().zip(blocks(&norm.weight)).zip(blocks(&norm.bias))
-    {
-        let unit: Lanes = std::array::from_fn(|lane| (block[lane] - mean) * inverse);
-        *block = std::array::from_fn(|lane| unit[lane] * weight[lane] + bias[lane]);
-    }
-}
-
-/// The sum of products over channels.
-#[inline(always)]
-pub fn product(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    for (a, b) in blocks(a).iter().zip(blocks(b)) {
-        sums = std::array::from_fn(|lane| sums[lane] + a[lane] * b[lane]);
-    }
-    across(sums)
-}
-
-/// The sum of squared differences over channels.
-#[inline(always)]
-pub fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    for (a, b) in blocks(a).iter().zip(blocks(b)) {
-        let gap: Lanes = std::array::from_fn(|lane| a[lane] - b[lane]);
-        sums = std::array::from_fn(|lane| sums[lane] + gap[lane] * gap[lane]);
-    }
-    across(sums)
-}
-
-/// e^x within two units in the last place; what lies outside −87..=88 is taken to the nearest. By Cody and Waite's
-/// reduction and the polynomial of the Cephes library (Moshier 1989).
-#[inline(always)]
-pub fn exp(x: f32) -> f32 {
-    /// 1.5 · 2²³: adding it rounds to a whole number, which then stands in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    let x = if x < -87.0 { -87.0 } else { x };
-    let x = if x > 88.0 { 88.0 } else { x };
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
-    let whole = shifted - ROUND;
-    let rest = x - whole * 0.693_359_4 - whole * -2.121_944_4e-4;
-    let p = 1.987_569_1e-4 * rest + 1.398_199_9e-3;
-    let p = p * rest + 8.333_452e-3;
-    let p = p * rest + 4.166_579_6e-2;
-    let p = p * rest + 1.666_666_5e-1;
-    let p = p * rest + 0.5;
-    let mantissa = p * (rest * rest) + rest + 1.0;
-    mantissa * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))
-}
-
-/// x / (1 + e^−x).
-#[inline(always)]
-pub fn silu(x: f32) -> f32 {
-    x / (1.0 + exp(-x))
-}
-
-/// ln(1 + e^x), as `max(x, 0) + ln(1 + e^−|x|)` with the series of the inverse hyperbolic tangent.
-#[inline(always)]
-pub fn softplus(x: f32) -> f32 {
-    let small = exp(-x.abs());
-    // ln(1 + t) = 2 atanh(t / (2 + t)), and here t <= 1.
-    let s = small / (2.0 + small);
-    let square = s * s;
-    let p = square * (1.0 / 13.0) + (1.0 / 11.0);
-    let p = p * square + (1.0 / 9.0);
-    let p = p * square + (1.0 / 7.0);
-    let p = p * square + (1.0 / 5.0);
-    let p = p * square + (1.0 / 3.0);
-    let p = p * square + 1.0;
-    (if x > 0.0 { x } else { 0.0 }) + 2.0 * s * p
-}
-
-/// One token of one head's block of sixteen channels: advances the states and gives the output.
-#[inline(always)]
-pub fn advance(states: &mut [Lanes], (b, c): (&[f32], &[f32]), decay: f32, x: &Lanes) -> Lanes {
-    let [mut first, mut second, mut third, mut fourth] = [[0.0; LANES]; 4];
-    let (fours, _) = states.as_chunks_mut::<4>();
-    let (b, c) = (b.as_chunks::<4>().0, c.as_chunks::<4>().0);
-    for ((four, b), c) in fours.iter_mut().zip(b).zip(c) {
-        first = advance_one(&mut four[0], (b[0], c[0]), (decay, x), first);
-        second = advance_one(&mut four[1], (b[1], c[1]), (decay, x), second);
-        third = advance_one(&mut four[2], (b[2], c[2]), (decay, x), third);
-        fourth = advance_one(&mut four[3], (b[3], c[3]), (decay, x), fourth);
-    }
-    std::array::from_fn(|lane| (first[lane] + second[lane]) + (third[lane] + fourth[lane]))
-}
-
-/// Advances one state and adds its part of the output to `sum`.
-#[inline(always)]
-fn advance_one(
-    state: &mut Lanes,
-    (b, c): (f32, f32),
-    (decay, x): (f32, &Lanes),
-    sum: Lanes,
-) -> Lanes {
-    let next: Lanes = std::array::from_fn(|lane| state[lane] * decay + b * x[lane]);
-    *state = next;
-    std::array::from_fn(|lane| sum[lane] + c * next[lane])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Against f64, over the whole range.
-    #[test]
-    fn exponentials_and_logarithms_are_exact_to_a_few_units() {
-        for step in -87_000..=88_000 {
-            let x = step as f32 / 1000.0;
-            let close = |found: f32, exact: f64, units: f64| {
-                let error = (f64::from(found) - exact).abs();
-                assert!(
-                    error <= units * exact.abs() * f64::from(f32::EPSILON) + 1e-38,
-                    "{x}: {found} for {exact}"
-                );
-            };
-            let real = f64::from(x);
-            close(exp(x), real.exp(), 2.0);
-            close(softplus(x), real.exp().ln_1p(), 4.0);
-            close(silu(x), real / (1.0 + (-real).exp()), 4.0);
-        }
-    }
-
-    #[test]
-    fn what_is_not_finite_stays_so_or_is_bounded() {
-        assert!(exp(f32::NAN).is_nan());
-        assert!(silu(f32::NAN).is_nan());
-        assert_eq!(exp(f32::INFINITY), exp(88.0));
-        assert_eq!(exp(f32::NEG_INFINITY), exp(-87.0));
-        assert_eq!(softplus(f32::INFINITY), f32::INFINITY);
-    }
-
-    #[test]
-    fn lanes_are_added_as_halves() {
-        let mut lanes = [0.0; LANES];
-        // 1 is lost beside 2²⁵ unless its own kind meets it first.
-        lanes[0] = 33_554_432.0;
-        lanes[1] = 1.0;
-        lanes[9] = 1.0;
-        lanes[3] = 1.0;
-        lanes[11] = 1.0;
-        assert_eq!(across(lanes), 33_554_436.0);
-    }
 }

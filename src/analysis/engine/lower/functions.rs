@@ -10,9 +10,8 @@ use tract_onnx::pb::{FunctionProto, ModelProto, TensorProto};
 use super::form::{Expr, Form};
 use super::walk::{Made, Node, Walk};
 use super::{clipped, decoded, tensor};
-use crate::analysis::engine::int8::tokens::{
-    AXIS_ORDERS, LANES, Norm, Prototypes, Scan, TokenOp, View, exp,
-};
+use crate::analysis::engine::int8::arithmetic::{LANES, exp};
+use crate::analysis::engine::int8::tokens::{AXIS_ORDERS, Norm, Prototypes, Scan, TokenOp, View};
 
 /// The domain.
 pub(super) const DOMAIN: &str = "hcc_edge";

@@ -1,10 +1,10 @@
 //! Float layers, written out: one token after the other, in the order that [`tokens`](super::super::tokens) prescribes.
 
-use super::super::program::{Kind, ValueId, quantised};
-use super::super::tokens::{
-    AXIS_ORDERS, LANES, Prototypes, Scan, TokenOp, View, advance, exp, normalise, product, silu,
-    softplus, squared_distance,
+use super::super::arithmetic::{
+    LANES, advance, exp, normalise, product, silu, softplus, squared_distance,
 };
+use super::super::program::{Kind, ValueId, quantised};
+use super::super::tokens::{AXIS_ORDERS, Prototypes, Scan, TokenOp, View};
 use super::{Data, Machine, inside, ravel, unravel, voxels};
 
 impl Machine<'_> {

@@ -1,6 +1,7 @@
 //! The heads: distances to prototypes.
 
-use super::super::super::tokens::{Prototypes, exp, normalise, product, squared_distance};
+use super::super::super::arithmetic::{exp, normalise, product, squared_distance};
+use super::super::super::tokens::Prototypes;
 use super::super::Place;
 use super::{Read, Wide, floats};
 

@@ -1,6 +1,6 @@
 //! The depthwise convolution before a scan.
 
-use super::super::super::tokens::{LANES, silu};
+use super::super::super::arithmetic::{LANES, silu};
 use super::super::Place;
 use super::{Read, Target, Wide, floats, lanes};
 

@@ -1,10 +1,11 @@
 //! Float layers: plain loops over sixteen lanes, compiled once per instruction set. What they compute is written in
-//! [`tokens`](super::super::tokens); nothing is fused or reordered, so all copies give the same bits.
+//! [`tokens`](super::super::tokens) and [`arithmetic`](super::super::arithmetic); nothing is fused or reordered, so all copies give the same bits.
 
+use super::super::arithmetic::{LANES, Lanes, blocks};
 use super::super::isa::Isa;
 use super::super::layout::Layout;
 use super::super::program::{Quant, STAGED_MAX};
-use super::super::tokens::{LANES, Lanes, TokenOp, View, blocks};
+use super::super::tokens::{TokenOp, View};
 use super::{Kernel, Place};
 
 mod pointwise;

@@ -1,6 +1,7 @@
 //! What is computed of each token by itself, or of eight.
 
-use super::super::super::tokens::{LANES, Norm, blocks, normalise, silu};
+use super::super::super::arithmetic::{LANES, blocks, normalise, silu};
+use super::super::super::tokens::Norm;
 use super::super::Place;
 use super::{Read, Target, Wide, copy, floats};
 

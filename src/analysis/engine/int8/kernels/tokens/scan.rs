@@ -1,9 +1,8 @@
 //! The selective state space, in three steps: [`Steps`] makes step sizes and decays in the order in which tokens are
 //! visited, [`Lines`] scans sixteen channels at a time along each axis order, there and back, and [`Mix`] adds up.
 
-use super::super::super::tokens::{
-    AXIS_ORDERS, LANES, Lanes, MAX_STATES, Scan, advance, exp, softplus,
-};
+use super::super::super::arithmetic::{LANES, Lanes, advance, exp, softplus};
+use super::super::super::tokens::{AXIS_ORDERS, MAX_STATES, Scan};
 use super::super::Place;
 use super::{Read, Target, Wide, floats, lanes};
 
