@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::form::{Expr, Path, Pending, Source, Sum, Term};
+use super::form::{Expr, Path, Pending, Source, Sum, Term, Token};
 use super::{MAX_NODES, MAX_WEIGHTS};
 use crate::analysis::engine::int8::program::{
     Affine, Combine, Conv, Double, Finish, Kind, Layer, MAX_LAYERS, Op, Pool, PoolKind, Quant,
@@ -22,11 +22,14 @@ pub(super) struct Layers {
     /// What was asked for before.
     made: Vec<(Expr, Quant, ValueId)>,
     staged: BTreeMap<usize, ValueId>,
-    /// How often the sums of a convolution were rounded to 8 bits at once, by node.
+    /// Float layers that made f32, by node.
+    floats: BTreeMap<usize, ValueId>,
+    /// How often a convolution or a float layer rounded to 8 bits at once, by node.
     rounded: BTreeMap<usize, usize>,
-    /// Of all convolutions.
+    /// Weights of all convolutions, and bytes of all constants of float layers.
     weights: usize,
-    /// Convolutions whose sums have several readers: staged once, finished for each.
+    /// Nodes with several readers. Sums of a convolution are staged once, a float layer makes f32 once; each reader
+    /// finishes them for itself.
     shared: BTreeSet<usize>,
 }
 
@@ -35,10 +38,11 @@ impl Layers {
         Self { input_channels, shared, ..Self::default() }
     }
 
-    /// Convolutions that ran more than once for different readers.
+    /// Convolutions and float layers that ran more than once for different readers.
     pub(super) fn to_share(&self) -> BTreeSet<usize> {
         let several = |(node, &count): (&usize, &usize)| {
-            let readers = count + usize::from(self.staged.contains_key(node));
+            let whole = [&self.staged, &self.floats].map(|made| made.contains_key(node));
+            let readers = count + whole.map(usize::from).iter().sum::<usize>();
             if readers > 1 { Some(*node) } else { None }
         };
         self.rounded.iter().filter_map(several).collect()
@@ -50,7 +54,7 @@ impl Layers {
             Expr::Value(id) | Expr::Mean(id, _) | Expr::Double(id) => self.values[*id].channels,
             Expr::Sum(sum) => sum.terms[0].scale.len(),
             Expr::Float(view) => view.channels,
-            Expr::Token(op) => op.channels(),
+            Expr::Token(token) => token.op.channels(),
         }
     }
 
@@ -106,11 +110,15 @@ impl Layers {
                 Op::Pool(Pool { input, window, kind })
             }
             &Expr::Double(input) => Op::Double(Double { input, scale: self.ratio(input, quant)? }),
-            &Expr::Float(input) => {
-                let (scale, bias) = (vec![1.0; input.channels], vec![0.0; input.channels]);
-                Op::Token(TokenOp::Affine { input, scale, bias })
+            &Expr::Float(input) => unchanged(input),
+            Expr::Token(token) if token.op.is_head() => return Err("rounds distances".into()),
+            Expr::Token(token) if self.shared.contains(&token.node) => {
+                unchanged(self.float(expr, name)?)
             }
-            Expr::Token(op) => Op::Token(op.clone()),
+            Expr::Token(token) => {
+                *self.rounded.entry(token.node).or_default() += 1;
+                Op::Token(token.op.clone())
+            }
         };
         let value = Value { channels: self.channels(expr), kind: Kind::Quantised(quant) };
         let id = self.push(name, value, op)?;
@@ -143,11 +151,7 @@ impl Layers {
     pub(super) fn float(&mut self, expr: &Expr, name: &str) -> Result<View, String> {
         let id = match expr {
             Expr::Float(view) => return Ok(*view),
-            Expr::Token(op) if op.is_head() => return Err("reads distances".into()),
-            Expr::Token(op) => {
-                let value = Value { channels: op.channels(), kind: Kind::Float };
-                self.push(name, value, Op::Token(op.clone()))?
-            }
+            Expr::Token(token) => self.float_layer(token, name)?,
             _ => {
                 let sum = self.convolved(self.sum(expr)?)?;
                 let Some((pending, term)) = at_once(&sum) else {
@@ -159,13 +163,27 @@ impl Layers {
         Ok(View { value: id, first: 0, channels: self.values[id].channels })
     }
 
+    /// What a float layer makes, in f32: computed once, whoever reads it.
+    fn float_layer(&mut self, token: &Token, name: &str) -> Result<ValueId, String> {
+        if token.op.is_head() {
+            return Err("reads distances".into());
+        }
+        if let Some(&id) = self.floats.get(&token.node) {
+            return Ok(id);
+        }
+        let value = Value { channels: token.op.channels(), kind: Kind::Float };
+        let id = self.push(name, value, Op::Token(token.op.clone()))?;
+        self.floats.insert(token.node, id);
+        Ok(id)
+    }
+
     /// `expr` in f32, handed out: a convolution's result, what was rounded to 8 bits, or distances.
     pub(super) fn real(&mut self, expr: &Expr, name: &str) -> Result<ValueId, String> {
-        if let Expr::Token(op) = expr
-            && op.is_head()
+        if let Expr::Token(token) = expr
+            && token.op.is_head()
         {
-            let value = Value { channels: op.channels(), kind: Kind::Real };
-            return self.push(name, value, Op::Token(op.clone()));
+            let value = Value { channels: token.op.channels(), kind: Kind::Real };
+            return self.push(name, value, Op::Token(token.op.clone()));
         }
         let sum = self.convolved(self.sum(expr)?)?;
         let Some((pending, term)) = at_once(&sum) else {
@@ -289,6 +307,12 @@ fn at_once(sum: &Sum) -> Option<(&Pending, &Term)> {
         (Source::Pending(pending), None) => Some((pending, term)),
         (Source::Pending(_) | Source::Value(_), _) => None,
     }
+}
+
+/// A float layer that changes nothing but may round.
+fn unchanged(input: View) -> Op {
+    let [scale, bias] = [1.0, 0.0].map(|number| vec![number; input.channels]);
+    Op::Token(TokenOp::Affine { input, scale, bias })
 }
 
 fn affine(term: &Term, sum: &Sum, unit: f64) -> Affine {

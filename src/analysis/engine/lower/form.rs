@@ -59,8 +59,17 @@ pub(super) enum Expr {
     Double(ValueId),
     /// f32 values that exist, or some channels of them.
     Float(View),
-    /// A float layer that is not there yet: it can round to 8 bits by itself.
-    Token(TokenOp),
+    /// See [`Token`].
+    Token(Token),
+}
+
+/// A float layer that is not there yet: it can round to 8 bits by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Token {
+    /// What it is known by: the place of its node in the model.
+    pub(super) node: usize,
+    /// What it computes.
+    pub(super) op: TokenOp,
 }
 
 /// Up to two terms, then an activation.

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use tract_onnx::pb::{FunctionProto, ModelProto, TensorProto};
 
-use super::form::{Expr, Form};
+use super::form::{Expr, Form, Token};
 use super::walk::{Made, Node, Walk};
 use super::{clipped, decoded, tensor};
 use crate::analysis::engine::int8::arithmetic::{LANES, exp};
@@ -56,14 +56,15 @@ impl<'m> Walk<'_, 'm> {
                 let op = self.prototypes(node)?;
                 let mut first = op.clone();
                 first.prototypes.truncate(TOKEN_PROTOTYPES * op.input.channels);
-                let first = TokenOp::TokenDistances(first);
+                let first = Token { node: node.place, op: TokenOp::TokenDistances(first) };
                 self.more = vec![Form::Real(vec![Expr::Token(first)])];
                 (TokenOp::Distances(op), "distances to prototypes")
             }
             name => return Err(format!("function {} is not known", clipped(name))),
         };
         op.check()?;
-        Ok((Form::Real(vec![Expr::Token(op)]), became.to_string()))
+        let token = Token { node: node.place, op };
+        Ok((Form::Real(vec![Expr::Token(token)]), became.to_string()))
     }
 
     /// Some channels of a float value.

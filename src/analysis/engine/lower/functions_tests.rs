@@ -1,14 +1,20 @@
 //! The functions of a PMN: against ONNX Runtime's answer, and what is refused.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 
+use super::graph::Graph;
 use super::tests::proto;
+use super::walk::Walk;
 use super::{Lowering, lower};
 use crate::analysis::engine::fixture::PMN_EXAMPLE;
 use crate::analysis::engine::int8::compute::Compute;
+use crate::analysis::engine::int8::program::{Layer, Op, Program};
 use crate::analysis::engine::int8::reference::{self, Data};
 use crate::analysis::engine::int8::run::Engine;
+use crate::analysis::engine::int8::tokens::TokenOp;
 
 /// Rounding to 8 bits once more or less; distances here are about 90.
 const TOLERANCE: f32 = 0.5;
@@ -83,6 +89,74 @@ fn the_example_answers_as_in_onnx_runtime() {
         for (a, b) in found.iter().zip(expected) {
             assert!((a - b).abs() <= TOLERANCE, "{found:?} for {expected:?}");
         }
+    }
+}
+
+fn float_layers(program: &Program) -> Vec<&TokenOp> {
+    let ops = program.layers.iter().map(|layer| &layer.op);
+    ops.filter_map(|op| if let Op::Token(op) = op { Some(op) } else { None }).collect()
+}
+
+/// Two blocks; what LocalSilu makes is read in f32 and in 8 bits, and computed once.
+#[test]
+fn a_float_layer_of_two_readers_is_computed_once() {
+    let program = lowered(&proto(PMN_EXAMPLE.model)).program.unwrap();
+    let mut names: Vec<&str> = float_layers(&program).iter().map(|op| op.name()).collect();
+    names.sort_unstable();
+    let expected = [
+        ("affine", 4),
+        ("depthwise 3×3×3", 2),
+        ("distances", 1),
+        ("gated norm", 2),
+        ("merging norm", 1),
+        ("norm", 2),
+        ("scan", 2),
+        ("shuffle", 2),
+        ("token distances", 1),
+    ];
+    let expected: Vec<&str> =
+        expected.into_iter().flat_map(|(name, count)| std::iter::repeat_n(name, count)).collect();
+    assert_eq!(names, expected);
+}
+
+/// Copies of the rounding of the first LocalSilu, each with another scale.
+#[test]
+fn a_float_layer_rounded_in_many_ways_is_computed_once() {
+    let model = in_graph(|graph| {
+        let local = graph.node.iter().find(|node| node.op_type == "LocalSilu").unwrap();
+        let made = local.output[0].clone();
+        let reads = |node: &NodeProto| node.op_type == "QuantizeLinear" && node.input[0] == made;
+        let at = graph.node.iter().position(reads).unwrap();
+        let rounding = graph.node[at].clone();
+        let find = |held: &&TensorProto| held.name == rounding.input[1];
+        let scale = graph.initializer.iter().find(find).unwrap().clone();
+        let mut calls = Vec::new();
+        for index in 0..20u8 {
+            let mut other = scale.clone();
+            other.name = format!("scale{index}");
+            other.raw_data = (0.5 + f32::from(index)).to_le_bytes().to_vec();
+            other.float_data = Vec::new();
+            let mut copy = rounding.clone();
+            (copy.name, copy.input[1]) = (format!("round{index}"), other.name.clone());
+            copy.output = vec![format!("rounded{index}")];
+            graph.initializer.push(other);
+            graph.node.insert(at, copy);
+            calls.push(format!("rounded{index}"));
+        }
+        // Something must need them: a node that cannot be lowered, so only the layers are looked at.
+        let mut sink = rounding.clone();
+        (sink.op_type, sink.name) = ("Concat".into(), "sink".into());
+        (sink.input, sink.output) = (calls, vec!["sink".into()]);
+        graph.node.push(sink);
+    });
+    let graph = Graph::new(&model, "box", &["sink".into()]).unwrap();
+    let first = Walk::new(&graph, BTreeSet::new());
+    let shared = first.layers.to_share();
+    assert_eq!(shared.len(), 1);
+    let second = Walk::new(&graph, shared);
+    for (walk, computed) in [(first, 20), (second, 1)] {
+        let local = |layer: &&Layer| matches!(layer.op, Op::Token(TokenOp::Local { .. }));
+        assert_eq!(walk.layers.layers.iter().filter(local).count(), computed);
     }
 }
 

@@ -104,8 +104,8 @@ pub fn lower(model: &ModelProto, input: &str, outputs: &[String]) -> Lowering {
             return Lowering { program: None, lowered: Vec::new(), refused: vec![refused] };
         }
     };
-    // Whether a convolution has one reader or several is known only at the end, so a model in which
-    // one has several is walked again.
+    // Whether a convolution or a float layer has one reader or several is known only at the end, so a model
+    // in which one has several is walked again.
     let first = walk::Walk::new(&graph, Default::default()).finish(outputs);
     if first.shared.is_empty() {
         return first.lowering;

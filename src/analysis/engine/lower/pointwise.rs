@@ -2,7 +2,7 @@
 //! the bias and the activation of the layer before, or of the one that adds.
 
 use super::MAX_PARTS;
-use super::form::{Expr, Form, Sum};
+use super::form::{Expr, Form, Sum, Token};
 use super::quantise::place;
 use super::tensor;
 use super::walk::{Made, Node, Walk};
@@ -68,7 +68,8 @@ impl<'m> Walk<'_, 'm> {
         if let &[Expr::Float(input)] = exprs {
             let [scale, bias] = [factor, offset].map(|n| n.into_iter().map(|x| x as f32).collect());
             let op = TokenOp::Affine { input, scale, bias };
-            return Ok((Form::Real(vec![Expr::Token(op)]), "a scale and a bias".into()));
+            let token = Token { node: node.place, op };
+            return Ok((Form::Real(vec![Expr::Token(token)]), "a scale and a bias".into()));
         }
         let parts =
             self.parts(exprs, |sum, range| sum.scaled(&factor[range.clone()], &offset[range]))?;

@@ -31,7 +31,7 @@ pub(super) struct Walk<'g, 'm> {
 /// What a walk came to.
 pub(super) struct Walked {
     pub(super) lowering: Lowering,
-    /// Convolutions with several readers, by node.
+    /// Convolutions and float layers with several readers, by node.
     pub(super) shared: BTreeSet<usize>,
 }
 
@@ -69,7 +69,7 @@ impl<'m> Node<'m> {
 }
 
 impl<'g, 'm> Walk<'g, 'm> {
-    /// Goes over all nodes; `shared` are convolutions known to have several readers.
+    /// Goes over all nodes; `shared` are convolutions and float layers known to have several readers.
     pub(super) fn new(graph: &'g Graph<'m>, shared: BTreeSet<usize>) -> Self {
         let constants = graph.constants.iter().map(|(&name, &held)| (name, Form::Constant(held)));
         let mut forms: HashMap<&str, Form<'_>> = constants.collect();
