@@ -1,5 +1,7 @@
 //! Random programs for tests and benches: sizes, weights and scales from a seed.
 
+use std::sync::Arc;
+
 use super::program::{
     Affine, Combine, Conv, Double, Finish, Kind, Layer, Op, Pool, PoolKind, Program, ProgramError,
     Quant, Scaling, Term, Upsample, Value, ValueId, Window, largest_sum,
@@ -261,7 +263,7 @@ impl Build {
     }
 
     /// `count` numbers of −1..1.
-    pub fn numbers(&mut self, count: usize) -> Vec<f32> {
+    pub fn numbers(&mut self, count: usize) -> Arc<[f32]> {
         (0..count).map(|_| 2.0 * self.random.unit() - 1.0).collect()
     }
 

@@ -83,7 +83,7 @@ pub(super) struct Prepared {
     pub(super) arena: usize,
     /// Bytes of scratch memory per thread.
     pub(super) scratch: usize,
-    /// Bytes of packed weights.
+    /// Bytes of packed weights, and of constants of float layers.
     pub(super) weights: usize,
     /// `[z, y, x]` of the outputs.
     pub(super) outputs: Vec<[usize; 3]>,
@@ -163,7 +163,7 @@ pub(super) fn prepare(
     })
 }
 
-/// Bytes that no packing of the weights exceeds.
+/// Bytes that no packing of the weights exceeds, with the constants of float layers.
 fn packed_at_most(
     program: &Program,
     shapes: &[[usize; 3]],
@@ -178,7 +178,8 @@ fn packed_at_most(
         let (inputs, taps): (usize, usize) = match op {
             Op::Conv(op) => (op.inputs.iter().map(channels).sum(), op.window.taps()),
             Op::Upsample(op) => (channels(&op.input), op.kernel.iter().product()),
-            Op::Quantise | Op::Combine(_) | Op::Pool(_) | Op::Double(_) | Op::Token(_) => (0, 0),
+            Op::Token(op) => return op.bytes(),
+            Op::Quantise | Op::Combine(_) | Op::Pool(_) | Op::Double(_) => (0, 0),
         };
         let each = if is_winograd(program, shapes, id, least_winograd) {
             PACKED_WINOGRAD

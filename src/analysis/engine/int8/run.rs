@@ -46,7 +46,7 @@ impl Rows for Whole<'_> {
 pub struct Memory {
     /// Activations.
     pub arena: usize,
-    /// Packed weights.
+    /// Packed weights, and constants of float layers.
     pub weights: usize,
     /// Scratch memory of all threads.
     pub scratch: usize,

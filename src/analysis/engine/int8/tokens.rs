@@ -2,7 +2,9 @@
 //! prototypes. What each of them computes, and what is refused; how its numbers are rounded is defined in
 //! [`arithmetic`](super::arithmetic).
 //!
-//! A float value is f32, `[z, y, x, channel]`; a voxel of it is a token.
+//! A float value is f32, `[z, y, x, channel]`; a voxel of it is a token. Kernels share the constants with their program.
+
+use std::sync::Arc;
 
 use super::arithmetic::LANES;
 use super::program::{MAX_CHANNELS, ValueId};
@@ -29,9 +31,9 @@ pub struct View {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Norm {
     /// One per channel.
-    pub weight: Vec<f32>,
+    pub weight: Arc<[f32]>,
     /// One per channel.
-    pub bias: Vec<f32>,
+    pub bias: Arc<[f32]>,
     /// Added to the variance, positive.
     pub epsilon: f32,
 }
@@ -44,9 +46,9 @@ pub enum TokenOp {
         /// x.
         input: View,
         /// One per channel.
-        scale: Vec<f32>,
+        scale: Arc<[f32]>,
         /// One per channel.
-        bias: Vec<f32>,
+        bias: Arc<[f32]>,
     },
     /// [`normalise`](super::arithmetic::normalise).
     Normalise {
@@ -78,9 +80,9 @@ pub enum TokenOp {
         /// Convolved.
         input: View,
         /// `[tap, channel]`.
-        weights: Vec<f32>,
+        weights: Arc<[f32]>,
         /// One per channel.
-        bias: Vec<f32>,
+        bias: Arc<[f32]>,
     },
     /// See [`Scan`].
     Scan(Scan),
@@ -112,9 +114,9 @@ pub struct Scan {
     /// `3 · (2N + H)` channels.
     pub selected: View,
     /// `exp(log_rate)` of Mamba's A, `[order, head]`.
-    pub rate: Vec<f32>,
+    pub rate: Arc<[f32]>,
     /// One per channel of `signal`.
-    pub skip: Vec<f32>,
+    pub skip: Arc<[f32]>,
     /// H.
     pub heads: usize,
     /// N, a multiple of four.
@@ -129,11 +131,11 @@ pub struct Prototypes {
     /// They are normalised first.
     pub norm: Norm,
     /// A token's weight in the mean is softmax over tokens of `attend · token + level`.
-    pub attend: Vec<f32>,
+    pub attend: Arc<[f32]>,
     /// See `attend`.
     pub level: f32,
     /// `[prototype, channel]`.
-    pub prototypes: Vec<f32>,
+    pub prototypes: Arc<[f32]>,
 }
 
 impl TokenOp {
@@ -192,6 +194,20 @@ impl TokenOp {
         }
     }
 
+    /// Bytes of its constants.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Affine { scale, bias, .. } => size_of_val(&**scale) + size_of_val(&**bias),
+            Self::Normalise { norm, .. } | Self::Gated { norm, .. } | Self::Merge { norm, .. } => {
+                norm.bytes()
+            }
+            Self::Local { weights, bias, .. } => size_of_val(&**weights) + size_of_val(&**bias),
+            Self::Scan(scan) => size_of_val(&*scan.rate) + size_of_val(&*scan.skip),
+            Self::Shuffle { .. } => 0,
+            Self::Distances(op) | Self::TokenDistances(op) => op.bytes(),
+        }
+    }
+
     /// True for the two whose values are handed out as rows of prototypes.
     pub fn is_head(&self) -> bool {
         matches!(self, Self::Distances(_) | Self::TokenDistances(_))
@@ -240,6 +256,11 @@ impl TokenOp {
 }
 
 impl Norm {
+    /// Bytes of its constants.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.weight) + size_of_val(&*self.bias)
+    }
+
     fn check(&self, channels: usize) -> Result<(), String> {
         numbers("weights", &self.weight, channels)?;
         numbers("biases", &self.bias, channels)?;
@@ -279,6 +300,11 @@ impl Prototypes {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.prototypes.len() / self.input.channels.max(1)
+    }
+
+    /// Bytes of its constants.
+    pub fn bytes(&self) -> usize {
+        self.norm.bytes() + size_of_val(&*self.attend) + size_of_val(&*self.prototypes)
     }
 
     fn check(&self) -> Result<(), String> {

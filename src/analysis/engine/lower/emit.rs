@@ -281,7 +281,7 @@ impl Layers {
         self.push(&pending.name, Value { channels: pending.channels, kind }, op)
     }
 
-    /// Counts weights that are about to be held.
+    /// Counts weights, or bytes of constants, that are about to be held.
     pub(super) fn spend(&mut self, weights: usize) -> Result<(), String> {
         self.weights = self.weights.saturating_add(weights);
         if self.weights <= MAX_WEIGHTS {
@@ -293,6 +293,9 @@ impl Layers {
     fn push(&mut self, name: &str, value: Value, op: Op) -> Result<ValueId, String> {
         if self.layers.len() == MAX_LAYERS {
             return Err(format!("would be layer {MAX_LAYERS}, which is the limit"));
+        }
+        if let Op::Token(op) = &op {
+            self.spend(op.bytes())?;
         }
         self.layers.push(Layer { name: name.into(), op });
         self.values.push(value);
@@ -311,7 +314,7 @@ fn at_once(sum: &Sum) -> Option<(&Pending, &Term)> {
 
 /// A float layer that changes nothing but may round.
 fn unchanged(input: View) -> Op {
-    let [scale, bias] = [1.0, 0.0].map(|number| vec![number; input.channels]);
+    let [scale, bias] = [1.0, 0.0].map(|number| vec![number; input.channels].into());
     Op::Token(TokenOp::Affine { input, scale, bias })
 }
 
@@ -337,4 +340,26 @@ fn step(largest: u64) -> f32 {
     let exact = largest.max(1) as f64 / f64::from(STAGED_MAX);
     let step = exact as f32;
     if f64::from(step) * f64::from(STAGED_MAX) < largest as f64 { step.next_up() } else { step }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Constants are shared, and counted for each layer that holds them.
+    #[test]
+    fn what_a_float_layer_holds_is_spent() {
+        let mut layers = Layers::new(1, BTreeSet::new());
+        layers.values.push(Value { channels: 16, kind: Kind::Float });
+        layers.layers.push(Layer { name: "first".into(), op: Op::Quantise });
+        let view = View { value: 0, first: 0, channels: 16 };
+        let quant = Quant { scale: 1.0, zero_point: 0 };
+        layers.spend(MAX_WEIGHTS - 2 * 128).unwrap();
+        for scale in [1.0, 2.0] {
+            layers.rounded(&Expr::Float(view), Quant { scale, ..quant }, "round").unwrap();
+        }
+        let refused = layers.rounded(&Expr::Float(view), Quant { scale: 3.0, ..quant }, "round");
+        assert!(refused.unwrap_err().contains("are more than"));
+        assert_eq!(layers.layers.len(), 3);
+    }
 }

@@ -3,7 +3,7 @@
 //! A function comes with its body in standard operators, for other runtimes. It is a layer here only if its body is the
 //! very one that `scripts/models/pmn_export.py` writes, so that the name cannot say one thing and the body another.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use tract_onnx::pb::{FunctionProto, ModelProto, TensorProto};
 
@@ -55,7 +55,8 @@ impl<'m> Walk<'_, 'm> {
             "Prototypes" => {
                 let op = self.prototypes(node)?;
                 let mut first = op.clone();
-                first.prototypes.truncate(TOKEN_PROTOTYPES * op.input.channels);
+                let shown = TOKEN_PROTOTYPES * op.input.channels;
+                first.prototypes = op.prototypes[..shown].into();
                 let first = Token { node: node.place, op: TokenOp::TokenDistances(first) };
                 self.more = vec![Form::Real(vec![Expr::Token(first)])];
                 (TokenOp::Distances(op), "distances to prototypes")
@@ -171,7 +172,7 @@ impl<'m> Walk<'_, 'm> {
         let scan = Scan {
             signal,
             selected,
-            rate: log_rate.into_iter().map(exp).collect(),
+            rate: log_rate.iter().map(|&rate| exp(rate)).collect(),
             skip: self.floats(node, 3, &[signal.channels])?,
             heads,
             states: both / 2,
@@ -203,13 +204,13 @@ impl<'m> Walk<'_, 'm> {
         node: Node<'m>,
         index: usize,
         sides: &[usize],
-    ) -> Result<Vec<f32>, String> {
+    ) -> Result<Arc<[f32]>, String> {
         let held: &TensorProto = self.held(node, index)?;
         let found = tensor::sides(held)?;
         if found != sides {
             return Err(format!("input {index} has sides {found:?}, expected {sides:?}"));
         }
         self.layers.spend(found.iter().product::<usize>().saturating_mul(size_of::<f32>()))?;
-        tensor::floats(held)
+        tensor::floats(held).map(Arc::from)
     }
 }

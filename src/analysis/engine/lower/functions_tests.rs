@@ -144,10 +144,7 @@ fn a_float_layer_rounded_in_many_ways_is_computed_once() {
             calls.push(format!("rounded{index}"));
         }
         // Something must need them: a node that cannot be lowered, so only the layers are looked at.
-        let mut sink = rounding.clone();
-        (sink.op_type, sink.name) = ("Concat".into(), "sink".into());
-        (sink.input, sink.output) = (calls, vec!["sink".into()]);
-        graph.node.push(sink);
+        graph.node.push(concat(calls, "sink".into()));
     });
     let graph = Graph::new(&model, "box", &["sink".into()]).unwrap();
     let first = Walk::new(&graph, BTreeSet::new());
@@ -256,6 +253,20 @@ fn cuts_that_do_not_fit() {
     assert_eq!(lowered(&cut("end", 15)).program, None);
 }
 
+/// A node that needs all of `input`.
+fn concat(input: Vec<String>, made: String) -> NodeProto {
+    NodeProto { op_type: "Concat".into(), input, output: vec![made], ..NodeProto::default() }
+}
+
+#[test]
+fn more_outputs_than_a_program_has_are_refused_before_the_walk() {
+    let model = proto(PMN_EXAMPLE.model);
+    let outputs: Vec<String> = (0..9).map(|_| "distances".into()).collect();
+    assert!(lower(&model, "box", &outputs[..8]).refused.is_empty());
+    let refused = lower(&model, "box", &outputs).refused;
+    assert_eq!(refused[0].why, "9 outputs, the limit is 8");
+}
+
 /// A constant read by many calls is counted each time.
 #[test]
 fn what_is_held_has_a_limit() {
@@ -267,15 +278,19 @@ fn what_is_held_has_a_limit() {
         held.dims = vec![4096, 64];
         held.raw_data = vec![0; 4096 * 64 * 4];
         let call = graph.node[at].clone();
-        for index in 0..3000 {
-            let mut copy = call.clone();
-            copy.output = vec![format!("d{index}"), format!("t{index}")];
-            graph.node.insert(at, copy);
+        for group in 0..50 {
+            let names: Vec<String> = (0..60).map(|index| format!("d{group}_{index}")).collect();
+            for name in &names {
+                let mut copy = call.clone();
+                copy.output = vec![name.clone(), format!("t{name}")];
+                graph.node.push(copy);
+            }
+            graph.node.push(concat(names, format!("group{group}")));
         }
+        let groups = (0..50).map(|group| format!("group{group}")).collect();
+        graph.node.push(concat(groups, "all".into()));
     });
-    let mut outputs: Vec<String> = (0..3000).map(|index| format!("d{index}")).collect();
-    outputs.push("distances".into());
-    let refused = lower(&many, "box", &outputs).refused;
+    let refused = lower(&many, "box", &["all".into()]).refused;
     assert!(
         refused.iter().any(|refused| refused.why.contains("are more than")),
         "{:?}",

@@ -12,7 +12,7 @@ use tract_onnx::pb::{
 
 use super::tensor::is_external;
 use super::{MAX_NODES, clipped, functions};
-use crate::analysis::engine::int8::program::MAX_CHANNELS;
+use crate::analysis::engine::int8::program::{MAX_CHANNELS, MAX_OUTPUTS};
 
 /// Versions of the operators whose meaning is known here.
 const OPSETS: std::ops::RangeInclusive<i64> = 10..=24;
@@ -50,6 +50,9 @@ impl<'m> Graph<'m> {
         let opset = opset(model)?;
         if outputs.is_empty() {
             return Err("no output is asked for".into());
+        }
+        if outputs.len() > MAX_OUTPUTS {
+            return Err(format!("{} outputs, the limit is {MAX_OUTPUTS}", outputs.len()));
         }
         let constants = constants(graph)?;
         let info = the_input(graph, input, &constants)?;

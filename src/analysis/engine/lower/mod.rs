@@ -55,7 +55,8 @@ mod shipped_tests;
 pub const MAX_NODES: usize = 4096;
 /// The most tensors that may be concatenated, counting through nested concatenations.
 pub const MAX_PARTS: usize = 16;
-/// The most weights of all convolutions together.
+/// The most weights of all convolutions together, with the bytes of float layers' constants as they are read and for
+/// each layer that holds them.
 pub const MAX_WEIGHTS: usize = 1 << 28;
 
 /// What came of a model.

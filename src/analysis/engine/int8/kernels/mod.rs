@@ -70,7 +70,7 @@ pub(super) trait Kernel: Send + Sync {
         0
     }
 
-    /// Bytes of packed weights.
+    /// Bytes of packed weights, and of constants that it shares with its program.
     fn weights(&self) -> usize {
         0
     }

@@ -34,7 +34,7 @@ impl Machine<'_> {
     fn one(&self, op: &TokenOp, at: [usize; 3]) -> Vec<f32> {
         match op {
             TokenOp::Affine { input, scale, bias } => {
-                let pairs = scale.iter().zip(bias);
+                let pairs = scale.iter().zip(bias.iter());
                 self.read(*input, at).iter().zip(pairs).map(|(x, (s, b))| s * x + b).collect()
             }
             TokenOp::Normalise { input, norm } => {
@@ -56,7 +56,7 @@ impl Machine<'_> {
                 token
             }
             TokenOp::Local { input, weights, bias } => {
-                let mut sums = bias.clone();
+                let mut sums = bias.to_vec();
                 for (tap, weights) in weights.chunks_exact(bias.len()).enumerate() {
                     let step = unravel(tap, [3; 3]);
                     let from = [0, 1, 2].map(|axis| (at[axis] + step[axis]) as isize - 1);

@@ -1,10 +1,15 @@
 //! Float layers on every path and number of threads, bit for bit, and the scan against its definition in f64.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
+use super::super::compute::Compute;
 use super::super::fixture::Build;
 use super::super::program::{Program, ProgramError, Quant, ValueId};
+use super::super::ready::ReadyError;
 use super::super::reference::{self, Data};
+use super::super::run::Engine;
 use super::super::tokens::{AXIS_ORDERS, Scan, TokenOp, View};
 use super::{Inputs, check, input};
 
@@ -107,7 +112,7 @@ fn scan(seed: u64, (heads, size, states): (usize, usize, usize)) -> (Build, Scan
     let channels = heads * size;
     let (mut build, values) = begin(seed, &[channels, 3 * (2 * states + heads)]);
     let (signal, selected) = (build.view(values[0]), build.view(values[1]));
-    let rate = build.numbers(3 * heads).into_iter().map(f32::abs).collect();
+    let rate = build.numbers(3 * heads).iter().map(|rate| rate.abs()).collect();
     let skip = build.numbers(channels);
     (build, Scan { signal, selected, rate, skip, heads, states })
 }
@@ -195,11 +200,72 @@ fn numbers_that_do_not_fit_are_refused() {
     refused(change(&|scan| scan.states = 6), "6 states");
     refused(change(&|scan| scan.states = 68), "68 states");
     refused(change(&|scan| scan.states = 12), "expected 78");
-    refused(change(&|scan| scan.rate[0] = -1.0), "negative");
-    refused(change(&|scan| scan.rate[0] = f32::NAN), "rates");
-    refused(change(&|scan| scan.skip.truncate(31)), "skips");
+    refused(change(&|scan| Arc::make_mut(&mut scan.rate)[0] = -1.0), "negative");
+    refused(change(&|scan| Arc::make_mut(&mut scan.rate)[0] = f32::NAN), "rates");
+    refused(change(&|scan| scan.skip = scan.skip[..31].into()), "skips");
     refused(change(&|scan| scan.signal.first = 16), "reads View");
     refused(change(&|scan| scan.signal.first = usize::MAX), "reads View");
     refused(change(&|scan| scan.signal.channels = 24), "multiples of 16");
     refused(change(&|scan| scan.signal.value = 0), "not f32");
 }
+
+/// What an engine says that it holds, and the bound by which it is refused before, with this layer; and the layer's
+/// constants.
+fn counted(make: Option<&dyn Fn(&mut Build, &[ValueId]) -> TokenOp>) -> (usize, usize, usize) {
+    let (mut build, values) = begin(3, &[32, 32, 64, 54]);
+    let mut outputs = vec![build.head(0, 1)];
+    let op = make.map(|make| make(&mut build, &values));
+    let bytes = op.as_ref().map_or(0, TokenOp::bytes);
+    if let Some(op) = op {
+        let head = op.is_head();
+        let value = build.token(op, None);
+        outputs.extend(head.then_some(value));
+    }
+    let program = build.finish(&outputs);
+    let with = |memory| Engine::new(&program, [4; 3], Compute { memory, ..Compute::alone() });
+    let needed = with(usize::MAX).unwrap().memory();
+    match with(0).err() {
+        Some(ReadyError::Memory { bytes: told, .. }) => {
+            (needed.weights, told - needed.arena, bytes)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn constants_of_every_float_layer_are_counted() {
+    let (held, bound, _) = counted(None);
+    for make in EVERY {
+        let (more, higher, bytes) = counted(Some(&make));
+        assert_eq!((more - held, higher - bound), (bytes, bytes));
+    }
+}
+
+/// One of every kind, for values of 32, 32, 64 and 54 channels.
+const EVERY: [fn(&mut Build, &[ValueId]) -> TokenOp; 9] = [
+    |build, values| {
+        let (scale, bias) = (build.numbers(32), build.numbers(32));
+        TokenOp::Affine { input: build.view(values[0]), scale, bias }
+    },
+    |build, values| TokenOp::Normalise { input: build.view(values[0]), norm: build.norm(32) },
+    |build, values| {
+        let (input, gate) = (build.view(values[0]), build.view(values[1]));
+        TokenOp::Gated { input, gate, norm: build.norm(32) }
+    },
+    |build, values| TokenOp::Merge { input: build.view(values[0]), norm: build.norm(256) },
+    |build, values| {
+        let (weights, bias) = (build.numbers(27 * 32), build.numbers(32));
+        TokenOp::Local { input: build.view(values[0]), weights, bias }
+    },
+    |build, values| {
+        let (signal, selected) = (build.view(values[0]), build.view(values[3]));
+        let rate = build.numbers(6).iter().map(|rate| rate.abs()).collect();
+        TokenOp::Scan(Scan { signal, selected, rate, skip: build.numbers(32), heads: 2, states: 8 })
+    },
+    |build, values| {
+        let [near, far, base] = [0, 1, 2].map(|index| build.view(values[index]));
+        TokenOp::Shuffle { base, near, far }
+    },
+    |build, values| TokenOp::Distances(build.prototypes(build.view(values[0]), 3)),
+    |build, values| TokenOp::TokenDistances(build.prototypes(build.view(values[0]), 3)),
+];

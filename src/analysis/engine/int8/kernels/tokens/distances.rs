@@ -67,6 +67,10 @@ impl Wide for Distances {
         2 * self.input.channels * size_of::<f32>()
     }
 
+    fn weights(&self) -> usize {
+        self.op.bytes()
+    }
+
     #[inline(always)]
     unsafe fn unit(&self, _: usize, place: Place<'_>, scratch: *mut u8) {
         // SAFETY: the output has a number per prototype.
@@ -94,6 +98,10 @@ impl Wide for TokenDistances {
 
     fn scratch(&self) -> usize {
         self.input.channels * size_of::<f32>()
+    }
+
+    fn weights(&self) -> usize {
+        self.op.bytes()
     }
 
     #[inline(always)]

@@ -1,5 +1,7 @@
 //! The depthwise convolution before a scan.
 
+use std::sync::Arc;
+
 use super::super::super::arithmetic::{LANES, silu};
 use super::super::Place;
 use super::{Read, Target, Wide, floats, lanes};
@@ -8,8 +10,8 @@ use super::{Read, Target, Wide, floats, lanes};
 pub(super) struct Local {
     pub(super) input: Read,
     /// `[tap, channel]`.
-    pub(super) weights: Vec<f32>,
-    pub(super) bias: Vec<f32>,
+    pub(super) weights: Arc<[f32]>,
+    pub(super) bias: Arc<[f32]>,
     pub(super) target: Target,
 }
 
@@ -69,7 +71,7 @@ impl Wide for Local {
     }
 
     fn weights(&self) -> usize {
-        self.weights.len() * size_of::<f32>()
+        size_of_val(&*self.weights) + size_of_val(&*self.bias)
     }
 
     #[inline(always)]

@@ -1,5 +1,7 @@
 //! What is computed of each token by itself, or of eight.
 
+use std::sync::Arc;
+
 use super::super::super::arithmetic::{LANES, blocks, normalise, silu};
 use super::super::super::tokens::Norm;
 use super::super::Place;
@@ -8,7 +10,7 @@ use super::{Read, Target, Wide, copy, floats};
 /// What becomes of a token.
 pub(super) enum Change {
     /// Scale and bias per channel.
-    Affine(Vec<f32>, Vec<f32>),
+    Affine(Arc<[f32]>, Arc<[f32]>),
     /// Normalised.
     Normalise(Norm),
     /// Normalised, times the activated gate.
@@ -91,6 +93,14 @@ impl Wide for Pointwise {
 
     fn scratch(&self) -> usize {
         self.channels() * size_of::<f32>()
+    }
+
+    fn weights(&self) -> usize {
+        match &self.change {
+            Change::Affine(scale, bias) => size_of_val(&**scale) + size_of_val(&**bias),
+            Change::Normalise(norm) | Change::Gated(_, norm) | Change::Merge(norm) => norm.bytes(),
+            Change::Shuffle(..) => 0,
+        }
     }
 
     #[inline(always)]

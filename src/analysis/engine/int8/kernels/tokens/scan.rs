@@ -1,6 +1,8 @@
 //! The selective state space, in three steps: [`Steps`] makes step sizes and decays in the order in which tokens are
 //! visited, [`Lines`] scans sixteen channels at a time along each axis order, there and back, and [`Mix`] adds up.
 
+use std::sync::Arc;
+
 use super::super::super::arithmetic::{LANES, Lanes, advance, exp, softplus};
 use super::super::super::tokens::{AXIS_ORDERS, MAX_STATES, Scan};
 use super::super::Place;
@@ -62,7 +64,7 @@ pub(super) struct Steps {
     pub(super) selected: Read,
     pub(super) visited: Visited,
     /// `[order, head]`.
-    pub(super) rate: Vec<f32>,
+    pub(super) rate: Arc<[f32]>,
 }
 
 impl Steps {
@@ -107,6 +109,10 @@ impl Wide for Steps {
 
     fn scratch(&self) -> usize {
         self.visited.size.iter().max().unwrap_or(&0) * size_of::<f32>()
+    }
+
+    fn weights(&self) -> usize {
+        size_of_val(&*self.rate)
     }
 
     #[inline(always)]
@@ -203,7 +209,7 @@ impl Wide for Lines {
 /// What is left of the signal, plus the orders. A unit is one row.
 pub(super) struct Mix {
     pub(super) signal: Read,
-    pub(super) skip: Vec<f32>,
+    pub(super) skip: Arc<[f32]>,
     pub(super) visited: Visited,
     pub(super) target: Target,
 }
@@ -216,6 +222,10 @@ impl Wide for Mix {
 
     fn scratch(&self) -> usize {
         self.visited.channels * size_of::<f32>()
+    }
+
+    fn weights(&self) -> usize {
+        size_of_val(&*self.skip)
     }
 
     #[inline(always)]
