@@ -3,6 +3,7 @@
 //! A function comes with its body in standard operators, for other runtimes. It is a layer here only if its body is the
 //! very one that `scripts/models/pmn_export.py` writes, so that the name cannot say one thing and the body another.
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use tract_onnx::pb::{FunctionProto, ModelProto, TensorProto};
@@ -24,10 +25,45 @@ const TOKEN_PROTOTYPES: usize = 2;
 static KNOWN: LazyLock<ModelProto> =
     LazyLock::new(|| decoded(include_bytes!("functions.onnx")).expect("a file of this repository"));
 
+/// The most functions that may come with a model.
+const MAX_FUNCTIONS: usize = 64;
+
+/// What a model says a function of ours is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// The same as here.
+    Known,
+    /// Something else.
+    Other,
+    /// It says it more than once.
+    Several,
+}
+
+/// The functions of our domain that come with a model, by name; each is compared once, however often it is called.
+pub(super) fn bodies(model: &ModelProto) -> Result<HashMap<&str, Body>, String> {
+    let count = model.functions.len();
+    if count > MAX_FUNCTIONS {
+        return Err(format!("{count} functions, the limit is {MAX_FUNCTIONS}"));
+    }
+    let mut bodies = HashMap::new();
+    for function in model.functions.iter().filter(|function| function.domain() == DOMAIN) {
+        let same = known(function.name()) == Some(function);
+        let body = if same { Body::Known } else { Body::Other };
+        bodies.entry(function.name()).and_modify(|body| *body = Body::Several).or_insert(body);
+    }
+    Ok(bodies)
+}
+
+/// The function of this name whose body is known.
+fn known(name: &str) -> Option<&'static FunctionProto> {
+    KNOWN.functions.iter().find(|known| known.name() == name)
+}
+
 impl<'m> Walk<'_, 'm> {
     /// A call.
     pub(super) fn function(&mut self, node: Node<'m>) -> Made<'m> {
-        self.is_known(node)?;
+        node.reads_at_most(self.known(node)?)?;
+        let mut shown = None;
         let (op, became) = match node.proto.op_type.as_str() {
             "ChannelNorm" => {
                 let input = self.view(node, 0)?;
@@ -55,17 +91,16 @@ impl<'m> Walk<'_, 'm> {
             "Prototypes" => {
                 let op = self.prototypes(node)?;
                 let mut first = op.clone();
-                let shown = TOKEN_PROTOTYPES * op.input.channels;
-                first.prototypes = op.prototypes[..shown].into();
-                let first = Token { node: node.place, op: TokenOp::TokenDistances(first) };
-                self.more = vec![Form::Real(vec![Expr::Token(first)])];
+                first.prototypes = op.prototypes[..TOKEN_PROTOTYPES * op.input.channels].into();
+                shown = Some(TokenOp::TokenDistances(first));
                 (TokenOp::Distances(op), "distances to prototypes")
             }
             name => return Err(format!("function {} is not known", clipped(name))),
         };
         op.check()?;
-        let token = Token { node: node.place, op };
-        Ok((Form::Real(vec![Expr::Token(token)]), became.to_string()))
+        let form = |op| Form::Real(vec![Expr::Token(Token { node: node.place, op })]);
+        self.more = shown.into_iter().map(form).collect();
+        Ok((form(op), became.to_string()))
     }
 
     /// Some channels of a float value.
@@ -96,7 +131,8 @@ impl<'m> Walk<'_, 'm> {
         Ok((Form::Real(vec![Expr::Float(view)]), became))
     }
 
-    fn is_known(&self, node: Node<'m>) -> Result<(), String> {
+    /// Inputs of a function whose body is the one known here.
+    fn known(&self, node: Node<'m>) -> Result<usize, String> {
         if self.graph.own_version != Some(VERSION) {
             let found = self.graph.own_version;
             return Err(format!(
@@ -104,17 +140,16 @@ impl<'m> Walk<'_, 'm> {
             ));
         }
         let name = node.proto.op_type.as_str();
-        let named = |functions: &'m [FunctionProto]| -> Vec<&'m FunctionProto> {
-            let ours = functions.iter().filter(|f| f.domain() == DOMAIN && f.name() == name);
-            ours.collect()
+        let Some(known) = known(name) else {
+            return Err(format!("function {} is not known", clipped(name)));
         };
-        let known = KNOWN.functions.iter().find(|known| known.name() == name);
-        match (&named(self.graph.functions)[..], known) {
-            (_, None) => Err(format!("function {} is not known", clipped(name))),
-            ([], _) => Err(format!("the model has no body for function {name}")),
-            ([found], Some(known)) if *found == known => Ok(()),
-            ([_], _) => Err(format!("function {name} has another body than the one known here")),
-            (_, _) => Err(format!("the model has several bodies for function {name}")),
+        match self.graph.bodies.get(name) {
+            Some(Body::Known) => Ok(known.input.len()),
+            Some(Body::Other) => {
+                Err(format!("function {name} has another body than the one known here"))
+            }
+            Some(Body::Several) => Err(format!("the model has several bodies for function {name}")),
+            None => Err(format!("the model has no body for function {name}")),
         }
     }
 

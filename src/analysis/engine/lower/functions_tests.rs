@@ -177,6 +177,19 @@ fn a_function_is_known_by_its_body() {
         "several bodies",
     );
     refuses(&in_call("LocalSilu", |node| node.op_type = "Wash".into()), "Wash", "is not known");
+    let crowd = changed(|model| {
+        let one = model.functions[0].clone();
+        let other = |index: usize| {
+            let mut other = one.clone();
+            (other.name, other.domain) = (Some(format!("f{index}")), Some("elsewhere".into()));
+            other
+        };
+        model.functions.extend((0..58).map(other));
+    });
+    refuses(&crowd, "model", "65 functions, the limit is 64");
+    let mut fewer = crowd;
+    fewer.functions.pop();
+    assert!(lowered(&fewer).refused.is_empty());
     let version = |change: fn(&mut i64)| {
         changed(|model| {
             let own = model.opset_import.iter_mut().find(|set| set.domain == "hcc_edge").unwrap();

@@ -6,12 +6,11 @@ use std::collections::{BTreeSet, HashMap};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 use tract_onnx::pb::type_proto::Value as Type;
-use tract_onnx::pb::{
-    FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
-};
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
 use super::tensor::is_external;
-use super::{MAX_NODES, clipped, functions};
+use super::functions::{self, Body};
+use super::{MAX_NODES, clipped};
 use crate::analysis::engine::int8::program::{MAX_CHANNELS, MAX_OUTPUTS};
 
 /// Versions of the operators whose meaning is known here.
@@ -31,8 +30,8 @@ pub(super) struct Graph<'m> {
     pub(super) input_channels: usize,
     /// Version of the operators.
     pub(super) opset: i64,
-    /// Functions that come with the model.
-    pub(super) functions: &'m [FunctionProto],
+    /// What is held of the functions of our own domain that come with the model, by name.
+    pub(super) bodies: HashMap<&'m str, Body>,
     /// Version of our own ones, if it names one.
     pub(super) own_version: Option<i64>,
 }
@@ -65,9 +64,9 @@ impl<'m> Graph<'m> {
         let nodes = needed(graph, &makers, outputs);
         let input_channels = channels(info)?;
         let own = model.opset_import.iter().find(|set| set.domain == functions::DOMAIN);
-        let (own_version, functions) = (own.map(|set| set.version), &model.functions[..]);
+        let (own_version, bodies) = (own.map(|set| set.version), functions::bodies(model)?);
         let input = &info.name;
-        Ok(Self { nodes, constants, input, input_channels, opset, functions, own_version })
+        Ok(Self { nodes, constants, input, input_channels, opset, bodies, own_version })
     }
 }
 
