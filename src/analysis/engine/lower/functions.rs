@@ -106,6 +106,7 @@ impl<'m> Walk<'_, 'm> {
     /// Some channels of a float value.
     pub(super) fn slice(&mut self, node: Node<'m>) -> Made<'m> {
         node.attributes(&[])?;
+        node.reads_at_most(5)?;
         let whole = self.view(node, 0)?;
         let one = |index: usize| {
             let numbers = tensor::longs(self.held(node, index)?)?;

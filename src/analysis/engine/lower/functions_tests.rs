@@ -222,6 +222,12 @@ fn attributes_and_inputs_that_do_not_fit() {
         "GatedNorm",
         "input 3 is missing",
     );
+    for (operator, most) in
+        [("ChannelNorm", 3), ("ShuffleAdd", 3), ("SelectiveScan", 4), ("Prototypes", 6)]
+    {
+        let more = in_call(operator, |node| node.input.push("box".into()));
+        refuses(&more, operator, &format!("expected at most {most}"));
+    }
     let weights = |node: &mut NodeProto| node.input[0] = node.input[1].clone();
     refuses(&in_call("LocalSilu", weights), "LocalSilu", "is a constant");
     let later = |node: &mut NodeProto| node.input[0] = "merge1".into();
@@ -248,6 +254,15 @@ fn constants_that_do_not_fit() {
         |sides: [i64; 2]| in_constant("prototypes.prototypes", |held| held.dims = sides.to_vec());
     refuses(&prototypes([1, 384]), "Prototypes", "1 prototypes, expected 2 or more");
     refuses(&prototypes([64, 6]), "Prototypes", "expected [64, 64]");
+}
+
+/// A call that is refused makes nothing, also not its second output.
+#[test]
+fn nothing_is_made_by_a_call_that_is_refused() {
+    let model = in_call("Prototypes", |node| node.attribute[0].f = -1.0);
+    let refused = lower(&model, "box", &["token_distances".into()]).refused;
+    let why: Vec<&str> = refused.iter().map(|refused| refused.why.as_str()).collect();
+    assert_eq!(why, ["epsilon -1", "was not lowered"]);
 }
 
 #[test]
