@@ -155,7 +155,7 @@ impl<'m> Walk<'_, 'm> {
     }
 
     /// An input in f32; it is computed as such now.
-    fn view(&mut self, node: Node<'m>, index: usize) -> Result<View, String> {
+    pub(super) fn view(&mut self, node: Node<'m>, index: usize) -> Result<View, String> {
         let exprs = self.real(node, index)?;
         let [expr] = exprs else { return Err("reads concatenated values".into()) };
         let (expr, name) = (expr.clone(), node.input(index).unwrap_or_default());

@@ -157,6 +157,45 @@ fn a_float_layer_rounded_in_many_ways_is_computed_once() {
     }
 }
 
+/// What ShuffleAdd makes may be read by a BatchNormalization first.
+#[test]
+fn a_norm_of_a_float_layer_does_not_depend_on_the_order() {
+    let model = in_graph(|graph| {
+        let at = |graph: &GraphProto, name: &str| {
+            graph.node.iter().position(|node| node.op_type == name).unwrap()
+        };
+        let norm = at(graph, "BatchNormalization");
+        let mut copy = graph.node[norm].clone();
+        let shuffle = at(graph, "ShuffleAdd");
+        let channels = 32i64;
+        for index in 1..=4 {
+            let name = &copy.input[index];
+            let mut held =
+                graph.initializer.iter().find(|held| held.name == *name).unwrap().clone();
+            held.name = format!("wide{index}");
+            held.dims = vec![channels];
+            held.raw_data = [held.raw_data.clone(), held.raw_data].concat();
+            graph.initializer.push(held);
+        }
+        let made = graph.node[shuffle].output[0].clone();
+        copy.name = "wide".into();
+        copy.input = [made.clone()].into_iter().chain((1..=4).map(|i| format!("wide{i}"))).collect();
+        copy.output = vec!["wide".into()];
+        for later in &mut graph.node[shuffle + 1..] {
+            for input in later.input.iter_mut().filter(|input| **input == made) {
+                *input = "wide".into();
+            }
+        }
+        graph.node.insert(shuffle + 1, copy);
+    });
+    let lowering = lowered(&model);
+    assert_eq!(lowering.refused, []);
+    let names: Vec<&str> =
+        float_layers(&lowering.program.unwrap()).iter().map(|op| op.name()).collect();
+    let shuffle = names.iter().position(|name| *name == "shuffle").unwrap();
+    assert_eq!(names[shuffle + 1..][..2], ["affine", "merging norm"]);
+}
+
 #[test]
 fn a_function_is_known_by_its_body() {
     let function = |change: fn(&mut tract_onnx::pb::FunctionProto)| {

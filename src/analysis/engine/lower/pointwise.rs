@@ -51,8 +51,8 @@ impl<'m> Walk<'_, 'm> {
         attributes.must_be("training_mode", 0)?;
         attributes.must_be("spatial", 1)?;
         let epsilon = f64::from(attributes.float("epsilon", 1e-5)?);
-        let exprs = self.real(node, 0)?;
-        let channels = self.channels(exprs);
+        let exprs = self.real(node, 0)?.to_vec();
+        let channels = self.channels(&exprs);
         let [scale, bias, mean, variance] =
             [1, 2, 3, 4].map(|index| self.numbers(node, index, channels));
         let (scale, bias, mean, variance) = (scale?, bias?, mean?, variance?);
@@ -65,14 +65,15 @@ impl<'m> Walk<'_, 'm> {
             return Err("variances that are not positive".into());
         }
         let offset: Vec<f64> = (0..channels).map(|c| bias[c] - mean[c] * factor[c]).collect();
-        if let &[Expr::Float(input)] = exprs {
+        if let [Expr::Float(_) | Expr::Token(_)] = exprs[..] {
+            let input = self.view(node, 0)?;
             let [scale, bias] = [factor, offset].map(|n| n.into_iter().map(|x| x as f32).collect());
             let op = TokenOp::Affine { input, scale, bias };
             let token = Token { node: node.place, op };
             return Ok((Form::Real(vec![Expr::Token(token)]), "a scale and a bias".into()));
         }
         let parts =
-            self.parts(exprs, |sum, range| sum.scaled(&factor[range.clone()], &offset[range]))?;
+            self.parts(&exprs, |sum, range| sum.scaled(&factor[range.clone()], &offset[range]))?;
         Ok((parts, "part of the scale and bias of the layer that rounds it".into()))
     }
 
