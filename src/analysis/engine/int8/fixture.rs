@@ -305,6 +305,13 @@ impl Build {
         inputs.iter().map(|&id| self.values[id].channels).sum()
     }
 
+    /// Multiplies a float value that a convolution makes.
+    pub fn amplify(&mut self, id: ValueId, factor: f32) {
+        if let Op::Conv(Conv { finish: Finish::Real(affine), .. }) = &mut self.layers[id].op {
+            affine.scale.iter_mut().chain(&mut affine.bias).for_each(|number| *number *= factor);
+        }
+    }
+
     /// Gives all channels of a staged value this step.
     pub fn set_steps(&mut self, id: ValueId, step: f32) {
         let value = &mut self.values[id];

@@ -10,6 +10,8 @@ pub mod tokens;
 
 pub mod arithmetic;
 
+mod bounds;
+
 pub mod reference;
 
 pub mod isa;

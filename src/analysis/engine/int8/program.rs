@@ -260,8 +260,8 @@ pub struct ProgramError {
 }
 
 impl Program {
-    /// Checks everything a kernel relies on: sizes, references backwards only, finite numbers, and that
-    /// no sum can leave i32.
+    /// Checks everything a kernel relies on: sizes, references backwards only, finite numbers, that no sum
+    /// can leave i32, and that no value of a float layer can become infinite or not a number.
     pub fn new(
         input_channels: usize,
         (values, layers): (Vec<Value>, Vec<Layer>),
@@ -436,6 +436,7 @@ pub fn largest_sum(weights: &[i8], zero_point: u8) -> u64 {
 mod check {
     //! What [`Program::new`](super::Program::new) refuses.
 
+    use super::super::bounds::{self, LARGEST};
     use super::{
         Affine, Combine, Conv, Finish, Kind, Layer, MAX_CHANNELS, MAX_INPUTS, MAX_KERNEL,
         MAX_LAYERS, MAX_OUTPUTS, Op, Pool, PoolKind, Program, ProgramError, Scaling, TokenOp,
@@ -454,8 +455,15 @@ mod check {
             format!("expected 1 to {MAX_LAYERS} layers with a value each, found {counts:?}")
         })
         .map_err(|what| refused(0, what))?;
+        let mut largest: Vec<f64> = Vec::with_capacity(program.layers.len());
         for (index, layer) in program.layers.iter().enumerate() {
             self::layer(program, index, layer).map_err(|what| refused(index, what))?;
+            let bound = bounds::largest(program, index, &largest);
+            that(bound <= LARGEST, || {
+                format!("values may reach {bound:.1e}, the limit of float layers is {LARGEST:e}")
+            })
+            .map_err(|what| refused(index, what))?;
+            largest.push(bound);
         }
         // The kernels write each value in f32 into the output that it is, and nowhere else.
         let real = |id: usize| program.values.get(id).is_some_and(|value| value.kind == Kind::Real);

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::super::bounds::LARGEST;
 use super::super::compute::Compute;
 use super::super::fixture::Build;
 use super::super::program::{Program, ProgramError, Quant, ValueId};
 use super::super::ready::ReadyError;
 use super::super::reference::{self, Data};
 use super::super::run::Engine;
-use super::super::tokens::{AXIS_ORDERS, Scan, TokenOp, View};
+use super::super::tokens::{AXIS_ORDERS, Norm, Prototypes, Scan, TokenOp, View};
 use super::{Inputs, check, input};
 
 const FINE: Quant = Quant { scale: 0.01, zero_point: 128 };
@@ -269,3 +270,80 @@ const EVERY: [fn(&mut Build, &[ValueId]) -> TokenOp; 9] = [
     |build, values| TokenOp::Distances(build.prototypes(build.view(values[0]), 3)),
     |build, values| TokenOp::TokenDistances(build.prototypes(build.view(values[0]), 3)),
 ];
+
+/// Every constant of a layer, multiplied.
+fn amplified(op: TokenOp, factor: f32) -> TokenOp {
+    let more = |numbers: Arc<[f32]>| -> Arc<[f32]> { numbers.iter().map(|n| n * factor).collect() };
+    let norm = |norm: Norm| Norm { weight: more(norm.weight), bias: more(norm.bias), ..norm };
+    let prototypes = |op: Prototypes| Prototypes {
+        norm: norm(op.norm),
+        attend: more(op.attend),
+        level: op.level * factor,
+        prototypes: more(op.prototypes),
+        ..op
+    };
+    match op {
+        TokenOp::Affine { input, scale, bias } => {
+            TokenOp::Affine { input, scale: more(scale), bias: more(bias) }
+        }
+        TokenOp::Normalise { input, norm: of } => TokenOp::Normalise { input, norm: norm(of) },
+        TokenOp::Gated { input, gate, norm: of } => TokenOp::Gated { input, gate, norm: norm(of) },
+        TokenOp::Merge { input, norm: of } => TokenOp::Merge { input, norm: norm(of) },
+        TokenOp::Local { input, weights, bias } => {
+            TokenOp::Local { input, weights: more(weights), bias: more(bias) }
+        }
+        TokenOp::Scan(scan) => {
+            TokenOp::Scan(Scan { rate: more(scan.rate), skip: more(scan.skip), ..scan })
+        }
+        TokenOp::Shuffle { .. } => op,
+        TokenOp::Distances(op) => TokenOp::Distances(prototypes(op)),
+        TokenOp::TokenDistances(op) => TokenOp::TokenDistances(prototypes(op)),
+    }
+}
+
+/// Inputs and constants of any size: either the program is refused, or every number it makes is one, and within the
+/// bound that the program was checked by.
+#[test]
+fn what_could_become_infinite_is_refused_and_the_rest_stays_finite() {
+    for (kind, make) in EVERY.into_iter().enumerate() {
+        let mut counts = [0, 0];
+        for (loud, factor) in (0..9).flat_map(|a| (0..9).map(move |b| (4 * a, 4 * b))) {
+            let (mut build, values) = begin(9, &[32, 32, 64, 54]);
+            values.iter().for_each(|&value| build.amplify(value, 10f32.powi(loud)));
+            let op = amplified(make(&mut build, &values), 10f32.powi(factor));
+            let head = op.is_head();
+            let made = build.token(op, None);
+            let shown = if head { made } else { build.head(0, 1) };
+            let values = input(&mut build.random, Inputs::Any, 2 * 64, 77);
+            let Ok(program) = build.try_finish(&[shown]) else {
+                counts[0] += 1;
+                continue;
+            };
+            counts[1] += 1;
+            for (id, value) in reference::run(&program, &values, [4; 3]).unwrap().iter().enumerate() {
+                let Data::Real(numbers) = value else { continue };
+                let most = numbers.iter().map(|n| n.abs()).fold(0.0, f32::max);
+                assert!(numbers.iter().all(|n| n.is_finite()), "kind {kind}, {loud}, {factor}, {id}");
+                assert!(f64::from(most) <= LARGEST, "kind {kind}, {loud}, {factor}, {id}: {most}");
+            }
+        }
+        assert!(counts.iter().all(|&count| count > 0), "kind {kind}: {counts:?}");
+    }
+}
+
+/// A bound is carried through: no layer alone is too much.
+#[test]
+fn float_layers_that_grow_step_by_step_are_refused() {
+    let grown = |steps: usize| {
+        let (mut build, values) = begin(2, &[16]);
+        let mut value = values[0];
+        for _ in 0..steps {
+            let (scale, bias) = (vec![1000.0; 16].into(), vec![0.0; 16].into());
+            value = build.token(TokenOp::Affine { input: build.view(value), scale, bias }, None);
+        }
+        let shown = build.head(0, 1);
+        build.try_finish(&[shown]).map(|_| ()).map_err(|error| error.what)
+    };
+    assert_eq!(grown(8), Ok(()));
+    assert!(grown(12).unwrap_err().contains("the limit of float layers is 1e30"));
+}
