@@ -235,13 +235,22 @@ impl Build {
 
     /// A 1×1×1 convolution to a float value of numbers about 1.
     pub fn float(&mut self, input: ValueId, channels: usize) -> ValueId {
-        let inputs = self.values[input].channels;
-        let weights = self.drawn(channels * inputs);
-        let mut affine = self.affine(channels, inputs, 1.0);
+        self.float_conv(input, channels, (window([1; 3], [1; 3]), 1.0))
+    }
+
+    /// A convolution to a float value of numbers about 1, negative ones times `slope`.
+    pub fn float_conv(
+        &mut self,
+        input: ValueId,
+        channels: usize,
+        (window, slope): (Window, f32),
+    ) -> ValueId {
+        let products = self.values[input].channels * window.taps();
+        let weights = self.drawn(channels * products);
+        let mut affine = self.affine(channels, products, slope);
         for number in affine.scale.iter_mut().chain(&mut affine.bias) {
             *number /= 60.0;
         }
-        let window = Window { kernel: [1; 3], stride: [1; 3], before: [0; 3], after: [0; 3] };
         let finish = Finish::Real(affine);
         let op = Op::Conv(Conv { inputs: vec![input], window, weights, finish });
         self.push(channels, Kind::Float, op)

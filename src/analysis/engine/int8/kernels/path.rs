@@ -1,5 +1,7 @@
 //! What a path of the processor must be able to do. The loops around it are the same for all paths.
 
+#[cfg(target_arch = "x86_64")]
+use super::super::layout::BLOCK;
 use super::super::memory::Plain;
 use super::super::program::Quant;
 
@@ -42,6 +44,17 @@ pub(crate) enum To {
     I16 { first: *mut i16, stride: usize },
     /// f32, `step` numbers from voxel to voxel, `plane` from channel to channel, `count` channels.
     F32 { first: *mut f32, step: usize, plane: usize, count: usize },
+}
+
+impl To {
+    /// True where the sixteen channels of a voxel lie side by side, as they are computed.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn is_side_by_side(&self) -> bool {
+        match *self {
+            Self::U8 { .. } | Self::I16 { .. } => true,
+            Self::F32 { plane, count, .. } => plane == 1 && count == BLOCK,
+        }
+    }
 }
 
 /// Sixteen channels of a row: what finishes them, and where they go.

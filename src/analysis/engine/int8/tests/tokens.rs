@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::bounds::LARGEST;
 use super::super::compute::Compute;
-use super::super::fixture::Build;
+use super::super::fixture::{Build, window};
 use super::super::program::{Program, ProgramError, Quant, ValueId};
 use super::super::ready::ReadyError;
 use super::super::reference::{self, Data};
@@ -346,4 +346,58 @@ fn float_layers_that_grow_step_by_step_are_refused() {
     };
     assert_eq!(grown(8), Ok(()));
     assert!(grown(12).unwrap_err().contains("the limit of float layers is 1e30"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// A block or several, rows shorter and longer than what a path computes together.
+    #[test]
+    fn convolutions_to_float_values_equal_the_reference(
+        seed in any::<u64>(),
+        size in [1usize..5, 1usize..5, 1usize..40],
+        (blocks, inputs) in (1usize..5, 1usize..40),
+        (side, slope) in (1usize..4, prop_oneof![Just(1.0f32), Just(0.0), Just(-0.5)]),
+    ) {
+        let mut build = Build::new(seed, 2, 77);
+        let part = build.conv(&[0], inputs, window([1; 3], [1; 3]));
+        let window = window([side; 3], [1; 3]);
+        prop_assume!(window.shape(size).is_some_and(|shape| !shape.contains(&0)));
+        let value = build.float_conv(part, 16 * blocks, (window, slope));
+        shows_float(build, value, size);
+    }
+}
+
+/// Every bit of a float value, by distances of each token; rounded too.
+fn shows_float(mut build: Build, value: ValueId, size: [usize; 3]) {
+    let view = build.view(value);
+    let prototypes = build.prototypes(view, 2);
+    let each = build.token(TokenOp::TokenDistances(prototypes), None);
+    let (scale, bias) = (build.numbers(view.channels), build.numbers(view.channels));
+    let rounded = build.token(TokenOp::Affine { input: view, scale, bias }, Some(FINE));
+    let shown = build.shown(rounded);
+    let values = input(&mut build.random, Inputs::Any, 2 * size.iter().product::<usize>(), 77);
+    check(&build.finish(&[each, shown]), &values, size);
+}
+
+/// Sides from which on Winograd's kernel takes a convolution; not one to f32.
+#[test]
+fn a_large_convolution_to_a_float_value_equals_the_reference() {
+    for (side, channels) in [(17, 16), (18, 48)] {
+        let mut build = Build::new(4, 2, 77);
+        let part = build.conv(&[0], 20, window([1; 3], [1; 3]));
+        let value = build.float_conv(part, channels, (window([3; 3], [1; 3]), 0.0));
+        shows_float(build, value, [side; 3]);
+    }
+}
+
+/// One voxel: its channels lie side by side in an output, which ends before the block does.
+#[test]
+fn an_output_of_one_voxel_ends_with_its_channels() {
+    for channels in [1, 5, 16, 21, 32] {
+        let mut build = Build::new(6, 2, 77);
+        let shown = build.head(0, channels);
+        let values = input(&mut build.random, Inputs::Any, 2, 77);
+        check(&build.finish(&[shown]), &values, [1; 3]);
+    }
 }

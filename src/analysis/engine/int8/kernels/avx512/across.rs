@@ -1,6 +1,6 @@
 //! The sums of a row of voxels in f32: sixteen voxels side by side in one register.
 //!
-//! Few channels leave in f32, each into a plane of its own, so a register holds one channel of sixteen
+//! Few channels leave the program, each into a plane of its own, so a register holds one channel of sixteen
 //! voxels: inputs are turned around, and a channel's weights are what `vpdpbusd` broadcasts.
 
 use std::arch::x86_64::{
@@ -22,7 +22,7 @@ const ROUND: usize = 4;
 /// Inputs of a group.
 const GROUP: usize = 4;
 
-/// See [`Path::row`](super::super::path::Path::row); for values in f32.
+/// See [`Path::row`](super::super::path::Path::row); for values in f32 whose channels lie apart.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) unsafe fn row(segments: &[Segment<Avx512>], width: usize, at: Channels, to: To) {
     let To::F32 { count, .. } = to else { return };

@@ -45,15 +45,21 @@ impl Constants {
         }
     }
 
+    /// The affine values.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub(crate) fn affine(&self, sums: __m512i) -> __m512 {
+        let sums = _mm512_cvtepi32_ps(_mm512_add_epi32(sums, self.correction));
+        let value = _mm512_add_ps(_mm512_mul_ps(sums, self.scale), self.bias);
+        let negative = _mm512_movepi32_mask(_mm512_castps_si512(value));
+        _mm512_mask_mul_ps(value, negative, value, self.slope)
+    }
+
     /// The affine values, rounded half to even.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     fn rounded(&self, sums: __m512i) -> __m512i {
-        let sums = _mm512_cvtepi32_ps(_mm512_add_epi32(sums, self.correction));
-        let value = _mm512_add_ps(_mm512_mul_ps(sums, self.scale), self.bias);
-        let negative = _mm512_movepi32_mask(_mm512_castps_si512(value));
-        let value = _mm512_mask_mul_ps(value, negative, value, self.slope);
-        _mm512_cvtps_epi32(_mm512_min_ps(value, _mm512_set1_ps(STAGED_MAX)))
+        _mm512_cvtps_epi32(_mm512_min_ps(self.affine(sums), _mm512_set1_ps(STAGED_MAX)))
     }
 
     /// As [`Self::rounded`], of values that are [`tame`](super::super::winograd).

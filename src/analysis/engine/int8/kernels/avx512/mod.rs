@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `dot` | sums of a few voxels: `vpdpbusd`, four products an instruction, written out |
 //! | `row` | the sums of a row, tile by tile |
-//! | `across` | the sums of a row in f32, sixteen voxels in one register |
+//! | `across` | the sums of a row in f32 whose channels lie apart, sixteen voxels in one register |
 //! | `finish` | sums to values |
 //! | `input` | f32 to u8 |
 //! | `combine` | sums of a row of values |
@@ -52,10 +52,10 @@ impl Path for Avx512 {
     unsafe fn row(segments: &[Segment<Self>], width: usize, at: Channels, to: To) {
         // SAFETY: see above.
         unsafe {
-            if let To::F32 { .. } = to {
-                across::row(segments, width, at, to);
-            } else {
+            if to.is_side_by_side() {
                 row::one(segments, 0, width, [Block { channels: at, to }]);
+            } else {
+                across::row(segments, width, at, to);
             }
         }
     }
@@ -64,7 +64,7 @@ impl Path for Avx512 {
         // SAFETY: see above.
         unsafe {
             match *blocks {
-                [first, second] if !matches!(first.to, To::F32 { .. }) => {
+                [first, second] if first.to.is_side_by_side() && second.to.is_side_by_side() => {
                     row::two(segments, apart, width, [first, second]);
                 }
                 _ => one_by_one(segments, apart, width, blocks),

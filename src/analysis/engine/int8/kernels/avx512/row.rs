@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::{
     __m512i, _mm_storeu_si128, _mm256_storeu_si256, _mm512_castsi512_si128,
-    _mm512_extracti32x4_epi32, _mm512_storeu_si512,
+    _mm512_extracti32x4_epi32, _mm512_storeu_ps, _mm512_storeu_si512,
 };
 
 use super::super::super::layout::BLOCK;
@@ -23,7 +23,7 @@ fn next(left: usize, width: usize) -> usize {
 
 macro_rules! row {
     ($name:ident, $($block:literal)+) => {
-        /// See [`Path::rows`](super::super::path::Path::rows); not for values in f32.
+        /// See [`Path::rows`](super::super::path::Path::rows); for channels that lie side by side.
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
         pub(super) unsafe fn $name(
             segments: &[Segment<Avx512>],
@@ -87,7 +87,12 @@ unsafe fn store<const V: usize>(sums: &[__m512i; V], x: usize, Block { channels,
                     _mm256_storeu_si256(to.cast(), constants.to_i16(sums));
                 }
             }
-            To::F32 { .. } => {}
+            To::F32 { first, step, .. } => {
+                let constants = Constants::load(channels, 0);
+                for (voxel, &sums) in (x..).zip(sums) {
+                    _mm512_storeu_ps(first.add(voxel * step), constants.affine(sums));
+                }
+            }
         }
     }
 }
