@@ -488,22 +488,20 @@ impl<W: WinogradPath> Winograd<W> {
                         groups: self.groups.len(),
                         distance: self.tiles_per_unit * WAITING,
                     };
-                    if let Some(to) = self.outputs(block, (at, run.tiles), place) {
-                        W::output(waiting, channels, to);
-                    }
+                    let to = self.outputs(block, (at, run.tiles), place);
+                    W::output(waiting, channels, to);
                 }
             }
         }
     }
 
-    /// Where a plane of so many tiles from voxel `at` on goes; `None` for outputs in f32, which this kernel
-    /// is not made for.
+    /// Where a plane of so many tiles from voxel `at` on goes.
     unsafe fn outputs(
         &self,
         block: usize,
         (at, tiles): ([usize; 3], usize),
         place: Place<'_>,
-    ) -> Option<Outputs> {
+    ) -> Outputs {
         let size = self.finishing.target().size();
         // SAFETY: `at` is a voxel of the value.
         let (to, layout) = unsafe {
@@ -516,11 +514,11 @@ impl<W: WinogradPath> Winograd<W> {
                     let to = place.at::<i16>(layout.offset).add(layout.voxel(at) + block * BLOCK);
                     (Tile::I16(to), layout)
                 }
-                Target::Real { .. } => return None,
+                Target::Real { .. } => unreachable!("only u8 and staged"),
             }
         };
         let size = (TILE[1].min(size[1] - at[1]), (TILE[2] * tiles).min(size[2] - at[2]));
-        Some(Outputs { to, strides: (layout.row(), layout.channels), size, tame: self.tame })
+        Outputs { to, strides: (layout.row(), layout.channels), size, tame: self.tame }
     }
 }
 
