@@ -182,6 +182,63 @@ mod tests {
         assert_eq!(silu(f32::NEG_INFINITY), f32::NEG_INFINITY);
     }
 
+    /// −1..1, the same every time.
+    fn numbers(seed: u32, count: usize) -> Vec<f32> {
+        let mut state = seed;
+        let next = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..count).map(next).collect()
+    }
+
+    fn wide(numbers: &[f32]) -> Vec<f64> {
+        numbers.iter().map(|&number| f64::from(number)).collect()
+    }
+
+    /// Channels of every count that networks have; sums from the first channel to the last, in f64.
+    #[test]
+    fn sums_over_channels_are_those_of_f64() {
+        for count in [16, 32, 48, 256, 2048] {
+            let (a, b) = (numbers(1, count), numbers(2, count));
+            let (wide_a, wide_b) = (wide(&a), wide(&b));
+            let pairs = || wide_a.iter().zip(&wide_b);
+            let room = 1e-6 * count as f64;
+            let products: f64 = pairs().map(|(a, b)| a * b).sum();
+            assert!((f64::from(product(&a, &b)) - products).abs() <= room, "{count} channels");
+            let squares: f64 = pairs().map(|(a, b)| (a - b).powi(2)).sum();
+            let found = f64::from(squared_distance(&a, &b));
+            assert!((found - squares).abs() <= room, "{count} channels: {found} for {squares}");
+        }
+    }
+
+    /// Values far from 0 and close together, and the other way round.
+    #[test]
+    fn norms_are_those_of_f64() {
+        for (count, spread, offset) in
+            [(16, 1.0, 0.0), (32, 0.01, 3.0), (64, 50.0, -7.0), (512, 1.0, 1.0), (2048, 4.0, 0.5)]
+        {
+            let values: Vec<f32> = numbers(3, count).iter().map(|x| spread * x + offset).collect();
+            let (weight, bias) = (numbers(4, count), numbers(5, count));
+            let exact = wide(&values);
+            let mean = exact.iter().sum::<f64>() / count as f64;
+            let variance = exact.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count as f64;
+            let norm = Norm { weight: weight.into(), bias: bias.into(), epsilon: 1e-5 };
+            let mut found = values;
+            normalise(&mut found, &norm);
+            for (c, found) in found.into_iter().enumerate() {
+                let unit = (exact[c] - mean) / (variance + 1e-5).sqrt();
+                let expected = unit * f64::from(norm.weight[c]) + f64::from(norm.bias[c]);
+                // An offset of 300 times the spread costs as many units of rounding.
+                let room = 4e-6 * (1.0 + f64::from(offset / spread).abs());
+                assert!(
+                    (f64::from(found) - expected).abs() <= room,
+                    "channel {c} of {count}: {found} for {expected}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn lanes_are_added_as_halves() {
         let mut lanes = [0.0; LANES];

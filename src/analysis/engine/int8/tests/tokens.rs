@@ -171,6 +171,80 @@ fn the_scan_is_the_selective_state_space() {
     }
 }
 
+/// What a float layer makes of one input, and the input: `[channel, z, y, x]`.
+fn made(mut build: Build, op: TokenOp, size: [usize; 3]) -> (Vec<f64>, Vec<f64>) {
+    let from = op.views()[0].value;
+    let value = build.token(op, None);
+    let shown = build.head(0, 1);
+    let values = input(&mut build.random, Inputs::Any, 2 * size.iter().product::<usize>(), 77);
+    let made = reference::run(&build.finish(&[shown]), &values, size).unwrap();
+    let wide = |id: ValueId| match &made[id] {
+        Data::Real(values) => values.iter().map(|&value| f64::from(value)).collect(),
+        other => panic!("{other:?}"),
+    };
+    (wide(from), wide(value))
+}
+
+/// The corner z, y, x of a token's eight gives channels from `(4z + 2y + x)` times the width on, as the model's body
+/// concatenates them; normalised in f64.
+#[test]
+fn merging_takes_corners_with_x_fastest() {
+    let (mut build, values) = begin(8, &[16]);
+    let (input, norm) = (build.view(values[0]), build.norm(128));
+    let op = TokenOp::Merge { input, norm: norm.clone() };
+    let (from, found) = made(build, op, [2, 4, 6]);
+    for (z, y, x) in (0..1).flat_map(|z| (0..2).flat_map(move |y| (0..3).map(move |x| (z, y, x)))) {
+        let mut token = Vec::new();
+        for dz in 0..2 {
+            for dy in 0..2 {
+                for dx in 0..2 {
+                    let place = (2 * z + dz) * 24 + (2 * y + dy) * 6 + 2 * x + dx;
+                    token.extend((0..16).map(|c| from[c * 48 + place]));
+                }
+            }
+        }
+        let mean = token.iter().sum::<f64>() / 128.0;
+        let variance = token.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 128.0;
+        for (c, value) in token.iter().enumerate() {
+            let unit = (value - mean) / (variance + f64::from(norm.epsilon)).sqrt();
+            let expected = unit * f64::from(norm.weight[c]) + f64::from(norm.bias[c]);
+            let found = found[c * 6 + (2 * z + y) * 3 + x];
+            assert!((found - expected).abs() <= 1e-5, "{z} {y} {x}, {c}: {found} for {expected}");
+        }
+    }
+}
+
+/// Tap `9z + 3y + x` reads one voxel before the own one at 0, one behind at 2, and 0 outside; in f64.
+#[test]
+fn the_local_window_takes_taps_with_x_fastest() {
+    let (mut build, values) = begin(12, &[16]);
+    let (weights, bias) = (build.numbers(27 * 16), build.numbers(16));
+    let input = build.view(values[0]);
+    let op = TokenOp::Local { input, weights: weights.clone(), bias: bias.clone() };
+    let (from, found) = made(build, op, [3, 4, 5]);
+    let at = |c: usize, [z, y, x]: [i32; 3]| {
+        let inside = (0..3).contains(&z) && (0..4).contains(&y) && (0..5).contains(&x);
+        if inside { from[c * 60 + (z * 20 + y * 5 + x) as usize] } else { 0.0 }
+    };
+    for place in 0..60 {
+        let [z, y, x] = [place / 20, place / 5 % 4, place % 5];
+        for c in 0..16 {
+            let mut sum = f64::from(bias[c]);
+            for dz in 0..3 {
+                for dy in 0..3 {
+                    for dx in 0..3 {
+                        let weight = weights[(9 * dz + 3 * dy + dx) as usize * 16 + c];
+                        sum += f64::from(weight) * at(c, [z + dz - 1, y + dy - 1, x + dx - 1]);
+                    }
+                }
+            }
+            let expected = sum / (1.0 + (-sum).exp());
+            let found = found[c * 60 + place as usize];
+            assert!((found - expected).abs() <= 2e-5, "{z} {y} {x}, {c}: {found} for {expected}");
+        }
+    }
+}
+
 #[test]
 fn sides_that_do_not_halve_are_refused() {
     let (mut build, values) = begin(1, &[16]);
@@ -320,10 +394,14 @@ fn what_could_become_infinite_is_refused_and_the_rest_stays_finite() {
                 continue;
             };
             counts[1] += 1;
-            for (id, value) in reference::run(&program, &values, [4; 3]).unwrap().iter().enumerate() {
+            for (id, value) in reference::run(&program, &values, [4; 3]).unwrap().iter().enumerate()
+            {
                 let Data::Real(numbers) = value else { continue };
                 let most = numbers.iter().map(|n| n.abs()).fold(0.0, f32::max);
-                assert!(numbers.iter().all(|n| n.is_finite()), "kind {kind}, {loud}, {factor}, {id}");
+                assert!(
+                    numbers.iter().all(|n| n.is_finite()),
+                    "kind {kind}, {loud}, {factor}, {id}"
+                );
                 assert!(f64::from(most) <= LARGEST, "kind {kind}, {loud}, {factor}, {id}: {most}");
             }
         }
