@@ -6,7 +6,7 @@ use super::program::{
     Affine, Combine, Conv, Double, Finish, Kind, Layer, Op, Pool, PoolKind, Program, ProgramError,
     Quant, Scaling, Term, Upsample, Value, ValueId, Window, largest_sum,
 };
-use super::tokens::{Norm, Prototypes, TokenOp, View};
+use super::tokens::{Norm, Prototypes, Scan, TokenOp, View};
 
 /// SplitMix64 (Steele 2014, OOPSLA).
 #[derive(Debug, Clone)]
@@ -350,6 +350,69 @@ impl Build {
 pub fn window(kernel: [usize; 3], stride: [usize; 3]) -> Window {
     let half = kernel.map(|side| side / 2);
     Window { kernel, stride, before: half, after: half }
+}
+
+/// A PMN of two blocks: every kind of float layer, to f32 and rounded, between quantised ones. Two channels in, distances
+/// to three prototypes and those of each token out; sides are even.
+pub fn pmn(seed: u64) -> Program {
+    let mut build = Build::new(seed, 2, 77);
+    let embedded = build.float_conv(0, 32, (window([3; 3], [1; 3]), 1.0));
+    let tokens = block(&mut build, embedded);
+    let (input, norm) = (build.view(tokens), build.norm(8 * 32));
+    let merged = build.token(TokenOp::Merge { input, norm }, Some(ROUNDED));
+    let merged = build.float(merged, 64);
+    let tokens = block(&mut build, merged);
+    let input = build.view(tokens);
+    let prototypes = build.prototypes(input, 3);
+    let each = build.token(TokenOp::TokenDistances(prototypes.clone()), None);
+    let together = build.token(TokenOp::Distances(prototypes), None);
+    build.finish(&[together, each])
+}
+
+/// What float layers are rounded to: ±4.
+const ROUNDED: Quant = Quant { scale: 1.0 / 32.0, zero_point: 128 };
+
+/// Half the channels through convolutions, half through a scan; added in turn.
+fn block(build: &mut Build, tokens: ValueId) -> ValueId {
+    let base = build.view(tokens);
+    let half = base.channels / 2;
+    let part = |first: usize| View { value: tokens, first, channels: half };
+    let (scale, bias) = (build.numbers(half), build.numbers(half));
+    let near = build.token(TokenOp::Affine { input: part(0), scale, bias }, Some(ROUNDED));
+    let near = build.conv(&[near], half, window([3; 3], [1; 3]));
+    let near = build.float_conv(near, half, (window([1; 3], [1; 3]), 0.0));
+    let norm = build.norm(half);
+    let far = build.token(TokenOp::Normalise { input: part(half), norm }, Some(ROUNDED));
+    let far = state_space(build, far, half);
+    let (near, far) = (build.view(near), build.view(far));
+    build.token(TokenOp::Shuffle { base, near, far }, None)
+}
+
+/// Of a u8 value of `width` channels, to f32 of as many.
+fn state_space(build: &mut Build, entered: ValueId, width: usize) -> ValueId {
+    let (inner, heads, states) = (2 * width, 2 * width / 16, 4);
+    let entered = build.float(entered, 2 * inner);
+    let part = |first: usize| View { value: entered, first, channels: inner };
+    let (weights, bias) = (build.numbers(27 * inner), build.numbers(inner));
+    let local = build.token(TokenOp::Local { input: part(0), weights, bias }, None);
+    let signal = build.view(local);
+    let [scale, bias] = [1.0, 0.0].map(|number| vec![number; inner].into());
+    let rounded = build.token(TokenOp::Affine { input: signal, scale, bias }, Some(ROUNDED));
+    let selected = build.float(rounded, 3 * (2 * states + heads));
+    let selected = build.view(selected);
+    let rate = build.numbers(3 * heads).iter().map(|rate| rate.abs()).collect();
+    let skip = build.numbers(inner);
+    let scan = TokenOp::Scan(Scan { signal, selected, rate, skip, heads, states });
+    let scanned = build.token(scan, None);
+    let (input, norm) = (build.view(scanned), build.norm(inner));
+    let gated = build.token(TokenOp::Gated { input, gate: part(inner), norm }, Some(ROUNDED));
+    build.float(gated, width)
+}
+
+/// FNV-1a over the bits, so that machines that cannot be asked at the same time can be compared.
+pub fn hash(values: &[f32]) -> u64 {
+    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    values.iter().flat_map(|value| value.to_bits().to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, add)
 }
 
 /// A U-Net: two convolutions per stage, transposed convolutions, concatenation, a head of three

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::compute::Compute;
-use super::fixture::{Build, Random, Weights, unet, window};
+use super::fixture::{Build, Random, Weights, hash, pmn, unet, window};
 use super::isa::Isa;
 use super::program::{PoolKind, Program, Scaling, Term, Window};
 use super::ready::{ReadyError, least_winograd};
@@ -277,6 +277,15 @@ fn any_scale_and_slope_equals_the_reference() {
     }
 }
 
+/// Every kind of float layer in one program.
+#[test]
+fn a_network_of_float_layers_equals_the_reference() {
+    for size in [[8, 6, 10], [2, 2, 2], [4, 2, 18]] {
+        let input = input(&mut Random(5), Inputs::Any, 2 * size.iter().product::<usize>(), 77);
+        check(&pmn(3), &input, size);
+    }
+}
+
 #[test]
 fn whole_networks_equal_the_reference() {
     for normalise in [false, true] {
@@ -289,12 +298,24 @@ fn whole_networks_equal_the_reference() {
     }
 }
 
-/// FNV-1a over the bits, so that machines that cannot be asked at the same time can be compared.
-fn hash(values: &[f32]) -> u64 {
-    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    values.iter().flat_map(|value| value.to_bits().to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, add)
+/// The bits of all outputs on every path, with every choice of kernels.
+fn gives(program: &Program, (input, size): (&[f32], [usize; 3]), expected: u64, name: &str) {
+    let paths = Isa::ALL.into_iter().filter(|isa| isa.available());
+    for (isa, winograd) in
+        paths.flat_map(|isa| winograd_from(isa).into_iter().map(move |w| (isa, w)))
+    {
+        let compute = Compute { isa, ..Compute::with_threads(2) };
+        let mut engine = Engine::with_winograd(program, size, compute, winograd).unwrap();
+        let lengths = engine.outputs().iter().map(|(c, size)| c * size.iter().product::<usize>());
+        let mut found: Vec<Vec<f32>> = lengths.map(|length| vec![f32::NAN; length]).collect();
+        let mut outputs: Vec<&mut [f32]> = found.iter_mut().map(Vec::as_mut_slice).collect();
+        engine.run(input, &mut outputs);
+        let found = hash(&found.concat());
+        assert_eq!(found, expected, "{isa:?}, {name}: {found:#x}");
+    }
 }
 
+/// Quantised layers, normalised sums, and float layers.
 #[test]
 fn networks_give_the_same_bits_on_every_machine() {
     let size = [12, 16, 20];
@@ -302,18 +323,9 @@ fn networks_give_the_same_bits_on_every_machine() {
     let input = input(&mut Random(5), Inputs::Any, 2 * voxels, 10);
     for (normalise, expected) in [(false, 0x826b_26bd_df03_f5e3), (true, 0x4412_4f41_d2a5_b6ac)] {
         let program = unet(3, (2, &[16, 24, 40]), normalise);
-        let paths = Isa::ALL.into_iter().filter(|isa| isa.available());
-        for (isa, winograd) in
-            paths.flat_map(|isa| winograd_from(isa).into_iter().map(move |w| (isa, w)))
-        {
-            let compute = Compute { isa, ..Compute::with_threads(2) };
-            let mut engine = Engine::with_winograd(&program, size, compute, winograd).unwrap();
-            let mut output = vec![f32::NAN; 3 * voxels];
-            engine.run(&input, &mut [&mut output]);
-            let found = hash(&output);
-            assert_eq!(found, expected, "{isa:?}, normalise {normalise}: {found:#x}");
-        }
+        gives(&program, (&input, size), expected, if normalise { "normalised" } else { "plain" });
     }
+    gives(&pmn(3), (&input, size), 0x0, "pmn");
 }
 
 #[test]

@@ -11,6 +11,8 @@ use super::walk::Walk;
 use super::{Lowering, lower};
 use crate::analysis::engine::fixture::PMN_EXAMPLE;
 use crate::analysis::engine::int8::compute::Compute;
+use crate::analysis::engine::int8::fixture::hash;
+use crate::analysis::engine::int8::isa::Isa;
 use crate::analysis::engine::int8::program::{Layer, Op, Program};
 use crate::analysis::engine::int8::reference::{self, Data};
 use crate::analysis::engine::int8::run::Engine;
@@ -157,6 +159,21 @@ fn a_float_layer_rounded_in_many_ways_is_computed_once() {
     }
 }
 
+/// On every path that this machine has; scripts/test-arm, which has no reader of ONNX, compares a network of all the
+/// same layers (`networks_give_the_same_bits_on_every_machine`).
+#[test]
+fn the_example_gives_the_same_bits_on_every_path() {
+    let program = lowered(&proto(PMN_EXAMPLE.model)).program.unwrap();
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+        let compute = Compute { isa, ..Compute::with_threads(2) };
+        let mut engine = Engine::new(&program, [12; 3], compute).unwrap();
+        let (mut together, mut each) = ([f32::NAN; 6], [f32::NAN; 16]);
+        engine.run(&PMN_EXAMPLE.input(), &mut [&mut together, &mut each]);
+        let found = hash(&[&together[..], &each].concat());
+        assert_eq!(found, 0x0, "{isa:?}: {found:#x}");
+    }
+}
+
 /// What ShuffleAdd makes may be read by a BatchNormalization first.
 #[test]
 fn a_norm_of_a_float_layer_does_not_depend_on_the_order() {
@@ -179,7 +196,8 @@ fn a_norm_of_a_float_layer_does_not_depend_on_the_order() {
         }
         let made = graph.node[shuffle].output[0].clone();
         copy.name = "wide".into();
-        copy.input = [made.clone()].into_iter().chain((1..=4).map(|i| format!("wide{i}"))).collect();
+        copy.input =
+            [made.clone()].into_iter().chain((1..=4).map(|i| format!("wide{i}"))).collect();
         copy.output = vec!["wide".into()];
         for later in &mut graph.node[shuffle + 1..] {
             for input in later.input.iter_mut().filter(|input| **input == made) {

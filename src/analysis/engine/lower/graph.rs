@@ -8,8 +8,8 @@ use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 use tract_onnx::pb::type_proto::Value as Type;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
-use super::tensor::is_external;
 use super::functions::{self, Body};
+use super::tensor::is_external;
 use super::{MAX_NODES, clipped};
 use crate::analysis::engine::int8::program::{MAX_CHANNELS, MAX_OUTPUTS};
 
