@@ -60,6 +60,12 @@ def metric_table(training: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
+def measured_in(training: dict[str, Any]) -> str:
+    """What computed the figures of a PMN."""
+    engine = "int8 in the engine that the device runs"
+    return f"float in PyTorch, {engine}" if training["float_metric"] else f"{engine}; float was not measured"
+
+
 def trained_on(training: dict[str, Any]) -> str:
     return (
         f"{training['cases']} phantoms ({training['data']}) from the training seeds and ranges, "
@@ -123,8 +129,8 @@ schedule `paper`, which was not run); then the head was fitted to whole boxes as
 the best of several steps).
 
 ## Measured
-On {training["held_out_cases"]} phantoms with seeds never used in training, and parameter ranges shifted and partly widened: float in
-PyTorch, int8 in the engine that the device runs. `auc` is for
+On {training["held_out_cases"]} phantoms with seeds never used in training, and parameter ranges shifted and partly widened:
+{measured_in(training)}. `auc` is for
 proliferation, with DeLong's 95 % interval (`auc_low`, `auc_high`). The threshold {threshold} on p_A(proliferative) is
 our own: the largest sensitivity + specificity on {training["validation_cases"]} validation phantoms, int8, the same that chose the head's step.
 `auc_haic` and `auc_tace` are against invented labels.
