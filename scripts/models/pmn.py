@@ -147,6 +147,7 @@ class StateSpace(nn.Module):
         self.inner = 2 * width
         self.heads = self.inner // settings.head_size
         self.settings = settings
+        self.chunk = settings.chunk
         self.per_order = 2 * settings.state_size + self.heads
         self.enter = nn.Linear(width, 2 * self.inner, bias=False)
         self.local = nn.Conv3d(self.inner, self.inner, 3, 1, 1, groups=self.inner)
@@ -183,7 +184,7 @@ class StateSpace(nn.Module):
             -step * torch.exp(self.log_rate[index]),
             selected[..., :states],
             selected[..., states : 2 * states],
-            min(self.settings.chunk, sequence.shape[1]),
+            min(self.chunk, sequence.shape[1]),
         )
         back = [order.index(axis) for axis in range(5)]
         return scanned.reshape(turned.shape).permute(*back)
@@ -272,6 +273,13 @@ class PrototypeMambaNet(nn.Module):
                 before.append(tokens.flatten(1, 3))
                 tokens = self.merges[index](tokens)
         return self.norm(tokens.flatten(1, 3)), before
+
+    def set_chunk(self, chunk: int) -> None:
+        """Tokens that a scan takes at once from now on: changes its time and rounding only. The export keeps that of the
+        settings."""
+        for module in self.modules():
+            if isinstance(module, StateSpace):
+                module.chunk = chunk
 
     def forward(self, box: Tensor) -> tuple[Tensor, Tensor]:
         tokens, _ = self.tokens(box)

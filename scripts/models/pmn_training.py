@@ -25,6 +25,7 @@ from specifications import PMN
 # Weights of the losses beside the distance cross entropy of bank A; ours.
 EFFICACY, ENTROPY, TOKENS, ATTENTION, ELSEWHERE, GUIDES = 0.3, 0.5, 1.0, 0.3, 0.5, 0.5
 WARM_UP = 40
+CUBE_CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Part:
     batch: int
     rate: float
     fixed: bool = False
+
+    @property
+    def chunk(self) -> int:
+        """Tokens that a scan takes at once; changes time and rounding only."""
+        return PMN.chunk if self.side == PMN.box_voxels else CUBE_CHUNK
 
 
 @dataclass(frozen=True)
@@ -220,9 +226,11 @@ def train(
     while (progress := progress_of(state, schedule, minutes, len(boxes.files))) < 1:
         part, place = place_in(schedule, progress)
         if part.fixed and not state["fixed"]:
+            network.set_chunk(PMN.chunk)
             settle_statistics(network, boxes, 24, device)
             state["fixed"] = True
         network.train(not part.fixed)
+        network.set_chunk(part.chunk)
         box, tumour, labels = (values.to(device) for values in boxes.batch(part.batch, part.side))
         optimiser.param_groups[0]["lr"] = rate(schedule, part, place, state["iterations"])
         optimiser.zero_grad(set_to_none=True)
@@ -240,6 +248,7 @@ def train(
             save(checkpoint, network, optimiser, state)
             saved_at, seen, hits = time.time(), [], []
     save(checkpoint, network, optimiser, state)
+    network.set_chunk(PMN.chunk)
     return network.to("cpu").eval(), state
 
 

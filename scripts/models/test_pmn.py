@@ -10,7 +10,9 @@ import torch
 
 from pmn import PmnSettings, PrototypeMambaNet, chunked_scan, scan_reference
 from pmn_export import float_model, functions
+from pmn_training import Part
 from quantise import session
+from specifications import PMN
 
 TOLERANCE = 1e-4
 # Relative, for distances of some hundreds summed in another order.
@@ -35,6 +37,20 @@ def test_chunked_scan_equals_reference():
         assert error <= TOLERANCE, f"length {length}, chunk {chunk}: error {error}"
 
 
+def test_the_chunk_changes_rounding_only():
+    torch.manual_seed(4)
+    network = PrototypeMambaNet(PmnSettings(box_voxels=24, widths=(32, 64, 128), depths=(1, 2, 1))).eval()
+    box = torch.rand(1, 2, 24, 24, 24)
+    with torch.no_grad():
+        expected = network(box)
+        for chunk in (64, 16, 4):
+            network.set_chunk(chunk)
+            for found, of_settings in zip(network(box), expected, strict=True):
+                error = (found - of_settings).abs().max() / of_settings.abs().max()
+                assert error <= GRAPH_TOLERANCE, f"chunk {chunk}: relative error {error}"
+    assert Part(1, PMN.box_voxels // 2, 1, 0.0).chunk == 16 and Part(1, PMN.box_voxels, 1, 0.0).chunk == 64
+
+
 def test_exported_graph_equals_the_network():
     torch.manual_seed(3)
     network = PrototypeMambaNet(PmnSettings(box_voxels=24, widths=(32, 64, 128), depths=(1, 2, 1)))
@@ -56,6 +72,7 @@ def test_the_engine_knows_the_functions():
 
 if __name__ == "__main__":
     test_chunked_scan_equals_reference()
+    test_the_chunk_changes_rounding_only()
     test_exported_graph_equals_the_network()
     test_the_engine_knows_the_functions()
     print("scan, export and functions hold")
