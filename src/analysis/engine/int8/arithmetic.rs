@@ -215,9 +215,9 @@ mod tests {
     /// Values far from 0 and close together, and the other way round.
     #[test]
     fn norms_are_those_of_f64() {
-        for (count, spread, offset) in
-            [(16, 1.0, 0.0), (32, 0.01, 3.0), (64, 50.0, -7.0), (512, 1.0, 1.0), (2048, 4.0, 0.5)]
-        {
+        let cases: [(usize, f32, f32); 5] =
+            [(16, 1.0, 0.0), (32, 0.01, 3.0), (64, 50.0, -7.0), (512, 1.0, 1.0), (2048, 4.0, 0.5)];
+        for (count, spread, offset) in cases {
             let values: Vec<f32> = numbers(3, count).iter().map(|x| spread * x + offset).collect();
             let (weight, bias) = (numbers(4, count), numbers(5, count));
             let exact = wide(&values);
