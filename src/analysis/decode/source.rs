@@ -20,14 +20,14 @@ pub(super) struct Source<'a> {
 
 enum Stream<'a> {
     Plain(&'a [u8]),
-    Gzip(Box<GzDecoder<&'a [u8]>>),
+    Gzip(GzDecoder<&'a [u8]>),
 }
 
 impl<'a> Source<'a> {
     /// Looks at the first two bytes to see whether the file is packed.
     pub(super) fn new(image: ImageName, bytes: &'a [u8]) -> Self {
         let stream = if bytes.starts_with(&GZIP_MAGIC) {
-            Stream::Gzip(Box::new(GzDecoder::new(bytes)))
+            Stream::Gzip(GzDecoder::new(bytes))
         } else {
             Stream::Plain(bytes)
         };

@@ -93,10 +93,10 @@ impl<P: Path> Kernel for Combining<P> {
                 let slope = self.slope.pointer().add(block);
                 let to = (to.add(block), self.output.channels, self.output.size[2]);
                 match &self.terms[..] {
-                    [only] => P::combine_row(&[operand(only)], slope, self.zero, to),
+                    [only] => P::combine(&[operand(only)], slope, self.zero, to),
                     [first, second, ..] => {
                         let terms = [operand(first), operand(second)];
-                        P::combine_row(&terms, slope, self.zero, to);
+                        P::combine(&terms, slope, self.zero, to);
                     }
                     [] => {}
                 }

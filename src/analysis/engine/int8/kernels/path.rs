@@ -98,23 +98,26 @@ pub(crate) trait Path: Send + Sync + Sized + 'static {
     /// `count` numbers to u8.
     unsafe fn quantise(from: *const f32, count: usize, quant: Quant, to: *mut u8);
 
-    /// Sixteen channels of a sum of scaled values, requantised.
-    unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8);
+    /// Sixteen channels of a sum of one or two scaled values, requantised: `count` voxels, stored so many
+    /// bytes apart.
+    unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, row: (*mut u8, usize, usize));
+}
 
-    /// The same for `count` voxels, stored so many bytes apart.
-    unsafe fn combine_row(
-        terms: &[Operand],
-        slope: *const f32,
-        zero: u8,
-        (to, stride, count): (*mut u8, usize, usize),
-    ) {
-        for voxel in 0..count {
-            // A sum has no more than two terms.
-            let terms: heapless::Vec<Operand, 2> =
-                terms.iter().take(2).map(|term| term.after(voxel)).collect();
-            // SAFETY: by the caller's word.
-            unsafe { Self::combine(&terms, slope, zero, to.add(voxel * stride)) };
-        }
+/// A row of [`Path::combine`] voxel by voxel: `one` is given a voxel's terms and its place.
+///
+/// # Safety
+/// As for [`Path::combine`].
+pub(crate) unsafe fn voxel_by_voxel(
+    terms: &[Operand],
+    (to, stride, count): (*mut u8, usize, usize),
+    one: impl Fn(&[Operand], *mut u8),
+) {
+    for voxel in 0..count {
+        // A sum has no more than two terms.
+        let terms: heapless::Vec<Operand, 2> =
+            terms.iter().take(2).map(|term| term.after(voxel)).collect();
+        // SAFETY: by the caller's word.
+        one(&terms, unsafe { to.add(voxel * stride) });
     }
 }
 

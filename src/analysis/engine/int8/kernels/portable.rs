@@ -2,7 +2,7 @@
 
 use super::super::layout::BLOCK;
 use super::super::program::{Quant, activated, quantised, requantised};
-use super::path::{Channels, Operand, Path, Segment, Stored, To, Widen};
+use super::path::{Channels, Operand, Path, Segment, Stored, To, Widen, voxel_by_voxel};
 
 /// Voxels whose sums are kept at a time.
 const TILE: usize = 4;
@@ -62,32 +62,43 @@ impl Path for Portable {
         }
     }
 
-    unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8) {
-        let mut total: Lanes<f32> = [0.0; BLOCK];
-        for (index, term) in terms.iter().enumerate() {
-            // SAFETY: by the caller's word.
-            let (scale, bias) = unsafe { (lanes(term.scale), lanes(term.bias)) };
-            // SAFETY: as above.
-            let whole: Lanes<i16> = unsafe {
-                match term.values {
-                    Stored::U8(from, zero) => {
-                        lanes(from).map(|value: u8| i16::from(value) - i16::from(zero))
-                    }
-                    Stored::I16(from) => lanes(from),
-                }
-            };
-            for lane in 0..BLOCK {
-                let value = f32::from(whole[lane]) * scale[lane] + bias[lane];
-                total[lane] = if index == 0 { value } else { total[lane] + value };
-            }
-        }
+    unsafe fn combine(
+        terms: &[Operand],
+        slope: *const f32,
+        zero: u8,
+        row: (*mut u8, usize, usize),
+    ) {
         // SAFETY: by the caller's word.
-        unsafe {
-            let slope = lanes(slope);
-            let values: Lanes<u8> =
-                std::array::from_fn(|lane| requantised(activated(total[lane], slope[lane]), zero));
-            to.cast::<Lanes<u8>>().write(values);
+        unsafe { voxel_by_voxel(terms, row, |terms, to| combine_one(terms, slope, zero, to)) }
+    }
+}
+
+/// One voxel of [`Path::combine`].
+unsafe fn combine_one(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8) {
+    let mut total: Lanes<f32> = [0.0; BLOCK];
+    for (index, term) in terms.iter().enumerate() {
+        // SAFETY: by the caller's word.
+        let (scale, bias) = unsafe { (lanes(term.scale), lanes(term.bias)) };
+        // SAFETY: as above.
+        let whole: Lanes<i16> = unsafe {
+            match term.values {
+                Stored::U8(from, zero) => {
+                    lanes(from).map(|value: u8| i16::from(value) - i16::from(zero))
+                }
+                Stored::I16(from) => lanes(from),
+            }
+        };
+        for lane in 0..BLOCK {
+            let value = f32::from(whole[lane]) * scale[lane] + bias[lane];
+            total[lane] = if index == 0 { value } else { total[lane] + value };
         }
+    }
+    // SAFETY: by the caller's word.
+    unsafe {
+        let slope = lanes(slope);
+        let values: Lanes<u8> =
+            std::array::from_fn(|lane| requantised(activated(total[lane], slope[lane]), zero));
+        to.cast::<Lanes<u8>>().write(values);
     }
 }
 

@@ -34,7 +34,7 @@ use super::{Kernel, Place};
 pub(crate) const TILE: [usize; 3] = [2, 4, 4];
 /// Transformed values of a tile along y, and along x.
 pub(crate) const SIDE: usize = 6;
-/// Transformed values of a tile along z, in the order of [`G2`].
+/// Transformed values of a tile along z, in the order of `transformed::G2`.
 pub(crate) const DEPTH: usize = 4;
 /// Values of sixteen channels at one transformed y and x: four z, two by two.
 pub(crate) const LINE: usize = DEPTH * BLOCK;

@@ -62,26 +62,17 @@ impl Constants {
     /// Four bytes each of two voxels, requantised.
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub(crate) fn pair_to_u8(&self, first: [__m256i; 2], second: [__m256i; 2]) -> [__m128i; 2] {
-        let first = _mm256_adds_epi16(self.rounded(first), self.zero);
-        let second = _mm256_adds_epi16(self.rounded(second), self.zero);
-        halves(_mm256_packus_epi16(first, second))
-    }
-
-    /// As [`Self::pair_to_u8`], of values that are [`tame`](super::super::winograd).
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub(crate) fn tame_pair_to_u8(
+    pub(crate) fn pair_to_u8<const TAME: bool>(
         &self,
         first: [__m256i; 2],
         second: [__m256i; 2],
     ) -> [__m128i; 2] {
-        let first = _mm256_adds_epi16(self.tame(first), self.zero);
-        let second = _mm256_adds_epi16(self.tame(second), self.zero);
+        let whole = |sums| if TAME { self.tame(sums) } else { self.rounded(sums) };
+        let [first, second] = [first, second].map(|sums| _mm256_adds_epi16(whole(sums), self.zero));
         halves(_mm256_packus_epi16(first, second))
     }
 
-    /// As [`Self::rounded`], of values that are tame.
+    /// As [`Self::rounded`], of values that are [`tame`](super::super::winograd).
     #[inline]
     #[target_feature(enable = "avx2")]
     fn tame(&self, [low, high]: [__m256i; 2]) -> __m256i {
@@ -133,9 +124,9 @@ fn rounded([low, high]: [__m256; 2]) -> __m256i {
     _mm256_packs_epi32(low, high)
 }
 
-/// See [`Path::combine_row`](super::super::path::Path::combine_row).
+/// See [`Path::combine`](super::super::path::Path::combine).
 #[target_feature(enable = "avx2")]
-pub(crate) unsafe fn combine_row(
+pub(crate) unsafe fn combine(
     terms: &[Operand],
     slope: *const f32,
     zero: u8,
@@ -151,7 +142,7 @@ pub(crate) unsafe fn combine_row(
     }
 }
 
-/// As [`combine_row`], with the constants in registers.
+/// As [`combine`], with the constants in registers.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn sums<const TERMS: usize>(
@@ -161,7 +152,6 @@ unsafe fn sums<const TERMS: usize>(
     (to, stride, count): (*mut u8, usize, usize),
 ) {
     let zero = _mm256_set1_epi16(i16::from(zero));
-    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     // SAFETY: by the caller's word.
     unsafe {
         let slope = [_mm256_loadu_ps(slope), _mm256_loadu_ps(slope.add(8))];
@@ -176,8 +166,8 @@ unsafe fn sums<const TERMS: usize>(
                 _mm256_blendv_ps(total[half], scaled, total[half])
             });
             let whole = _mm256_adds_epi16(rounded(activated), zero);
-            let bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(whole, whole), order);
-            _mm_storeu_si128(to.add(voxel * stride).cast(), _mm256_castsi256_si128(bytes));
+            let [bytes, _] = halves(_mm256_packus_epi16(whole, whole));
+            _mm_storeu_si128(to.add(voxel * stride).cast(), bytes);
         }
     }
 }

@@ -56,19 +56,14 @@ impl Path for Avx2 {
         unsafe { finish::quantise(from, count, quant, to) }
     }
 
-    unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8) {
-        // SAFETY: see above.
-        unsafe { finish::combine_row(terms, slope, zero, (to, 0, 1)) }
-    }
-
-    unsafe fn combine_row(
+    unsafe fn combine(
         terms: &[Operand],
         slope: *const f32,
         zero: u8,
         row: (*mut u8, usize, usize),
     ) {
         // SAFETY: see above.
-        unsafe { finish::combine_row(terms, slope, zero, row) }
+        unsafe { finish::combine(terms, slope, zero, row) }
     }
 }
 

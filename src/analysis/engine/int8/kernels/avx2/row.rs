@@ -93,7 +93,7 @@ unsafe fn store<const N: usize>(
         match to {
             To::U8 { first, stride, .. } => {
                 for voxel in (0..voxels).step_by(2) {
-                    let [one, other] = constants.pair_to_u8(sums[voxel], sums[voxel + 1]);
+                    let [one, other] = constants.pair_to_u8::<false>(sums[voxel], sums[voxel + 1]);
                     let to = first.add((x + voxel) * stride);
                     _mm_storeu_si128(to.cast(), one);
                     if voxel + 1 < voxels {

@@ -242,9 +242,9 @@ unsafe fn store_column(sums: &Sums, x: usize, constants: &Constants, to: &Output
             Tile::U8(first, _) => {
                 for y in [0, 2] {
                     let [one, other] = if to.tame {
-                        constants.tame_pair_to_u8(sums[y], sums[y + 1])
+                        constants.pair_to_u8::<true>(sums[y], sums[y + 1])
                     } else {
-                        constants.pair_to_u8(sums[y], sums[y + 1])
+                        constants.pair_to_u8::<false>(sums[y], sums[y + 1])
                     };
                     let first = first.wrapping_add(y * down + x * across);
                     if y < voxels {

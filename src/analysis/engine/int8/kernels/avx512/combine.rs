@@ -16,9 +16,9 @@ use super::row::store_four;
 /// Voxels that are packed together.
 const FOUR: usize = 4;
 
-/// See [`Path::combine_row`](super::super::path::Path::combine_row).
+/// See [`Path::combine`](super::super::path::Path::combine).
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(crate) unsafe fn combine_row(
+pub(crate) unsafe fn combine(
     terms: &[Operand],
     slope: *const f32,
     zero: u8,
@@ -56,7 +56,7 @@ unsafe fn sums<const TERMS: usize>(
         if fours < count {
             let rest = terms.map(|term| term.operand.after(fours));
             let row = (to.add(fours * stride), stride, count - fours);
-            avx2::finish::combine_row(&rest, slope, zero, row);
+            avx2::finish::combine(&rest, slope, zero, row);
         }
     }
 }

@@ -30,7 +30,6 @@ mod transform;
 mod winograd;
 
 use super::super::program::Quant;
-use super::avx2::Avx2;
 use super::path::{Block, Channels, Operand, Path, Segment, To, Widen, one_by_one};
 
 /// AVX-512 F, BW, DQ, VL and VNNI.
@@ -77,18 +76,13 @@ impl Path for Avx512 {
         unsafe { input::quantise(from, count, quant, to) }
     }
 
-    unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8) {
-        // SAFETY: see above.
-        unsafe { Avx2::combine(terms, slope, zero, to) }
-    }
-
-    unsafe fn combine_row(
+    unsafe fn combine(
         terms: &[Operand],
         slope: *const f32,
         zero: u8,
         row: (*mut u8, usize, usize),
     ) {
         // SAFETY: see above.
-        unsafe { combine::combine_row(terms, slope, zero, row) }
+        unsafe { combine::combine(terms, slope, zero, row) }
     }
 }

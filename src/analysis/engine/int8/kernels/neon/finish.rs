@@ -11,7 +11,7 @@ use std::arch::aarch64::{
 
 use super::super::super::layout::BLOCK;
 use super::super::super::program::{Quant, STAGED_MAX, quantised};
-use super::super::path::{Channels, Operand, Stored, To};
+use super::super::path::{Channels, Operand, Stored, To, voxel_by_voxel};
 
 /// Channels that fit in one register.
 const LANES: usize = 4;
@@ -127,7 +127,19 @@ unsafe fn requantise(values: Values, zero: u8, to: *mut u8) {
 
 /// See [`Path::combine`](super::super::path::Path::combine).
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8) {
+pub(super) unsafe fn combine(
+    terms: &[Operand],
+    slope: *const f32,
+    zero: u8,
+    row: (*mut u8, usize, usize),
+) {
+    // SAFETY: by the caller's word.
+    unsafe { voxel_by_voxel(terms, row, |terms, to| combine_one(terms, slope, zero, to)) }
+}
+
+/// One voxel of it.
+#[target_feature(enable = "neon")]
+unsafe fn combine_one(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8) {
     // SAFETY: by the caller's word.
     unsafe {
         let mut total = operand(&terms[0]);

@@ -55,9 +55,14 @@ impl Path for NeonDot {
         unsafe { finish::quantise(from, count, quant, to) }
     }
 
-    unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8) {
+    unsafe fn combine(
+        terms: &[Operand],
+        slope: *const f32,
+        zero: u8,
+        row: (*mut u8, usize, usize),
+    ) {
         // SAFETY: see above.
-        unsafe { finish::combine(terms, slope, zero, to) }
+        unsafe { finish::combine(terms, slope, zero, row) }
     }
 }
 
@@ -82,9 +87,14 @@ impl Path for Neon {
         unsafe { finish::quantise(from, count, quant, to) }
     }
 
-    unsafe fn combine(terms: &[Operand], slope: *const f32, zero: u8, to: *mut u8) {
+    unsafe fn combine(
+        terms: &[Operand],
+        slope: *const f32,
+        zero: u8,
+        row: (*mut u8, usize, usize),
+    ) {
         // SAFETY: see above.
-        unsafe { finish::combine(terms, slope, zero, to) }
+        unsafe { finish::combine(terms, slope, zero, row) }
     }
 }
 
