@@ -7,8 +7,10 @@ mod parse;
 
 use std::fmt;
 
-pub use field::{Field, Kind, range};
-pub use parse::{ClinicalDataError, FieldProblem, MAX_BYTES, MAX_PROBLEMS, SCHEMAS};
+pub use field::{Field, Kind, bilirubin_may_be_mg_dl, range};
+pub use parse::{
+    ClinicalDataError, FieldProblem, MAX_BYTES, MAX_PROBLEMS, SCHEMAS, bilirubin_if_mg_dl,
+};
 
 /// The supplied clinical data, every value in range and none contradicting another.
 /// [`ClinicalData::parse`] is the way in.
