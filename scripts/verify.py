@@ -426,7 +426,7 @@ CODES = {
     "dose-item": """
         0=oxaliplatin_85 1=oxaliplatin_130 2=leucovorin_200 3=leucovorin_400 4=fluorouracil_bolus
         5=fluorouracil_infusion 6=lipiodol 7=platinum 8=epirubicin""",
-    "clinical-finding": "0=lesion_count_differs 1=diameter_differs",
+    "clinical-finding": "0=lesion_count_differs 1=diameter_differs 2=bilirubin_unit",
     "treatment": "0=tace 1=haic",
     "source": "0=measured 1=supplied 2=missing",
     "provenance": "0=published 1=own_fit 2=placeholder",
@@ -434,8 +434,8 @@ CODES = {
     "recommendation-code": "0=none 1=haic_favoured 2=no_significant_difference_shown 3=discuss",
     "wording": """
         0=none 1=haic_favoured_1 2=no_significant_difference_1 3=discuss_discordant_1
-        4=discuss_indeterminate_1 5=discuss_not_computable_1 6=discuss_high_1 7=discuss_low_1
-        8=discuss_not_computable_2""",
+        4=discuss_indeterminate_1 8=discuss_not_computable_2 9=discuss_contradiction_1
+        10=discuss_extrapolated_1 11=discuss_high_2 12=discuss_low_2""",
     "stage-code": """
         0=decode 1=gate 2=localise 3=segment 4=measure 5=classify 6=clinical 7=render 8=total""",
     "device-state": "0=online 1=stopped 2=offline",
@@ -479,10 +479,11 @@ WORDINGS = {
     "no_significant_difference_1": "no_significant_difference_shown",
     "discuss_discordant_1": "discuss",
     "discuss_indeterminate_1": "discuss",
-    "discuss_not_computable_1": "discuss",
-    "discuss_high_1": "discuss",
-    "discuss_low_1": "discuss",
     "discuss_not_computable_2": "discuss",
+    "discuss_contradiction_1": "discuss",
+    "discuss_extrapolated_1": "discuss",
+    "discuss_high_2": "discuss",
+    "discuss_low_2": "discuss",
 }
 
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::exit::{INPUT_REJECTED, OK};
 use crate::clinical::burden::Burden;
-use crate::clinical::contraindications::{self, Item};
+use crate::clinical::contraindications::{self, Checklist, Item};
 use crate::clinical::data::{
     ClinicalDataError, Field, FieldProblem, Kind, MAX_BYTES, SCHEMAS, Subject,
 };
@@ -180,7 +180,7 @@ struct Found {
     albi: Result<Albi, String>,
     child_pugh: Result<ChildPugh, String>,
     stagings: Vec<Staging>,
-    contraindications: [(Item, Option<bool>); 13],
+    contraindications: Checklist,
     surface_m2: Result<f64, String>,
 }
 
@@ -273,10 +273,8 @@ fn stage_words(staging: &Staging) -> String {
 }
 
 fn stage_json(staging: &Staging) -> Value {
-    let needs: Vec<&str> = match &staging.outcome {
-        Err(NotComputable::Needs(needs)) => needs.0.iter().map(|field| field.name()).collect(),
-        Ok(_) | Err(NotComputable::NoTumour) => Vec::new(),
-    };
+    let needs = staging.outcome.as_ref().err().map_or(&[][..], NotComputable::needs);
+    let needs: Vec<&str> = needs.iter().map(|field| field.name()).collect();
     json!({
         "system": staging.system.code_name(),
         "stage": staging.outcome.as_ref().ok().map(|stage| stage.code_name()),

@@ -52,7 +52,7 @@ impl Dice {
             Field::Ecog => &[0.0, 0.0, 1.0, 2.0, 3.0],
             Field::DaysCtToTreatment => &[0.0, 14.0, 15.0],
             Field::LesionCount => &[0.0, 1.0, 1.0, 2.0, 3.0, 4.0, 20.0, 21.0],
-            Field::BilirubinUmolL => &[10.0, 34.1, 34.2, 51.3, 51.4],
+            Field::BilirubinUmolL => &[10.0, 5.9, 6.0, 34.1, 34.2, 51.3, 51.4],
             Field::AlbuminGL => &[27.9, 28.0, 35.0, 35.1, 40.0],
             Field::Inr => &[1.0, 1.69, 1.7, 2.3, 2.31],
             Field::LargestDiameterMm => {
@@ -92,13 +92,18 @@ impl Dice {
         file
     }
 
-    fn image(&mut self) -> Value {
+    /// What the image shows; half the time it agrees with the file as far as that says anything.
+    fn image(&mut self, file: &Map<String, Value>) -> Value {
         let mm = [19.9, 20.0, 30.0, 30.1, 49.9, 50.0, 72.5, 100.0, 250.0, 250.1][self.below(10)];
         let score = self.below(1001) as f64 / 1000.0;
-        let unseen = self.below(8);
+        let (unseen, count) = (self.below(8), self.below(5));
+        let agrees = self.below(2) == 0;
+        let told = |key| file.get(key).filter(|_| agrees).cloned();
+        let mm = told("largest_diameter_mm").unwrap_or(json!(mm));
+        let count = told("lesion_count").unwrap_or(json!(count));
         json!({
-            "largest_diameter_mm": (unseen != 0).then_some(mm),
-            "lesion_count": (unseen != 1).then_some(self.below(5)),
+            "largest_diameter_mm": if unseen != 0 { mm } else { Value::Null },
+            "lesion_count": if unseen != 1 { count } else { Value::Null },
             "risk_score": (unseen > 2).then_some(score),
             "proliferative": (unseen > 2).then_some(score >= 0.5),
         })
@@ -112,7 +117,8 @@ fn patients() -> Vec<(Value, ClinicalData)> {
     let mut contradicting = 0;
     while patients.len() < PATIENTS {
         let absent = [6, 40, 400][dice.below(3)];
-        let (clinical, image) = (dice.clinical(absent), dice.image());
+        let clinical = dice.clinical(absent);
+        let image = dice.image(&clinical);
         let text = Value::Object(clinical.clone()).to_string();
         match ClinicalData::parse(text.as_bytes()) {
             Ok(data) => {
@@ -148,10 +154,8 @@ fn measured(image: &Value) -> Measured {
 }
 
 fn staging(one: &Staging) -> Value {
-    let needs: Vec<&str> = match &one.outcome {
-        Err(NotComputable::Needs(needs)) => needs.0.iter().map(|field| field.name()).collect(),
-        Ok(_) | Err(NotComputable::NoTumour) => Vec::new(),
-    };
+    let needs = one.outcome.as_ref().err().map_or(&[][..], NotComputable::needs);
+    let needs: Vec<&str> = needs.iter().map(|field| field.name()).collect();
     json!({
         "system": one.system.code_name(),
         "stage": one.outcome.as_ref().ok().map(|stage| stage.code_name()),
@@ -200,15 +204,22 @@ fn told(found: &ClinicalFindings) -> Value {
         "findings": found.findings.iter().map(Finding::code_name).collect::<Vec<_>>(),
         "nomograms": found.nomograms.as_ref().map(|pair| pair.iter().map(nomogram).collect::<Vec<_>>()),
         "advice": found.recommendation.map(|given| given.advice.code_name()),
+        "basis": found.recommendation.map(|given| given.basis.code_name()),
     })
 }
 
 /// Where two results differ; numbers may by 1e-9 of their size: the order of sums is free.
 fn difference(one: &Value, other: &Value, place: &str) -> Option<String> {
     match (one, other) {
-        (Value::Object(a), Value::Object(b)) if a.len() == b.len() => a
-            .iter()
-            .find_map(|(key, value)| difference(value, b.get(key)?, &format!("{place}.{key}"))),
+        (Value::Object(a), Value::Object(b)) if a.len() == b.len() => {
+            a.iter().find_map(|(key, value)| {
+                let place = format!("{place}.{key}");
+                match b.get(key) {
+                    Some(other) => difference(value, other, &place),
+                    None => Some(format!("{place} is missing")),
+                }
+            })
+        }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
             .iter()
             .zip(b)
@@ -290,6 +301,15 @@ fn a_difference_is_found_wherever_it_is() {
         let mut other = scored.clone();
         *other.pointer_mut(place).unwrap() = json!(4711);
         assert!(difference(&scored, &other, "").is_some(), "{place}");
+    }
+    for place in ["", "/eligibility", "/stagings/0", "/contraindications", "/nomograms/0"] {
+        let mut renamed = scored.clone();
+        let keys = renamed.pointer_mut(place).unwrap().as_object_mut().unwrap();
+        let key = keys.keys().next().unwrap().clone();
+        let value = keys.remove(&key).unwrap();
+        keys.insert(format!("{key}_"), value);
+        let found = difference(&scored, &renamed, "");
+        assert!(found.is_some_and(|found| found.ends_with("is missing")), "{place}");
     }
     assert_eq!(difference(&scored, &scored, ""), None);
 }

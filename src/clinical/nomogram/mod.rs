@@ -366,6 +366,17 @@ pub(in crate::clinical) mod shipped {
     pub fn pair() -> NomogramPair {
         NomogramPair::new(tace(), haic()).unwrap()
     }
+
+    /// The pair that flags a value outside the fitted range and computes a score all the same.
+    pub fn flagging_pair() -> NomogramPair {
+        let flagging = |name, text: &str| {
+            let (refuse, flag) =
+                ("outside_fitted_range = \"not_computable\"", "outside_fitted_range = \"flag\"");
+            Nomogram::parse(package(name), &text.replace(refuse, flag)).unwrap()
+        };
+        let (tace, haic) = (flagging("nomogram-tace", TACE), flagging("nomogram-haic", HAIC));
+        NomogramPair::new(tace, haic).unwrap()
+    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ const PAGE: &[(&str, &str)] = &[
         "轴位与冠状位图像中，患者的右侧位于图像左侧。",
     ),
     ("Lesions", "病灶"),
-    ("Largest axial diameter", "最大轴位径"),
+    ("Largest axial diameter", "轴位最大径"),
     ("Volume", "体积"),
     ("Slice", "层面"),
     ("Centre, RAS", "中心（RAS）"),
@@ -169,6 +169,7 @@ const ROWS: &[(&str, &str)] = &[
     ("{} (supplied)", "{}（提供值）"),
     ("{} (measured)", "{}（测量值）"),
     ("no lesion was counted", "病灶数为零"),
+    ("not computable: diffuse: nodules cannot be counted", "无法计算：弥漫型，结节无法计数"),
     ("not computable: needs {}", "无法计算：缺少 {}"),
     ("Body surface {} m² (Mosteller 1987).", "体表面积 {} m²（Mosteller 1987）。"),
     ("No totals: height and weight are not both given.", "未同时提供身高和体重，故无总量。"),
@@ -185,7 +186,7 @@ const ROWS: &[(&str, &str)] = &[
         "Linear predictor LP = Σ coefficient × value = {} · score {} × LP + {} = {} · cut-off {} ± {} ({}), {}",
         "线性预测值 LP = Σ 系数 × 数值 = {} · 评分 {} × LP + {} = {} · 截断值 {} ± {}（{}），{}",
     ),
-    ("the paper's cut-off {}: published, never applied", "论文截断值 {}：已发表，从不应用"),
+    ("the paper's cut-off {}: published, never applied", "论文截断值 {}：已发表，不予采用"),
     ("{} months {} %", "{} 个月 {} %"),
     (
         "Predicted overall survival = baseline ^ e^(LP − {}), baseline {}: {}",
@@ -219,7 +220,7 @@ const ROWS: &[(&str, &str)] = &[
     ("Age", "年龄"),
     ("ECOG performance status", "ECOG 体能状态"),
     ("Earlier treatment", "既往治疗"),
-    ("Second malignancy", "第二原发恶性肿瘤"),
+    ("Second malignancy", "其他活动性恶性肿瘤"),
     ("CT to treatment", "CT 至治疗间隔"),
     ("Phases", "期相"),
     ("Child-Pugh", "Child-Pugh"),
@@ -265,10 +266,10 @@ const KEYS: &[(&str, &str)] = &[
     ("Portal vein tumour thrombus.", "门静脉癌栓。"),
     ("Extrahepatic spread.", "肝外转移。"),
     ("Earlier treatment.", "既往治疗。"),
-    ("Second malignancy.", "第二原发恶性肿瘤。"),
+    ("Second malignancy.", "其他活动性恶性肿瘤。"),
     ("CT to treatment.", "CT 至治疗间隔。"),
     ("Number of lesions.", "病灶数目。"),
-    ("Largest axial diameter.", "最大轴位径。"),
+    ("Largest axial diameter.", "轴位最大径。"),
     ("Lymph node metastasis.", "淋巴结转移。"),
     ("Distant metastasis.", "远处转移。"),
     ("Hepatic vein tumour thrombus.", "肝静脉癌栓。"),
@@ -294,7 +295,7 @@ const VERDICTS: &[(&str, &str)] = &[
     ("Child-Pugh class A or B.", "Child-Pugh A 或 B 级。"),
     ("Largest tumour diameter at least 5 cm.", "肿瘤最大径至少 5 cm。"),
     ("No earlier treatment of this tumour.", "该肿瘤未经治疗。"),
-    ("No second malignancy.", "无第二原发恶性肿瘤。"),
+    ("No second malignancy.", "无其他活动性恶性肿瘤。"),
     ("CT at most 14 days before treatment.", "CT 距治疗不超过 14 天。"),
     ("Arterial and portal venous phase present.", "具备动脉期与门静脉期。"),
     ("No recommendation.", "无建议。"),
@@ -322,20 +323,24 @@ const VERDICTS: &[(&str, &str)] = &[
         "初步意见，供肿瘤多学科讨论：有列线图过于接近截断值，请讨论。",
     ),
     (
-        "Preliminary, for the tumour board: a nomogram could not be computed because a value is missing; discuss.",
-        "初步意见，供肿瘤多学科讨论：因缺少数值，有列线图无法计算，请讨论。",
+        "Preliminary, for the tumour board: both nomograms say high risk; the nomogram package's policy says discuss.",
+        "初步意见，供肿瘤多学科讨论：两个列线图均提示高风险；按列线图软件包的策略，请讨论。",
     ),
     (
-        "Preliminary, for the tumour board: both nomograms say high risk; the policy of this site says discuss.",
-        "初步意见，供肿瘤多学科讨论：两个列线图均提示高风险；按本机构策略，请讨论。",
-    ),
-    (
-        "Preliminary, for the tumour board: both nomograms say low risk; the policy of this site says discuss.",
-        "初步意见，供肿瘤多学科讨论：两个列线图均提示低风险；按本机构策略，请讨论。",
+        "Preliminary, for the tumour board: both nomograms say low risk; the nomogram package's policy says discuss.",
+        "初步意见，供肿瘤多学科讨论：两个列线图均提示低风险；按列线图软件包的策略，请讨论。",
     ),
     (
         "Preliminary, for the tumour board: a nomogram could not be computed because a value is missing or outside the range it was fitted on; discuss.",
         "初步意见，供肿瘤多学科讨论：因缺少数值或数值超出拟合范围，有列线图无法计算，请讨论。",
+    ),
+    (
+        "Preliminary, for the tumour board: supplied values contradict the image or may be in another unit, see the findings; discuss.",
+        "初步意见，供肿瘤多学科讨论：提供值与图像相矛盾，或单位可能有误，见所列疑点，请讨论。",
+    ),
+    (
+        "Preliminary, for the tumour board: a value lies outside the range its nomogram was fitted on; discuss.",
+        "初步意见，供肿瘤多学科讨论：有数值超出列线图的拟合范围，请讨论。",
     ),
 ];
 
@@ -394,20 +399,20 @@ const STAGINGS: &[(&str, &str)] = &[
         "2a 与 2b 的界值 -2.27 未在现有资料中找到原文。",
     ),
     (
-        "Transplantability and the cause of an ECOG of 1 are not asked; Child-Pugh B counts as preserved function.",
-        "未询问可否移植及 ECOG 1 的原因；Child-Pugh B 视为肝功能保留。",
+        "Limits of 2 and 3 cm count as within; any Vp or Vv class counts as invasion; Child-Pugh B counts as preserved function; transplantability and the cause of an ECOG of 1 or 2 are not asked.",
+        "2 cm 与 3 cm 的界值按“不超过”理解；任何 Vp 或 Vv 级别均计为侵犯；Child-Pugh B 视为肝功能保留；未询问可否移植及 ECOG 1 或 2 的原因。",
     ),
     (
-        "A modified BCLC; the guideline's figure was not at hand, and what Cao 2025 calls EASL is not known.",
-        "改良 BCLC；未见指南原图，Cao 2025 所称 EASL 的含义不明。",
+        "A modified BCLC; the figure was not at hand: that its limits themselves are excluded is from memory, and Child-Pugh B counts as preserved although the figure reads A without ascites; any Vp or Vv class and an ECOG of 1 or 2 count as stage C; what Cao 2025 calls EASL is not known.",
+        "改良 BCLC；未见指南原图：界值凭记忆按“小于”理解，且 Child-Pugh B 视为肝功能保留，而原图为无腹水的 A 级；任何 Vp 或 Vv 级别以及 ECOG 1 或 2 均计为 C 期；Cao 2025 所称 EASL 的含义不明。",
     ),
     (
-        "Read in a secondary copy of the guideline; any Vp or Vv class counts as macrovascular invasion.",
-        "据指南的二手文本；任何 Vp 或 Vv 级别均计为大血管侵犯。",
+        "Read in a secondary copy of the guideline; the limits themselves count as within; any Vp or Vv class counts as macrovascular invasion.",
+        "据指南的二手文本；界值按“不超过”理解；任何 Vp 或 Vv 级别均计为大血管侵犯。",
     ),
     (
         "LCSGJ TNM; whether Cao 2025 means it or the JSH treatment algorithm is not known.",
-        "采用 LCSGJ TNM;Cao 2025 所指为此还是 JSH 治疗流程不明。",
+        "采用 LCSGJ TNM；Cao 2025 所指为此还是 JSH 治疗流程不明。",
     ),
     (
         "UNVERIFIED: the tree of stages I to IIIb and V was not found in a source at hand.",
@@ -415,7 +420,7 @@ const STAGINGS: &[(&str, &str)] = &[
     ),
     (
         "Made for candidates of TACE without vascular invasion or extrahepatic spread.",
-        "仅适用于无血管侵犯及肝外转移的 TACE 候选者。",
+        "原用于无血管侵犯及肝外转移的 TACE 候选者。",
     ),
     (
         "Published for transplantation without microvascular invasion, which is not checked.",
@@ -454,24 +459,27 @@ const CHECKLISTS: &[(&str, &str)] = &[
         "相对：最大径 10 cm 及以上（另一资料：大于 10 cm）。",
     ),
     ("Relative: untreated varices at high risk of bleeding.", "相对：未治疗的高出血风险静脉曲张。"),
-    ("Relative: occluded bile duct or incompetent papilla.", "相对：胆道梗阻或乳头功能不全。"),
+    (
+        "Relative: occluded bile duct or incompetent papilla.",
+        "相对：胆道梗阻或十二指肠乳头功能不全。",
+    ),
     ("Relative: severe comorbidity.", "相对：严重合并症。"),
     (
         "HAIC: oxaliplatin, mg/m² (Cao 2025; He 2017).",
-        "HAIC：奥沙利铂，mg/m²（Cao 2025;He 2017）。",
+        "HAIC：奥沙利铂，mg/m²（Cao 2025；He 2017）。",
     ),
     (
         "HAIC: oxaliplatin, mg/m² (Cao 2025; Li 2022).",
-        "HAIC：奥沙利铂，mg/m²（Cao 2025;Li 2022）。",
+        "HAIC：奥沙利铂，mg/m²（Cao 2025；Li 2022）。",
     ),
     (
         "HAIC: leucovorin, mg/m² (Cao 2025, citing a trial that gave 400).",
         "HAIC：亚叶酸钙，mg/m²（Cao 2025，其引用的试验为 400）。",
     ),
-    ("HAIC: leucovorin, mg/m² (Li 2022; He 2017).", "HAIC：亚叶酸钙，mg/m²（Li 2022;He 2017）。"),
+    ("HAIC: leucovorin, mg/m² (Li 2022; He 2017).", "HAIC：亚叶酸钙，mg/m²（Li 2022；He 2017）。"),
     (
         "HAIC: fluorouracil bolus, mg/m² (Cao 2025; Li 2022; He 2017).",
-        "HAIC：氟尿嘧啶推注，mg/m²（Cao 2025;Li 2022;He 2017）。",
+        "HAIC：氟尿嘧啶推注，mg/m²（Cao 2025；Li 2022；He 2017）。",
     ),
     (
         "HAIC: fluorouracil over 23 or 46 h (Cao 2025) or 24 h (Li 2022), mg/m².",
@@ -487,6 +495,10 @@ const CHECKLISTS: &[(&str, &str)] = &[
     (
         "The supplied largest diameter differs from the image's; the image's is used.",
         "提供的最大径与图像不符；采用图像测量值。",
+    ),
+    (
+        "The supplied bilirubin is below 6 µmol/L: is it in mg/dL? Correct it, or confirm it with the laboratory.",
+        "提供的胆红素低于 6 µmol/L：是否误用 mg/dL？请更正，或与检验科核实。",
     ),
     (
         "HAIC every 3 weeks, until progression or intolerance (Cao 2025) or at most 6 cycles (Li 2022); TACE superselective, gelatin sponge if needed (Cao 2025).",
@@ -684,7 +696,7 @@ const REASONS: &[(&str, &str)] = &[
     ),
     (
         "Outside the validity range: there is a second malignancy.",
-        "超出适用范围：存在第二原发恶性肿瘤。",
+        "超出适用范围：存在其他活动性恶性肿瘤。",
     ),
     (
         "Outside the validity range: the CT must be at most 14 days before treatment.",
@@ -758,7 +770,7 @@ const MEASUREMENTS: &[(&str, &str)] = &[
     ("Voxels of the portal venous phase, millions.", "门静脉期体素数，百万。"),
     ("Slice spacing of the arterial phase, mm.", "动脉期层间距，mm。"),
     ("Fraction of voxels outside -1024 to 3071 HU.", "超出 -1024 至 3071 HU 的体素比例。"),
-    ("Largest axial tumour diameter, mm.", "肿瘤最大轴位径，mm。"),
+    ("Largest axial tumour diameter, mm.", "肿瘤轴位最大径，mm。"),
     ("Connected components of the liver mask.", "肝脏掩膜连通域数。"),
     ("Enhancement of the brightest vessels, arterial phase, HU.", "动脉期最亮血管强化，HU。"),
     (

@@ -139,7 +139,8 @@ fn check_wording(recommendation: &Recommendation) -> Result<(), Inconsistent> {
         | Wording::NotComputable
         | Wording::DiscussHigh
         | Wording::DiscussLow
-        | Wording::NotComputable2 => RecommendationCode::Discuss,
+        | Wording::Contradiction
+        | Wording::Extrapolated => RecommendationCode::Discuss,
     };
     require(recommendation.code == expected, "the wording belongs to another recommendation")
 }
