@@ -10,10 +10,10 @@ use super::cose::{Ed25519Signer, MessageType, Signer, key_id, sha256};
 use super::trust::{Role, TrustStore, TrustedKey};
 use super::verify::{Address, Refusal, verify};
 use super::wire::atoms::{List, Octets};
-use super::wire::codes::{IntendedUse, Status};
+use super::wire::codes::{IntendedUse, Met, RiskGroup, Status};
 use super::wire::reason::{Reason, ReasonCode};
 use super::wire::{
-    AckMessage, CheckpointMessage, MAX_MESSAGE, ResendMessage, ResultMessage, Slug, Source, Stage,
+    AckMessage, CheckpointMessage, ClinicalFinding, MAX_MESSAGE, ResendMessage, ResultMessage, Slug, Source, Stage,
     StatusMessage, samples,
 };
 use crate::units::Millis;
@@ -365,6 +365,26 @@ fn contradictions() -> Vec<Value> {
     }));
     vectors.push(bad("a diameter in use without a source", |m| {
         m.clinical.as_mut().unwrap().burden.diameter_source = Source::Missing;
+    }));
+    vectors.push(bad("a risk group without a cut-off", |m| {
+        let mut nomograms = m.nomograms.to_vec();
+        nomograms[0].cutoff_e4 = None;
+        m.nomograms = List::new(nomograms).unwrap();
+    }));
+    vectors.push(bad("HAIC favoured although one nomogram says low risk", |m| {
+        let mut nomograms = m.nomograms.to_vec();
+        nomograms[0].risk_group = RiskGroup::Low;
+        m.nomograms = List::new(nomograms).unwrap();
+    }));
+    vectors.push(bad("HAIC favoured beside a contradiction", |m| {
+        let findings = vec![ClinicalFinding::LesionCountDiffers];
+        m.clinical.as_mut().unwrap().findings = List::new(findings).unwrap();
+    }));
+    vectors.push(bad("a score although a criterion is not known", |m| {
+        let clinical = m.clinical.as_mut().unwrap();
+        let mut criteria = clinical.eligibility.to_vec();
+        criteria[0].met = Met::Unknown;
+        clinical.eligibility = List::new(criteria).unwrap();
     }));
     let resend = ResendMessage { from: 9, to: 8, ..samples::resend() };
     let (kind, seed, payload) = (MessageType::Resend, CONSUMER, encode(&resend));

@@ -23,6 +23,10 @@ const PAGE: &[(&str, &str)] = &[
     ("Recommendation", "建议"),
     ("none", "无"),
     (
+        "{} published absolute contraindication(s) to TACE are present: {}; not part of the recommendation.",
+        "存在 {} 项文献所列 TACE 绝对禁忌证：{}；不参与建议的形成。",
+    ),
+    (
         "Both phases with the contours of liver and tumour, and the heat map",
         "双期图像（含肝脏与肿瘤轮廓）及热图",
     ),
