@@ -10,10 +10,10 @@ use super::cose::{Ed25519Signer, MessageType, Signer, key_id, sha256};
 use super::trust::{Role, TrustStore, TrustedKey};
 use super::verify::{Address, Refusal, verify};
 use super::wire::atoms::{List, Octets};
-use super::wire::codes::{IntendedUse, Met, RiskGroup, Status};
+use super::wire::codes::{IntendedUse, Met, RecommendationCode, RiskGroup, Status, Wording};
 use super::wire::reason::{Reason, ReasonCode};
 use super::wire::{
-    AckMessage, CheckpointMessage, ClinicalFinding, MAX_MESSAGE, ResendMessage, ResultMessage, Slug, Source, Stage,
+    AckMessage, CheckpointMessage, ClinicalFinding, MAX_MESSAGE, Nomogram, Recommendation, ResendMessage, ResultMessage, Slug, Source, Stage,
     StatusMessage, samples,
 };
 use crate::units::Millis;
@@ -129,6 +129,21 @@ fn valid() -> Vec<Value> {
     let checkpoint = samples::checkpoint();
     let mut minus_19 = of("algorithm -19", "ok", &Parts { algorithm: -19, ..Parts::good() });
     minus_19["message"] = view(&samples::scored());
+    let wrong_sums = |name, change: fn(&mut Nomogram)| {
+        let mut message = samples::scored();
+        let mut nomograms = message.nomograms.to_vec();
+        nomograms.iter_mut().for_each(change);
+        message.nomograms = List::new(nomograms).unwrap();
+        if message.nomograms[0].risk_group == RiskGroup::Low {
+            message.recommendation = Recommendation {
+                code: RecommendationCode::NoSignificantDifferenceShown,
+                wording: Wording::NoDifference,
+            };
+        }
+        let mut vector = result(name, message);
+        vector["wrong_sums"] = json!(true);
+        vector
+    };
     vec![
         result("scored study", samples::scored()),
         result("abstained study", samples::abstained()),
@@ -138,6 +153,11 @@ fn valid() -> Vec<Value> {
         good("ack", MessageType::Ack, CONSUMER, encode(&ack), view(&ack)),
         good("resend", MessageType::Resend, CONSUMER, encode(&resend), view(&resend)),
         minus_19,
+        wrong_sums("a linear predictor no patient has", |n| n.lp_e4 = Some(i64::MAX)),
+        // 1.7 is exactly one band above 1.6: high, and rounding reaches indeterminate but never low.
+        wrong_sums("a risk group that no rounding reaches", |n| {
+            (n.cutoff_e4, n.risk_group) = (Some(16_000), RiskGroup::Low);
+        }),
     ]
 }
 
