@@ -333,13 +333,21 @@ fn a_template_can_be_filled_in_and_checked() {
     fs::write(path, &template).unwrap();
     let (status, text) = run(&["clinical", "check", path]);
     assert_eq!(status, 0);
-    assert!(text.contains("Missing, so there will be no score: age, ecog, child_pugh"), "{text}");
+    let line = text.lines().find(|line| line.starts_with("Missing, so there will be no score: "));
+    let keys = "Missing, so there will be no score: age_years, ecog, bilirubin_umol_l, albumin_g_l, \
+                inr, ascites, encephalopathy, prior_therapy, second_malignancy, days_ct_to_treatment";
+    assert_eq!(line, Some(keys), "{text}");
+    for lacks in ["the TACE nomogram, so there will be no advice: hbv\n", "sex, ast_u_l, pvtt\n"] {
+        assert!(text.contains(lacks), "{lacks}: {text}");
+    }
+    assert!(!text.contains("Look again"), "{text}");
     assert!(text.contains("not computable: needs bilirubin_umol_l, albumin_g_l"), "{text}");
     for (key, value) in [
         ("age_years", json!(80)),
-        ("bilirubin_umol_l", json!(10)),
+        ("bilirubin_umol_l", json!(4)),
         ("albumin_g_l", json!(36)),
         ("lesion_count", json!(3)),
+        ("diffuse_type", json!(false)),
         ("largest_diameter_mm", json!(40)),
     ] {
         file.insert(key.into(), value);
@@ -347,14 +355,24 @@ fn a_template_can_be_filled_in_and_checked() {
     fs::write(path, Value::Object(file).to_string()).unwrap();
     let (status, text) = run(&["clinical", "check", path]);
     assert_eq!(status, 0);
-    for words in ["so there will be no score: age\n", "-2.40, grade 2", "malbi_2a", "above_6_to_12"]
-    {
+    for words in [
+        "so there will be no score: age_years\n",
+        "-2.66, grade 1",
+        "malbi_1",
+        "above_6_to_12",
+        "largest_diameter_mm is 40, and the score is limited to 50 mm",
+        "bilirubin_umol_l: is it mg/dL? 4 mg/dL is 68.4 µmol/L",
+    ] {
         assert!(text.contains(words), "{words}: {text}");
     }
     let (status, text) = run(&["clinical", "check", path, "--json"]);
     let told: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((status, told["ok"].as_bool()), (0, Some(true)));
-    assert_eq!(told["outside_validity_range"], json!(["age"]));
+    assert_eq!(told["outside_validity_range"], json!(["age_years"]));
+    assert_eq!(told["missing_for_score"][1], "inr", "what is there of Child-Pugh is not asked for");
+    let haic = json!(["sex", "ast_u_l", "pvtt"]);
+    assert_eq!(told["missing_for_nomograms"], json!({"tace": ["hbv"], "haic": haic}));
+    assert_eq!(told["hints"].as_array().unwrap().len(), 2);
     assert_eq!(told["stagings"][6]["stage"], "above_6_to_12");
     assert_eq!(told["stagings"][6]["value"], 7.0);
 }

@@ -93,6 +93,47 @@ impl ClinicalData {
     pub fn absent() -> Self {
         Self::default()
     }
+
+    /// Whether there is a value.
+    pub fn has(&self, field: Field) -> bool {
+        match field {
+            Field::AgeYears => self.age_years.is_some(),
+            Field::Sex => self.sex.is_some(),
+            Field::Ecog => self.ecog.is_some(),
+            Field::Hbv => self.hbv.is_some(),
+            Field::AfpNgMl => self.afp_ng_ml.is_some(),
+            Field::AstUL => self.ast_u_l.is_some(),
+            Field::BilirubinUmolL => self.bilirubin_umol_l.is_some(),
+            Field::AlbuminGL => self.albumin_g_l.is_some(),
+            Field::Inr => self.inr.is_some(),
+            Field::Ascites => self.ascites.is_some(),
+            Field::Encephalopathy => self.encephalopathy.is_some(),
+            Field::Pvtt => self.pvtt.is_some(),
+            Field::ExtrahepaticSpread => self.extrahepatic_spread.is_some(),
+            Field::PriorTherapy => self.prior_therapy.is_some(),
+            Field::SecondMalignancy => self.second_malignancy.is_some(),
+            Field::DaysCtToTreatment => self.days_ct_to_treatment.is_some(),
+            Field::LesionCount => self.lesion_count.is_some(),
+            Field::LargestDiameterMm => self.largest_diameter_mm.is_some(),
+            Field::LymphNodeMetastasis => self.lymph_node_metastasis.is_some(),
+            Field::DistantMetastasis => self.distant_metastasis.is_some(),
+            Field::HepaticVeinInvasion => self.hepatic_vein_invasion.is_some(),
+            Field::BileDuctInvasion => self.bile_duct_invasion.is_some(),
+            Field::Lobes => self.lobes.is_some(),
+            Field::DiffuseType => self.diffuse_type.is_some(),
+            Field::CreatinineUmolL => self.creatinine_umol_l.is_some(),
+            Field::RefractoryAscites => self.refractory_ascites.is_some(),
+            Field::HepatorenalSyndrome => self.hepatorenal_syndrome.is_some(),
+            Field::PortalFlow => self.portal_flow.is_some(),
+            Field::ArterialAccessBarrier => self.arterial_access_barrier.is_some(),
+            Field::UntreatedVarices => self.untreated_varices.is_some(),
+            Field::BileDuctObstruction => self.bile_duct_obstruction.is_some(),
+            Field::SevereComorbidity => self.severe_comorbidity.is_some(),
+            Field::HeightCm => self.height_cm.is_some(),
+            Field::WeightKg => self.weight_kg.is_some(),
+            Field::Subject => self.subject.is_some(),
+        }
+    }
 }
 
 /// Sex as recorded by the site.
