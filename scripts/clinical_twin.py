@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The clinical layer once more, written from the published rules and not from the program.
+"""The clinical layer once more, written from the reference notes and not from the program.
 
     clinical_twin.py NOMOGRAM.toml NOMOGRAM.toml < patients.jsonl > results.jsonl
 

@@ -1,6 +1,6 @@
 //! The clinical layer from outside: the clerk's commands, and the same 10,000 random patients through
-//! the program and through `scripts/clinical_twin.py`, which was written from the published rules and
-//! shares no code with it.
+//! the program and through `scripts/clinical_twin.py`, which was written from the reference notes:
+//! it shares their readings and no code with it.
 
 use std::fs;
 use std::io::Write as _;

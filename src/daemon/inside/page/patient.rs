@@ -114,6 +114,9 @@ fn text(field: ClinicalField, given: &Supplied, l: Language) -> Option<String> {
     use ClinicalField as Field;
     let flag = |value: Option<bool>| value.map(|yes| yes_no(yes, l));
     let code = |name: Option<&'static str>| name.map(|name| l.say(name).to_owned());
+    let graded = |sentence: Option<&'static str>| {
+        sentence.map(|words| l.say(words).trim_end_matches(['.', '。']).to_owned())
+    };
     let whole = |value: Option<u64>| value.map(|n| n.to_string());
     let scaled = |value: Option<u64>, unit: &str| {
         let value = value.and_then(|value| i64::try_from(value).ok());
@@ -129,8 +132,8 @@ fn text(field: ClinicalField, given: &Supplied, l: Language) -> Option<String> {
         Field::BilirubinUmolL => scaled(given.bilirubin_umol_l_e3, " µmol/L"),
         Field::AlbuminGL => scaled(given.albumin_g_l_e3, " g/L"),
         Field::Inr => scaled(given.inr_e3, ""),
-        Field::Ascites => code(given.ascites.map(wire::Ascites::name)),
-        Field::Encephalopathy => code(given.encephalopathy.map(wire::Encephalopathy::name)),
+        Field::Ascites => graded(given.ascites.map(wire::Ascites::sentence)),
+        Field::Encephalopathy => graded(given.encephalopathy.map(wire::Encephalopathy::sentence)),
         Field::Pvtt => code(given.pvtt.map(wire::Pvtt::name)),
         Field::ExtrahepaticSpread => flag(given.extrahepatic_spread),
         Field::PriorTherapy => flag(given.prior_therapy),

@@ -185,6 +185,22 @@ fn what_a_liver_score_needs_is_said() {
     );
 }
 
+/// The worst grade of ascites and of encephalopathy have one code and not one meaning.
+#[test]
+fn ascites_and_encephalopathy_have_words_of_their_own() {
+    let mut draft = samples::scored_draft();
+    let given = &mut draft.clinical.as_mut().unwrap().supplied;
+    given.ascites = Some(wire::Ascites::Severe);
+    given.encephalopathy = Some(wire::Encephalopathy::Severe);
+    for (shown, ascites, encephalopathy) in [
+        (view_of(&draft, &[]), "Moderate to severe, or refractory", "Grade 3 to 4, or refractory"),
+        (in_chinese(&draft), "中重度，或难治性", "3–4 级，或难治性"),
+    ] {
+        let values: Vec<&str> = shown.supplied.iter().map(|row| row.value.as_str()).collect();
+        assert!(values.contains(&ascites) && values.contains(&encephalopathy), "{values:?}");
+    }
+}
+
 /// Every sentence of the wire format that the page shows.
 #[test]
 fn every_sentence_has_a_chinese_form() {
@@ -198,6 +214,8 @@ fn every_sentence_has_a_chinese_form() {
     sentences.extend(Contraindication::ALL.iter().map(|code| code.sentence()));
     sentences.extend(DoseItem::ALL.iter().map(|code| code.sentence()));
     sentences.extend(ClinicalFinding::ALL.iter().map(|code| code.sentence()));
+    sentences.extend(wire::Ascites::ALL.iter().map(|code| code.sentence()));
+    sentences.extend(wire::Encephalopathy::ALL.iter().map(|code| code.sentence()));
     sentences.push(protocol::SCHEDULE);
     sentences.extend(StagingSystem::ALL.iter().map(|system| system.caveat()));
     assert!(sentences.len() > 170);
