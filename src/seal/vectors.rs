@@ -13,8 +13,8 @@ use super::wire::atoms::{List, Octets};
 use super::wire::codes::{IntendedUse, Met, RecommendationCode, RiskGroup, Status, Wording};
 use super::wire::reason::{Reason, ReasonCode};
 use super::wire::{
-    AckMessage, CheckpointMessage, ClinicalFinding, MAX_MESSAGE, Nomogram, Recommendation, ResendMessage, ResultMessage, Slug, Source, Stage,
-    StatusMessage, samples,
+    AckMessage, CheckpointMessage, ClinicalFinding, MAX_MESSAGE, Nomogram, Recommendation,
+    ResendMessage, ResultMessage, Slug, Source, Stage, StatusMessage, samples,
 };
 use crate::units::Millis;
 

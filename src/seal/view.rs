@@ -9,8 +9,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::verify::{Refusal, decode_unverified};
-use super::wire::{Clinical, Contraindication, ResultMessage};
 use super::wire::codes::{IntendedUse, Status};
+use super::wire::{Clinical, Contraindication, ResultMessage};
 
 /// The value of the view's first field.
 pub const VIEW_SCHEMA: &str = "hcc-edge.result.view.v1";

@@ -373,8 +373,12 @@ mod tests {
                 }
                 let discuss = |wording| (RecommendationCode::Discuss, wording);
                 let expected = match (tace, haic) {
-                    (NotComputable, _) | (_, NotComputable) => vec![discuss(Wording::NotComputable)],
-                    (Indeterminate, _) | (_, Indeterminate) => vec![discuss(Wording::Indeterminate)],
+                    (NotComputable, _) | (_, NotComputable) => {
+                        vec![discuss(Wording::NotComputable)]
+                    }
+                    (Indeterminate, _) | (_, Indeterminate) => {
+                        vec![discuss(Wording::Indeterminate)]
+                    }
                     (High, High) => vec![
                         (RecommendationCode::HaicFavoured, Wording::HaicFavoured),
                         discuss(Wording::DiscussHigh),

@@ -317,10 +317,8 @@ pub(crate) fn largest() -> ResultMessage {
     draft.clinical = Some(widest_clinical());
     draft.nomograms =
         list(vec![widest_nomogram(Treatment::Tace), widest_nomogram(Treatment::Haic)]);
-    draft.recommendation = Recommendation {
-        code: RecommendationCode::Discuss,
-        wording: Wording::Contradiction,
-    };
+    draft.recommendation =
+        Recommendation { code: RecommendationCode::Discuss, wording: Wording::Contradiction };
     let gate = |code: &GateCode| GateValue { code: *code, value_e3: i64::MIN };
     draft.gate = list(GateCode::ALL.iter().map(gate).collect());
     let timing = |stage: &StageCode| Timing { stage: *stage, elapsed_ms: u64::MAX };

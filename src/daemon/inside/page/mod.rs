@@ -23,7 +23,8 @@ use crate::seal::trust::rfc3339;
 use crate::seal::wire::decimal::{fixed, trimmed};
 use crate::seal::wire::result::intended_use;
 use crate::seal::wire::{
-    Clinical, Draft, IntendedUse, Lesion, Lesions, Pmn, Reason, ReasonCode, RecommendationCode, Status,
+    Clinical, Draft, IntendedUse, Lesion, Lesions, Pmn, Reason, ReasonCode, RecommendationCode,
+    Status,
 };
 
 /// What the page says beside the draft.

@@ -5,8 +5,8 @@ use crate::render;
 use crate::render::report::NomogramView;
 use crate::seal::wire::samples;
 use crate::seal::wire::{
-    self, ClinicalField, ClinicalFinding, Contraindication, ContraindicationCheck, Criterion, DoseItem,
-    GateCode, List, Nomogram, Provenance, Stage, StagingSystem, Wording,
+    self, ClinicalField, ClinicalFinding, Contraindication, ContraindicationCheck, Criterion,
+    DoseItem, GateCode, List, Nomogram, Provenance, Stage, StagingSystem, Wording,
 };
 
 fn order() -> WorkOrder {
