@@ -231,8 +231,13 @@ impl Found {
         let albi = self.albi.as_ref();
         let albi = albi.map(|albi| format!("{:.2}, grade {}", albi.score, albi.grade.number()));
         let points = self.child_pugh.as_ref();
-        let points = points
-            .map(|score| format!("{} points, class {}", score.points(), score.class().letter()));
+        let points = points.map(|score| {
+            format!(
+                "{} points, class {}  (albumin 28 and 35 g/L; a variant has 30)",
+                score.points(),
+                score.class().letter()
+            )
+        });
         let surface = self.surface_m2.as_ref().map(|m2| format!("{m2:.2} m²"));
         for (name, found) in [("ALBI", albi), ("Child-Pugh", points), ("body surface", surface)] {
             _ = writeln!(out, "  {name:<15} {}", found.unwrap_or_else(Clone::clone));

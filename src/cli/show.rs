@@ -112,7 +112,10 @@ fn write_clinical(f: &mut Formatter<'_>, clinical: &Clinical) -> fmt::Result {
     match (clinical.child_pugh_points, clinical.child_pugh_class) {
         (Some(points), Some(class)) => {
             let class = class.name().to_uppercase();
-            writeln!(f, "  Child-Pugh {points} points, class {class}")
+            writeln!(
+                f,
+                "  Child-Pugh {points} points, class {class} (albumin 28 and 35 g/L; a variant has 30)"
+            )
         }
         _ => writeln!(
             f,

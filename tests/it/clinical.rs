@@ -37,10 +37,11 @@ impl Dice {
         ((z ^ (z >> 31)) % n as u64) as usize
     }
 
-    /// One of the values on and beside the published limits half the time, else any in the range.
+    /// One of the values on and beside the published limits three times in four, else any in the
+    /// range: with any value everywhere hardly a patient would get advice.
     fn number(&mut self, limits: &[f64], (low, high): (f64, f64)) -> f64 {
-        match self.below(2) {
-            0 => limits[self.below(limits.len())],
+        match self.below(4) {
+            0..=2 => limits[self.below(limits.len())],
             _ => low + (high - low) * self.below(1000) as f64 / 1000.0,
         }
     }
@@ -71,9 +72,9 @@ impl Dice {
                 let top = if field == Field::BilirubinUmolL { 80.0 } else { high };
                 json!(self.number(limits, (low, top)).clamp(low, high))
             }
-            Kind::Flag => json!(self.below(4) == 0),
-            // The first word is the harmless one: half the time.
-            Kind::Choice(words) if self.below(2) == 0 => json!(words[0]),
+            Kind::Flag => json!(self.below(6) == 0),
+            // The first word is the harmless one: three times in four.
+            Kind::Choice(words) if self.below(4) > 0 => json!(words[0]),
             Kind::Choice(words) => json!(words[self.below(words.len())]),
             Kind::Name => json!("S-1"),
         }
@@ -92,12 +93,12 @@ impl Dice {
         file
     }
 
-    /// What the image shows; half the time it agrees with the file as far as that says anything.
+    /// What the image shows; three times in four it agrees with the file as far as that says anything.
     fn image(&mut self, file: &Map<String, Value>) -> Value {
         let mm = [19.9, 20.0, 30.0, 30.1, 49.9, 50.0, 72.5, 100.0, 250.0, 250.1][self.below(10)];
         let score = self.below(1001) as f64 / 1000.0;
         let (unseen, count) = (self.below(8), self.below(5));
-        let agrees = self.below(2) == 0;
+        let agrees = self.below(4) > 0;
         let told = |key| file.get(key).filter(|_| agrees).cloned();
         let mm = told("largest_diameter_mm").unwrap_or(json!(mm));
         let count = told("lesion_count").unwrap_or(json!(count));

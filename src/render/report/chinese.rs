@@ -1,6 +1,6 @@
 //! The page in Chinese: every English text of the code beside its translation. A text that is missing
-//! here would stay English; tests hold every sentence of the wire format and every word of a full page
-//! to it.
+//! here would stay English; tests hold every sentence of the wire format and every word of four
+//! letters and more of a full page to it, small print aside.
 
 mod page;
 
@@ -29,13 +29,12 @@ use verdicts::VERDICTS;
 
 /// The Chinese form of an English text.
 pub(super) fn of(english: &str) -> Option<&'static str> {
-    let groups: [&[(&str, &str)]; GROUPS] =
-        [PAGE, ROWS, KEYS, VERDICTS, STAGINGS, CHECKLISTS, REASONS, MEASUREMENTS];
-    let found = groups.into_iter().flatten().find(|(text, _)| *text == english);
+    let found = GROUPS.into_iter().flatten().find(|(text, _)| *text == english);
     found.map(|(_, chinese)| *chinese)
 }
 
-const GROUPS: usize = 8;
+const GROUPS: [&[(&str, &str)]; 8] =
+    [PAGE, ROWS, KEYS, VERDICTS, STAGINGS, CHECKLISTS, REASONS, MEASUREMENTS];
 
 #[cfg(test)]
 mod tests {
@@ -43,8 +42,7 @@ mod tests {
 
     #[test]
     fn a_text_stands_once_and_keeps_its_gaps() {
-        let groups = [PAGE, ROWS, KEYS, VERDICTS, STAGINGS, CHECKLISTS, REASONS, MEASUREMENTS];
-        let all: Vec<_> = groups.into_iter().flatten().collect();
+        let all: Vec<_> = GROUPS.into_iter().flatten().collect();
         for (at, (english, chinese)) in all.iter().enumerate() {
             assert!(all[..at].iter().all(|(other, _)| other != english), "{english}");
             let gaps = |text: &str| text.matches("{}").count();

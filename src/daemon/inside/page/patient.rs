@@ -9,7 +9,7 @@ const NOT_GIVEN: &str = "not given";
 
 pub(super) fn eligibility(clinical: &Clinical, l: Language) -> Vec<CriterionRow> {
     let row = |check: &wire::CriterionCheck| CriterionRow {
-        name: l.say(criterion_name(check.criterion)).to_owned(),
+        name: criterion_name(check.criterion, l).to_owned(),
         value: criterion_value(check, clinical, l),
         limit: l.say(check.criterion.sentence()).trim_end_matches(['.', '。']).to_owned(),
         met: match check.met {
@@ -21,16 +21,16 @@ pub(super) fn eligibility(clinical: &Clinical, l: Language) -> Vec<CriterionRow>
     clinical.eligibility.iter().map(row).collect()
 }
 
-fn criterion_name(criterion: Criterion) -> &'static str {
+fn criterion_name(criterion: Criterion, l: Language) -> &'static str {
     match criterion {
-        Criterion::Age => "Age",
-        Criterion::Ecog => "ECOG performance status",
-        Criterion::ChildPugh => "Child-Pugh",
-        Criterion::Diameter => "Largest axial diameter",
-        Criterion::PriorTherapy => "Earlier treatment",
-        Criterion::SecondMalignancy => "Second malignancy",
-        Criterion::DaysCtToTreatment => "CT to treatment",
-        Criterion::BothPhases => "Phases",
+        Criterion::Age => name(ClinicalField::AgeYears, l),
+        Criterion::Ecog => name(ClinicalField::Ecog, l),
+        Criterion::ChildPugh => l.say("Child-Pugh"),
+        Criterion::Diameter => name(ClinicalField::LargestDiameterMm, l),
+        Criterion::PriorTherapy => name(ClinicalField::PriorTherapy, l),
+        Criterion::SecondMalignancy => name(ClinicalField::SecondMalignancy, l),
+        Criterion::DaysCtToTreatment => name(ClinicalField::DaysCtToTreatment, l),
+        Criterion::BothPhases => l.say("Phases"),
     }
 }
 
@@ -97,7 +97,8 @@ pub(super) fn supplied(clinical: &Clinical, l: Language) -> Vec<FactRow> {
     ClinicalField::ALL.iter().map(row).collect()
 }
 
-fn name(field: ClinicalField, l: Language) -> &'static str {
+/// What a person calls a key of `clinical.json`.
+pub(super) fn name(field: ClinicalField, l: Language) -> &'static str {
     l.say(field.sentence()).trim_end_matches(['.', '。'])
 }
 

@@ -1,7 +1,7 @@
 //! Stagings, contraindications and published doses of the page, and tumour burden as supplied and as
 //! measured.
 
-use super::{number, signed};
+use super::{number, patient, signed};
 use crate::render::report::{BurdenRow, CheckRow, DoseRow, Language, Met, StagingRow};
 use crate::seal::wire::{
     self, Clinical, ClinicalField, Contraindication, DoseItem, Lesions, StagingSystem,
@@ -26,13 +26,13 @@ pub(super) fn burden(
     let largest = lesions.and_then(|found| found.list.first()).map(|lesion| lesion.diameter_um);
     vec![
         BurdenRow {
-            name: l.say("Number of lesions").to_owned(),
+            name: patient::name(ClinicalField::LesionCount, l).to_owned(),
             supplied: whole(given.lesion_count),
             measured: whole(lesions.map(|found| found.count)),
             used: with_source(whole(used.count), used.count_source),
         },
         BurdenRow {
-            name: l.say("Largest axial diameter").to_owned(),
+            name: patient::name(ClinicalField::LargestDiameterMm, l).to_owned(),
             supplied: length(given.largest_diameter_um),
             measured: length(largest),
             used: with_source(length(used.diameter_um), used.diameter_source),
@@ -75,8 +75,7 @@ fn value(staging: &wire::Staging) -> String {
 
 /// "not computable: needs …", by the names people use.
 pub(super) fn needing(needs: &[ClinicalField], l: Language) -> String {
-    let label = |field: &ClinicalField| l.say(field.sentence()).trim_end_matches(['.', '。']);
-    let names: Vec<&str> = needs.iter().map(label).collect();
+    let names: Vec<&str> = needs.iter().map(|field| patient::name(*field, l)).collect();
     l.fill("not computable: needs {}", &[&names.join(l.comma())])
 }
 

@@ -88,6 +88,10 @@ pub(super) const PAGE: &[(&str, &str)] = &[
     ("Grade", "分级"),
     ("From", "依据"),
     ("Not computable from the clinical data given.", "现有临床资料不足，无法计算。"),
+    (
+        "Child-Pugh with albumin limits of 28 and 35 g/L and the INR; variants of the table have 30 g/L for the lower one, or prothrombin seconds.",
+        "Child-Pugh 采用白蛋白 28 与 35 g/L 及 INR；该表另有下限为 30 g/L 或采用凝血酶原秒数的版本。",
+    ),
     ("Stagings", "分期"),
     ("Staging", "分期系统"),
     ("What is uncertain", "不确定之处"),
