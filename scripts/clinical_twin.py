@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The clinical layer once more, written from the published rules and not from the program.
+"""The clinical layer once more, written from the reference notes and not from the program.
 
     clinical_twin.py NOMOGRAM.toml NOMOGRAM.toml < patients.jsonl > results.jsonl
 
@@ -49,7 +49,9 @@ class Patient:
         self.value = {key: clinical.get(key) for key in ORDER}
         self.image = image
         supplied, seen = self.value["lesion_count"], image["lesion_count"]
-        self.count = seen if supplied is None else supplied
+        self.diffuse = self.value["diffuse_type"]
+        # The nodules of a diffuse tumour cannot be counted.
+        self.count = None if self.diffuse else seen if supplied is None else supplied
         supplied, seen = self.value["largest_diameter_mm"], image["largest_diameter_mm"]
         self.mm = supplied if seen is None else seen
 
@@ -115,7 +117,9 @@ def lacking(patient, *, plain=(), veins=None, spread=None, burden=True):
             keys += [key for key, fact in joined if fact is None]
     if spread:
         keys += spread
-    if burden:
+    if burden and patient.diffuse is None:
+        keys += ["diffuse_type"]
+    if burden and not patient.diffuse:
         keys += ["lesion_count"] if patient.count is None else []
         keys += ["largest_diameter_mm"] if patient.mm is None else []
     return sorted(set(keys), key=ORDER.index)
@@ -153,6 +157,8 @@ def barcelona(patient, name, single, each):
         stage = "d"
     elif ecog in (1, 2) or invaded or patient.spread():
         stage = "c"
+    elif patient.diffuse:
+        stage = "b"
     elif count == 1:
         stage = "0" if single(mm) else "a"
     else:
@@ -176,6 +182,8 @@ def cnlc(patient):
         stage = "iiib"
     elif either(*(fact for _, fact in macrovascular(patient))):
         stage = "iiia"
+    elif patient.diffuse:
+        return None, [], None
     elif patient.count == 1:
         stage = "ia" if patient.mm <= 50 else "ib"
     elif few:
@@ -195,6 +203,10 @@ def lcsgj(patient):
     needs = lacking(patient, veins=[invasion], spread=absent)
     if needs:
         return None, needs, None
+    if patient.diffuse and not (node or distant):
+        return None, [], None
+    if patient.diffuse:
+        return "lcsgj_ivb" if distant else "lcsgj_iva", [], None
     broken = [patient.count != 1, patient.mm > 20, either(*(fact for _, fact in invasion))]
     t = 1 + sum(broken)
     stage = "ivb" if distant else "iva" if node or t == 4 else ["i", "ii", "iii"][t - 1]
@@ -211,13 +223,14 @@ def hklc(patient):
         ("hepatic_vein_invasion", patient.hepatic("vv3")),
         ("extrahepatic_spread", patient.spread()),
     ]
-    needs = lacking(patient, plain=["ecog", *LIVER, "diffuse_type"], veins=[within, beyond])
+    needs = lacking(patient, plain=["ecog", *LIVER], veins=[within, beyond])
     if needs:
         return None, needs, None
-    small, few = patient.mm <= 50, patient.count <= 3
     invaded = either(*(fact for _, fact in within))
     outside = either(*(fact for _, fact in beyond))
-    if patient["diffuse_type"]:
+    if not patient.diffuse:
+        small, few = patient.mm <= 50, patient.count <= 3
+    if patient.diffuse:
         tumour = "advanced"
     elif small and few and not invaded:
         tumour = "early"
@@ -241,12 +254,14 @@ def hklc(patient):
 
 def sum_of(patient):
     needs = lacking(patient)
-    return (None, needs) if needs else (patient.mm / 10 + patient.count, [])
+    if needs or patient.diffuse:
+        return None, needs
+    return patient.mm / 10 + patient.count, []
 
 
 def six_and_twelve(patient):
     total, needs = sum_of(patient)
-    if needs:
+    if total is None:
         return None, needs, None
     stage = "at_most_6" if total <= 6 else "above_6_to_12" if total <= 12 else "above_12"
     return stage, [], total
@@ -254,7 +269,7 @@ def six_and_twelve(patient):
 
 def up_to_seven(patient):
     total, needs = sum_of(patient)
-    if needs:
+    if total is None:
         return None, needs, None
     return ("within_7" if total <= 7 else "beyond_7"), [], total
 
@@ -341,6 +356,8 @@ def contradictions(patient):
         apart = high - low
         if low < 50 <= high or (apart >= 5 and apart >= 0.2 * low):
             found.append("diameter_differs")
+    if patient["bilirubin_umol_l"] is not None and patient["bilirubin_umol_l"] < 6:
+        found.append("bilirubin_unit")  # A low normal value, or jaundice in mg/dL.
     return found
 
 
@@ -370,17 +387,19 @@ def nomogram(package, patient):
     terms = package["terms"]
     widest = max(abs(term["coefficient"]) * (term["high"] - term["low"]) for term in terms)
     values = [predictor(term["name"], patient) for term in terms]
-    points, refused = [], False
+    points, refused, flagged = [], False, False
     for term, value in zip(terms, values):
         harmless = term["high"] if term["coefficient"] < 0 else term["low"]
         moved = known(value, lambda v: 100 * term["coefficient"] * (v - harmless) / widest)
         points.append(moved)
         outside = value is not None and not term["low"] <= value <= term["high"]
+        flagged |= outside
         refused |= value is None or (
             outside and package["outside_fitted_range"] == "not_computable"
         )
     result = {"values": values, "points": points, "lp": None, "score": None, "group": None}
     result["survival"] = []
+    result["flagged"] = flagged  # Decides the advice; not part of the result.
     if refused:
         return result
     lp = sum(term["coefficient"] * value for term, value in zip(terms, values))
@@ -395,14 +414,20 @@ def nomogram(package, patient):
     return {**result, "lp": lp, "score": score, "group": group, "survival": survival}
 
 
-def advise(policy, groups):
+def advise(policy, groups, findings, flagged):
+    """Advice and its basis. Values in doubt are for discussion whatever the groups say."""
+    if findings:
+        return "discuss", "contradiction"
     if None in groups:
-        return policy["not_computable"]
+        return policy["not_computable"], "not_computable"
+    if flagged:
+        return "discuss", "extrapolated"
     if "indeterminate" in groups:
-        return policy["indeterminate"]
+        return policy["indeterminate"], "indeterminate"
     if groups[0] != groups[1]:
-        return policy["discordant"]
-    return policy["high_on_both" if groups[0] == "high" else "low_on_both"]
+        return policy["discordant"], "discordant"
+    basis = "high_on_both" if groups[0] == "high" else "low_on_both"
+    return policy[basis], basis
 
 
 def assess(packages, clinical, image):
@@ -420,12 +445,15 @@ def assess(packages, clinical, image):
         "findings": contradictions(patient),
         "nomograms": None,
         "advice": None,
+        "basis": None,
     }
     if all(eligible.values()) and image["risk_score"] is not None:
         scored = [nomogram(package, patient) for package in packages]
         groups = [one["group"] for one in scored]
+        flagged = any(one.pop("flagged") for one in scored)
         result["nomograms"] = scored
-        result["advice"] = advise(packages[1]["policy"], groups)
+        advice = advise(packages[1]["policy"], groups, result["findings"], flagged)
+        result["advice"], result["basis"] = advice
     return result
 
 

@@ -272,7 +272,8 @@ impl Draft {
     }
 
     fn for_clinic(&self) -> Measured {
-        let lesions = self.lesions.as_ref().filter(|lesions| lesions.count > 0);
+        // No lesion found is a count of 0, which can contradict the clinicians; not looked is none.
+        let lesions = self.lesions.as_ref();
         Measured {
             largest_diameter: lesions.and_then(|l| l.lesions.first()).map(|l| l.diameter),
             lesion_count: lesions.map(|l| u32::try_from(l.count).unwrap_or(u32::MAX)),

@@ -8,6 +8,8 @@ use crate::analysis::decode::DecodeError;
 use crate::analysis::decode::fixture::{FileSpec, gzip};
 use crate::analysis::gate::{GateReason, Quantity};
 use crate::analysis::volume::{LIVER, TUMOUR};
+use crate::clinical::burden::Burden;
+use crate::clinical::data::ClinicalData;
 use crate::units::Probability;
 
 /// Densities in HU, in the portal and in the arterial phase.
@@ -144,9 +146,10 @@ struct Ward {
 const ELIGIBLE: Ward = Ward { objection: None };
 
 impl Clinic for Ward {
-    fn assess(&self, _: &Measured) -> (ClinicalFindings, Vec<Reason>) {
+    fn assess(&self, measured: &Measured) -> (ClinicalFindings, Vec<Reason>) {
         let reasons = self.objection.iter().map(|why| Reason::ClinicalFile((*why).to_owned()));
-        (ClinicalFindings::of_nobody(), reasons.collect())
+        let burden = Burden::of(&ClinicalData::absent(), measured);
+        (ClinicalFindings { burden, ..ClinicalFindings::of_nobody() }, reasons.collect())
     }
 }
 
@@ -273,7 +276,10 @@ fn no_liver_and_no_tumour_are_told_apart() {
     let analysis = abstains(study(empty), &[GateReason::NoLiver]);
     let images = analysis.images.unwrap();
     assert!(images.mask.labels.iter().all(|&label| label == BACKGROUND));
-    abstains(study(Phantom { tumour_radius: 0.0, ..PHANTOM }), &[GateReason::NoTumour]);
+    let healthy = Phantom { tumour_radius: 0.0, ..PHANTOM };
+    let analysis = abstains(study(healthy), &[GateReason::NoTumour]);
+    let count = analysis.findings.clinical.burden.count;
+    assert_eq!(count, Some(0), "no lesion is a count, which the clinicians' can contradict");
 }
 
 #[test]

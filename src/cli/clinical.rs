@@ -12,12 +12,14 @@ use serde_json::{Value, json};
 
 use super::exit::{INPUT_REJECTED, OK};
 use crate::clinical::burden::Burden;
-use crate::clinical::contraindications::{self, Item};
+use crate::clinical::contraindications::{self, Checklist, Item};
 use crate::clinical::data::{
-    ClinicalDataError, Field, FieldProblem, Kind, MAX_BYTES, SCHEMAS, Subject,
+    ClinicalDataError, Field, FieldProblem, Kind, MAX_BYTES, SCHEMAS, Subject, bilirubin_if_mg_dl,
+    bilirubin_may_be_mg_dl,
 };
-use crate::clinical::eligibility::{CriterionKind, Eligibility, Met};
+use crate::clinical::eligibility::{Eligibility, LARGEST_DIAMETER_MIN_MM, Met};
 use crate::clinical::liver_function::{Albi, ChildPugh};
+use crate::clinical::nomogram::Treatment;
 use crate::clinical::staging::{self, NotComputable, Staging};
 use crate::clinical::{ClinicalData, Measured, protocol};
 use crate::render::report::Language;
@@ -176,11 +178,15 @@ fn refused(error: &ClinicalDataError) -> Value {
 
 /// What a file gives without an image.
 struct Found {
-    eligibility: Eligibility,
+    outside: Vec<&'static str>,
+    missing: Vec<&'static str>,
+    /// For each nomogram, the keys it lacks.
+    nomograms: [(Treatment, Vec<&'static str>); 2],
+    hints: Vec<String>,
     albi: Result<Albi, String>,
     child_pugh: Result<ChildPugh, String>,
     stagings: Vec<Staging>,
-    contraindications: [(Item, Option<bool>); 13],
+    contraindications: Checklist,
     surface_m2: Result<f64, String>,
 }
 
@@ -188,8 +194,16 @@ impl Found {
     fn of(data: &ClinicalData) -> Self {
         let nothing = Measured { largest_diameter: None, lesion_count: None, risk: None };
         let burden = Burden::of(data, &nothing);
+        let eligibility = Eligibility::of(data, None);
+        let lacks = |treatment: Treatment| {
+            let fields = treatment.published_terms().iter().filter_map(|term| term.field());
+            (treatment, absent(data, fields))
+        };
         Self {
-            eligibility: Eligibility::of(data, None),
+            outside: keys_of(&eligibility, Met::No).map(Field::name).collect(),
+            missing: absent(data, keys_of(&eligibility, Met::Unknown)),
+            nomograms: [Treatment::Tace, Treatment::Haic].map(lacks),
+            hints: hints(data),
             albi: Albi::of(data).map_err(|needs| needs.to_string()),
             child_pugh: ChildPugh::of(data).map_err(|needs| needs.to_string()),
             stagings: staging::stage(data, &burden),
@@ -198,29 +212,32 @@ impl Found {
         }
     }
 
-    /// Criteria of the validity box by verdict. The diameter is the image's, which is not here.
-    fn criteria(&self, met: Met) -> Vec<&'static str> {
-        let own = self.eligibility.criteria.iter();
-        let own = own.filter(|one| one.kind != CriterionKind::LargestDiameter && one.met == met);
-        own.map(|one| one.kind.name()).collect()
-    }
-
     fn to_text(&self) -> String {
         let mut out = String::from("clinical.json can be used.\n");
-        for (words, met) in [
-            ("Outside the validity range, so there will be no score:", Met::No),
-            ("Missing, so there will be no score:", Met::Unknown),
-        ] {
-            let names = self.criteria(met);
+        let mut list = |words: &str, names: &[&str]| {
             if !names.is_empty() {
-                _ = writeln!(out, "{words} {}", names.join(", "));
+                _ = writeln!(out, "{words}: {}", names.join(", "));
             }
+        };
+        list("Outside the validity range, so there will be no score", &self.outside);
+        list("Missing, so there will be no score", &self.missing);
+        for (treatment, lacks) in &self.nomograms {
+            let name = treatment.code_name().to_uppercase();
+            list(&format!("Missing for the {name} nomogram, so there will be no advice"), lacks);
+        }
+        for hint in &self.hints {
+            _ = writeln!(out, "Look again: {hint}");
         }
         let albi = self.albi.as_ref();
         let albi = albi.map(|albi| format!("{:.2}, grade {}", albi.score, albi.grade.number()));
         let points = self.child_pugh.as_ref();
-        let points = points
-            .map(|score| format!("{} points, class {}", score.points(), score.class().letter()));
+        let points = points.map(|score| {
+            format!(
+                "{} points, class {}  (albumin 28 and 35 g/L; a variant has 30)",
+                score.points(),
+                score.class().letter()
+            )
+        });
         let surface = self.surface_m2.as_ref().map(|m2| format!("{m2:.2} m²"));
         for (name, found) in [("ALBI", albi), ("Child-Pugh", points), ("body surface", surface)] {
             _ = writeln!(out, "  {name:<15} {}", found.unwrap_or_else(Clone::clone));
@@ -243,14 +260,18 @@ impl Found {
     }
 
     fn to_json(&self) -> Value {
+        let lacks =
+            |(treatment, keys): &(Treatment, Vec<&str>)| (treatment.code_name(), json!(keys));
         let stagings: Vec<Value> = self.stagings.iter().map(stage_json).collect();
         let checked = self.contraindications.iter();
         let checked: serde_json::Map<String, Value> =
             checked.map(|(item, found)| (item.code_name().to_owned(), json!(found))).collect();
         json!({
             "ok": true,
-            "outside_validity_range": self.criteria(Met::No),
-            "missing_for_score": self.criteria(Met::Unknown),
+            "outside_validity_range": self.outside,
+            "missing_for_score": self.missing,
+            "missing_for_nomograms": self.nomograms.iter().map(lacks).collect::<Value>(),
+            "hints": self.hints,
             "albi": self.albi.as_ref().ok().map(|albi| albi.score),
             "albi_grade": self.albi.as_ref().ok().map(|albi| albi.grade.number()),
             "child_pugh_points": self.child_pugh.as_ref().ok().map(ChildPugh::points),
@@ -259,6 +280,34 @@ impl Found {
             "body_surface_m2": self.surface_m2.as_ref().ok(),
         })
     }
+}
+
+/// The keys of the criteria with that verdict. The diameter is the image's, which is not here.
+fn keys_of(eligibility: &Eligibility, met: Met) -> impl Iterator<Item = Field> {
+    let criteria = eligibility.criteria.iter().filter(move |one| one.met == met);
+    criteria.flat_map(|one| one.kind.fields()).copied()
+}
+
+fn absent(data: &ClinicalData, fields: impl Iterator<Item = Field>) -> Vec<&'static str> {
+    fields.filter(|field| !data.has(*field)).map(Field::name).collect()
+}
+
+/// What is accepted and may still be a slip.
+fn hints(data: &ClinicalData) -> Vec<String> {
+    let small = data.largest_diameter_mm.filter(|mm| *mm < LARGEST_DIAMETER_MIN_MM);
+    let small = small.map(|mm| {
+        format!(
+            "largest_diameter_mm is {mm}, and the score is limited to {LARGEST_DIAMETER_MIN_MM} mm and \
+             more: is it cm? Where the image shows more, the two contradict each other and the advice \
+             is to discuss"
+        )
+    });
+    let unit = data.bilirubin_umol_l.filter(|value| bilirubin_may_be_mg_dl(*value));
+    let unit = unit.map(|value| {
+        let question = bilirubin_if_mg_dl(value);
+        format!("bilirubin_umol_l: {question}; as long as it stands, the advice is to discuss")
+    });
+    small.into_iter().chain(unit).collect()
 }
 
 fn or_none(names: &str) -> &str {
@@ -273,10 +322,8 @@ fn stage_words(staging: &Staging) -> String {
 }
 
 fn stage_json(staging: &Staging) -> Value {
-    let needs: Vec<&str> = match &staging.outcome {
-        Err(NotComputable::Needs(needs)) => needs.0.iter().map(|field| field.name()).collect(),
-        Ok(_) | Err(NotComputable::NoTumour) => Vec::new(),
-    };
+    let needs = staging.outcome.as_ref().err().map_or(&[][..], NotComputable::needs);
+    let needs: Vec<&str> = needs.iter().map(|field| field.name()).collect();
     json!({
         "system": staging.system.code_name(),
         "stage": staging.outcome.as_ref().ok().map(|stage| stage.code_name()),

@@ -50,6 +50,10 @@ impl Display for Readable<'_> {
             let recommendation = &result.recommendation;
             writeln!(f, "\nRecommendation  {}", recommendation.code.name())?;
             writeln!(f, "  {}", recommendation.wording.sentence())?;
+            let absolute = result.clinical.iter().flat_map(Clinical::absolute_contraindications);
+            for item in absolute {
+                writeln!(f, "  ! TACE, published contraindication: {}", item.sentence())?;
+            }
         }
         write_run(f, result)
     }
@@ -108,7 +112,10 @@ fn write_clinical(f: &mut Formatter<'_>, clinical: &Clinical) -> fmt::Result {
     match (clinical.child_pugh_points, clinical.child_pugh_class) {
         (Some(points), Some(class)) => {
             let class = class.name().to_uppercase();
-            writeln!(f, "  Child-Pugh {points} points, class {class}")
+            writeln!(
+                f,
+                "  Child-Pugh {points} points, class {class} (albumin 28 and 35 g/L; a variant has 30)"
+            )
         }
         _ => writeln!(
             f,
@@ -125,7 +132,7 @@ fn write_staged(f: &mut Formatter<'_>, clinical: &Clinical) -> fmt::Result {
     let (counted, sized) = (burden.count_source.name(), burden.diameter_source.name());
     writeln!(f, "\nStagings        of {count} lesion(s) ({counted}), {length} mm ({sized})")?;
     for staging in clinical.stagings.iter() {
-        write_staging(f, staging)?;
+        write_staging(f, staging, clinical.nothing_to_stage())?;
     }
     for (words, wanted) in [("present", Met::Yes), ("unknown", Met::Unknown)] {
         let items = clinical.tace.iter().filter(|check| check.present == wanted);
@@ -146,15 +153,14 @@ fn write_staged(f: &mut Formatter<'_>, clinical: &Clinical) -> fmt::Result {
     Ok(())
 }
 
-fn write_staging(f: &mut Formatter<'_>, staging: &Staging) -> fmt::Result {
+fn write_staging(f: &mut Formatter<'_>, staging: &Staging, nothing: &str) -> fmt::Result {
     let name = staging.system.name();
     match staging.stage {
         Some(stage) => {
-            let (stage, system) = (stage.sentence(), staging.system.sentence());
-            let caveat = system.split_once(". ").map_or("", |(_, caveat)| caveat);
+            let (stage, caveat) = (stage.sentence(), staging.system.caveat());
             writeln!(f, "  {name:<15} {stage}  ({caveat})")
         }
-        None if staging.needs.is_empty() => writeln!(f, "  {name:<15} no lesion was counted"),
+        None if staging.needs.is_empty() => writeln!(f, "  {name:<15} {nothing}"),
         None => {
             let needs: Vec<&str> = staging.needs.iter().map(|field| field.name()).collect();
             writeln!(f, "  {name:<15} not computable: needs {}", needs.join(", "))

@@ -5,13 +5,13 @@
 use std::fmt;
 
 use super::burden::Burden;
-use super::contraindications::{self, Item};
-use super::data::ClinicalData;
+use super::contraindications::{self, Checklist};
+use super::data::{ClinicalData, bilirubin_may_be_mg_dl};
 use super::eligibility::{Criterion, Eligibility, LARGEST_DIAMETER_MIN_MM, Met};
 use super::liver_function::{Albi, ChildPugh};
 use super::needs::NeedsInputs;
 use super::nomogram::{NomogramOutcome, NomogramPair};
-use super::policy::Recommendation;
+use super::policy::{Grounds, Recommendation};
 use super::protocol;
 use super::staging::{self, Staging};
 use crate::units::{Millimetres, Probability};
@@ -44,14 +44,14 @@ pub struct ClinicalFindings {
     /// One of each [`staging::System`], in their order.
     pub stagings: Vec<Staging>,
     /// The contraindications to TACE: present, absent, or `None` when unknown.
-    pub contraindications: [(Item, Option<bool>); 13],
+    pub contraindications: Checklist,
     /// Body surface for the reference card, m², or what it needs.
     pub body_surface_m2: Result<f64, NeedsInputs>,
     /// TACE, then HAIC.
     pub nomograms: Option<[NomogramOutcome; 2]>,
     /// Preliminary, for the tumour board.
     pub recommendation: Option<Recommendation>,
-    /// Contradictions a reader must see.
+    /// What puts the values in doubt; while there is one, the recommendation is to discuss.
     pub findings: Vec<Finding>,
 }
 
@@ -62,14 +62,20 @@ pub fn assess(
     nomograms: &NomogramPair,
 ) -> ClinicalFindings {
     let eligibility = Eligibility::of(data, measured.largest_diameter);
+    let burden = Burden::of(data, measured);
+    let findings = Finding::all(data, measured);
     let scored = (eligibility.inside_box() && measured.risk.is_some()).then(|| {
         let tace = nomograms.tace().evaluate(data, measured);
         let haic = nomograms.haic().evaluate(data, measured);
-        let recommendation = nomograms.policy().recommend(tace.group(), haic.group());
+        let recommendation = nomograms.policy().recommend(&Grounds {
+            tace: tace.group(),
+            haic: haic.group(),
+            contradicted: !findings.is_empty(),
+            extrapolated: tace.extrapolates() || haic.extrapolates(),
+        });
         ([tace, haic], recommendation)
     });
     let (nomograms, recommendation) = scored.unzip();
-    let burden = Burden::of(data, measured);
     ClinicalFindings {
         eligibility,
         albi: Albi::of(data),
@@ -80,7 +86,7 @@ pub fn assess(
         body_surface_m2: protocol::body_surface_m2(data),
         nomograms,
         recommendation,
-        findings: Finding::contradictions(data, measured),
+        findings,
     }
 }
 
@@ -149,8 +155,9 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A contradiction between what was supplied and what was measured. Both values stand in the result;
-/// which one is used says [`Burden`].
+/// What puts the values in doubt: a contradiction between what was supplied and what was measured, or
+/// a value that may be in another unit. The values stand in the result; which of two is used says
+/// [`Burden`]. A finding withholds the recommendation, for any of them can turn it round.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Finding {
     /// The clinicians count other lesions than the image shows.
@@ -167,6 +174,8 @@ pub enum Finding {
         /// From the image.
         measured: Millimetres,
     },
+    /// The supplied bilirubin is plausible in mg/dL.
+    BilirubinUnit,
 }
 
 /// Two diameters of one lesion differ when they are this far apart, mm, and by [`DIFFERS_FRACTION`]:
@@ -181,10 +190,12 @@ impl Finding {
         match self {
             Self::LesionCountDiffers { .. } => "lesion_count_differs",
             Self::DiameterDiffers { .. } => "diameter_differs",
+            Self::BilirubinUnit => "bilirubin_unit",
         }
     }
 
-    fn contradictions(data: &ClinicalData, measured: &Measured) -> Vec<Self> {
+    /// In the order of the variants.
+    fn all(data: &ClinicalData, measured: &Measured) -> Vec<Self> {
         let counts = data.lesion_count.zip(measured.lesion_count);
         let counts = counts.filter(|(supplied, measured)| supplied != measured);
         let counts =
@@ -194,7 +205,9 @@ impl Finding {
         let diameters = diameters.filter(|(supplied, measured)| differ(*supplied, *measured));
         let diameters =
             diameters.map(|(supplied, measured)| Self::DiameterDiffers { supplied, measured });
-        counts.into_iter().chain(diameters).collect()
+        let unit = data.bilirubin_umol_l.is_some_and(bilirubin_may_be_mg_dl);
+        let unit = unit.then_some(Self::BilirubinUnit);
+        counts.into_iter().chain(diameters).chain(unit).collect()
     }
 }
 
@@ -206,28 +219,12 @@ fn differ(one: Millimetres, other: Millimetres) -> bool {
     across || (apart >= DIFFERS_MM && apart >= DIFFERS_FRACTION * low)
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LesionCountDiffers { supplied, measured } => write!(
-                f,
-                "clinical.json counts {supplied} lesion(s), the image shows {measured}; stagings and \
-                 nomograms use the supplied count"
-            ),
-            Self::DiameterDiffers { supplied, measured } => write!(
-                f,
-                "clinical.json gives a largest diameter of {supplied}, the image {measured}; the \
-                 image's is used"
-            ),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clinical::data::{Ascites, Encephalopathy, Field, HepaticVein, Lobes, Pvtt, Sex};
     use crate::clinical::nomogram::shipped;
+    use crate::clinical::policy::{Advice, Basis};
 
     fn inside() -> ClinicalData {
         ClinicalData {
@@ -279,6 +276,47 @@ mod tests {
         let outcomes = found.nomograms.unwrap();
         assert!(outcomes[0].score.is_err() && outcomes[1].score.is_ok());
         assert_eq!(found.recommendation.unwrap().advice.code_name(), "discuss");
+    }
+
+    /// What the image shows and what the clinicians say must agree before anything is recommended:
+    /// 50.1 mm here and 45 mm there, ten lesions here and one there.
+    #[test]
+    fn a_contradiction_between_image_and_file_is_for_discussion() {
+        let across = ClinicalData { largest_diameter_mm: Some(45.0), ..inside() };
+        let just_inside = Measured { largest_diameter: Millimetres::new(50.1).ok(), ..image(0.9) };
+        let one = ClinicalData { lesion_count: Some(1), ..inside() };
+        let ten = Measured { lesion_count: Some(10), ..image(0.9) };
+        let none = Measured { lesion_count: Some(0), ..image(0.9) };
+        let unit = ClinicalData { bilirubin_umol_l: Some(4.0), ..inside() };
+        for (data, measured, code) in [
+            (&across, &just_inside, "diameter_differs"),
+            (&one, &ten, "lesion_count_differs"),
+            (&one, &none, "lesion_count_differs"),
+            (&unit, &image(0.9), "bilirubin_unit"),
+        ] {
+            let found = assess(data, measured, &shipped::pair());
+            let codes: Vec<_> = found.findings.iter().map(Finding::code_name).collect();
+            assert_eq!(codes, [code]);
+            let given = found.recommendation.unwrap();
+            assert_eq!((given.advice, given.basis), (Advice::Discuss, Basis::Contradiction));
+        }
+        assert_eq!(advice(&inside(), &just_inside), "haic_favoured");
+        let bilirubin = |value| ClinicalData { bilirubin_umol_l: Some(value), ..inside() };
+        assert_eq!(advice(&bilirubin(5.99), &image(0.9)), "discuss");
+        assert_eq!(advice(&bilirubin(6.0), &image(0.9)), "haic_favoured");
+    }
+
+    /// A package that flags what it extrapolates scores such a patient and recommends nothing.
+    #[test]
+    fn an_extrapolated_score_is_for_discussion() {
+        let pair = shipped::flagging_pair();
+        let beyond = Measured { largest_diameter: Millimetres::new(250.1).ok(), ..image(0.9) };
+        let found = assess(&inside(), &beyond, &pair);
+        assert!(found.nomograms.unwrap().iter().all(|one| one.score.is_ok()));
+        let given = found.recommendation.unwrap();
+        assert_eq!((given.advice, given.basis), (Advice::Discuss, Basis::Extrapolated));
+        let given = assess(&inside(), &image(0.9), &pair).recommendation.unwrap();
+        assert_eq!(given.advice, Advice::HaicFavoured);
     }
 
     #[test]
@@ -350,13 +388,6 @@ mod tests {
             let expected: &[&str] = if found { &["diameter_differs"] } else { &[] };
             assert_eq!(codes, expected, "{supplied} {measured:?}");
         }
-        let finding = Finding::DiameterDiffers {
-            supplied: Millimetres::new(90.0).unwrap(),
-            measured: Millimetres::new(70.0).unwrap(),
-        };
-        let said = "clinical.json gives a largest diameter of 90.0 mm, the image 70.0 mm; the image's is \
-                    used";
-        assert_eq!(finding.to_string(), said);
     }
 
     /// SplitMix64 (Steele et al., OOPSLA 2014): the whole test is one fixed sequence.
@@ -424,10 +455,16 @@ mod tests {
             }
         }
 
-        fn image(&mut self) -> Measured {
+        /// An image that agrees with the clinicians three times in four, as far as they say anything.
+        fn image(&mut self, data: &ClinicalData) -> Measured {
+            let (seen_mm, seen_count) = (self.tenths(400, 2700), self.whole(0, 25));
+            let agrees = self.below(4) > 0;
+            let told_mm = data.largest_diameter_mm.filter(|_| agrees);
+            let told_count = data.lesion_count.filter(|_| agrees);
+            let mm = told_mm.or(seen_mm);
             Measured {
-                largest_diameter: self.tenths(400, 2700).and_then(|mm| Millimetres::new(mm).ok()),
-                lesion_count: self.whole(0, 25),
+                largest_diameter: mm.and_then(|mm| Millimetres::new(mm).ok()),
+                lesion_count: told_count.or(seen_count),
                 risk: self.tenths(0, 10).map(|p| (Probability::new(p).unwrap(), p >= 0.5)),
             }
         }
@@ -456,15 +493,17 @@ mod tests {
             && data.days_ct_to_treatment.is_some_and(|days| days < 15)
     }
 
-    /// 0 recommendations over 100,000 random patients outside the box; those inside it, generated
-    /// alike, show that the test could fail.
+    /// 0 recommendations over 100,000 random patients outside the box, and nothing but discussion
+    /// where image and file contradict each other; those inside it, generated alike, show that the
+    /// test could fail.
     #[test]
     fn no_recommendation_outside_the_box() {
         let pair = shipped::pair();
         let mut dice = Dice(20_250_812);
-        let (mut outside, mut recommended, mut advised) = (0, 0, 0);
+        let (mut outside, mut recommended, mut contradicted, mut advised) = (0, 0, 0, 0);
         while outside < 100_000 {
-            let (data, measured) = (dice.patient(), dice.image());
+            let data = dice.patient();
+            let measured = dice.image(&data);
             let found = assess(&data, &measured, &pair);
             let scored = found.nomograms.is_some() || found.recommendation.is_some();
             let within = in_box(&data, &measured);
@@ -474,8 +513,12 @@ mod tests {
             outside += u32::from(!within);
             recommended += u32::from(scored);
             let code = found.recommendation.map(|given| given.advice.code_name());
-            advised += u32::from(code.is_some_and(|code| code != "discuss"));
+            let advice = code.is_some_and(|code| code != "discuss");
+            assert!(!advice || found.findings.is_empty(), "{data:?} {measured:?}");
+            contradicted += u32::from(scored && !found.findings.is_empty());
+            advised += u32::from(advice);
         }
-        assert!(recommended > 1000 && advised > 100, "{recommended} {advised}");
+        assert!(recommended > 1000 && contradicted > 100, "{recommended} {contradicted}");
+        assert!(advised > 100, "{advised}");
     }
 }

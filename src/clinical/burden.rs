@@ -1,6 +1,7 @@
 //! The tumour as every staging sees it: how many lesions, how large, and how far it grew. Lesion
 //! count and diameter can come from `clinical.json` and from the image; which one is used is fixed
-//! here and said in the result, and where the two contradict each other that is a finding.
+//! here and said in the result, and where the two contradict each other that is a finding. The nodules
+//! of a diffuse tumour cannot be counted: it has no lesion count, whoever gives one.
 
 use super::assessment::Measured;
 use super::data::{ClinicalData, Field, HepaticVein, Pvtt};
@@ -12,7 +13,7 @@ use crate::units::Millimetres;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Burden {
     /// The clinicians' count where there is one, else the image's: connected components undercount
-    /// tumours that merged.
+    /// tumours that merged. `None` where the tumour is diffuse.
     pub count: Option<u32>,
     /// Where the count comes from.
     pub count_source: Source,
@@ -25,7 +26,9 @@ pub struct Burden {
 impl Burden {
     /// Chooses as the fields say.
     pub fn of(data: &ClinicalData, measured: &Measured) -> Self {
+        let diffuse = data.diffuse_type == Some(true);
         let (count, count_source) = match (data.lesion_count, measured.lesion_count) {
+            _ if diffuse => (None, Source::Missing),
             (Some(supplied), _) => (Some(supplied), Source::Supplied),
             (None, Some(measured)) => (Some(measured), Source::Measured),
             (None, None) => (None, Source::Missing),
@@ -51,13 +54,20 @@ impl Burden {
 /// Guidelines speak of macrovascular or portal invasion without a class; that the peripheral classes
 /// Vp1 and Vv1 count is our reading.
 pub(super) fn macrovascular_invasion(data: &ClinicalData, inputs: &mut Inputs) -> Option<bool> {
-    inputs.need_any(&[
-        (Field::Pvtt, data.pvtt.map(|class| class != Pvtt::None)),
-        (
-            Field::HepaticVeinInvasion,
-            data.hepatic_vein_invasion.map(|class| class != HepaticVein::None),
-        ),
-    ])
+    inputs.need_any(&veins(data))
+}
+
+/// The same, or invasion of a bile duct.
+pub(super) fn vessel_or_duct_invasion(data: &ClinicalData, inputs: &mut Inputs) -> Option<bool> {
+    let [portal, hepatic] = veins(data);
+    inputs.need_any(&[portal, hepatic, (Field::BileDuctInvasion, data.bile_duct_invasion)])
+}
+
+/// Whether there is a thrombus in a portal vein, and in a hepatic one.
+fn veins(data: &ClinicalData) -> [(Field, Option<bool>); 2] {
+    let portal = data.pvtt.map(|class| class != Pvtt::None);
+    let hepatic = data.hepatic_vein_invasion.map(|class| class != HepaticVein::None);
+    [(Field::Pvtt, portal), (Field::HepaticVeinInvasion, hepatic)]
 }
 
 /// Metastasis in nodes or beyond. `extrahepatic_spread` alone answers; without it, nodes and distant
@@ -108,6 +118,18 @@ mod tests {
         let nothing = Burden::of(&ClinicalData::absent(), &image(None, None));
         let missing = (nothing.count_source, nothing.diameter_source);
         assert_eq!(missing, (Source::Missing, Source::Missing));
+    }
+
+    #[test]
+    fn a_diffuse_tumour_is_not_counted() {
+        let data = ClinicalData {
+            diffuse_type: Some(true),
+            lesion_count: Some(3),
+            ..ClinicalData::absent()
+        };
+        let diffuse = Burden::of(&data, &image(Some(70.0), Some(2)));
+        assert_eq!((diffuse.count, diffuse.count_source), (None, Source::Missing));
+        assert_eq!(diffuse.diameter.map(Millimetres::get), Some(70.0));
     }
 
     #[test]

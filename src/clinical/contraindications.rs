@@ -67,6 +67,9 @@ pub enum Item {
     SevereComorbidity,
 }
 
+/// Every item of [`Item::ALL`] for one patient, in that order; `None` is unknown.
+pub type Checklist = [(Item, Option<bool>); Item::ALL.len()];
+
 /// Lowest Child-Pugh points of decompensation: source A, "≥ B8".
 const DECOMPENSATED_POINTS: u8 = 8;
 /// Jaundice, µmol/L, itself excluded: source B names jaundice without a number; 3 mg/dL is where
@@ -164,8 +167,8 @@ impl Item {
     }
 }
 
-/// Every item for one patient, in the order of [`Item::ALL`]; `None` is unknown.
-pub fn check(data: &ClinicalData, burden: &Burden) -> [(Item, Option<bool>); 13] {
+/// Goes through the list for one patient.
+pub fn check(data: &ClinicalData, burden: &Burden) -> Checklist {
     Item::ALL.map(|item| (item, item.judge(data, burden)))
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::data::ClinicalData;
+use super::data::{ClinicalData, Field};
 use super::liver_function::{ChildPugh, ChildPughClass};
 use crate::units::Millimetres;
 
@@ -144,6 +144,19 @@ impl CriterionKind {
             Self::PriorTherapy => "no earlier anticancer therapy",
             Self::SecondMalignancy => "no other active malignancy",
             Self::DaysCtToTreatment => "CT at most 14 days before treatment",
+        }
+    }
+
+    /// The keys of `clinical.json` it is judged on; none for what only the image says.
+    pub fn fields(self) -> &'static [Field] {
+        match self {
+            Self::Age => &[Field::AgeYears],
+            Self::Ecog => &[Field::Ecog],
+            Self::ChildPugh => &ChildPugh::FIELDS,
+            Self::LargestDiameter => &[],
+            Self::PriorTherapy => &[Field::PriorTherapy],
+            Self::SecondMalignancy => &[Field::SecondMalignancy],
+            Self::DaysCtToTreatment => &[Field::DaysCtToTreatment],
         }
     }
 

@@ -143,6 +143,15 @@ const CLASS_A_MAX: u8 = 6;
 const CLASS_B_MAX: u8 = 9;
 
 impl ChildPugh {
+    /// What it is made of.
+    pub const FIELDS: [Field; 5] = [
+        Field::BilirubinUmolL,
+        Field::AlbuminGL,
+        Field::Inr,
+        Field::Ascites,
+        Field::Encephalopathy,
+    ];
+
     /// From bilirubin, albumin, INR, ascites and encephalopathy.
     pub fn of(data: &ClinicalData) -> Result<Self, NeedsInputs> {
         let mut inputs = Inputs::default();

@@ -31,6 +31,12 @@ impl Inputs {
         value
     }
 
+    /// What a score that is itself an input lacks.
+    pub(super) fn lack<T>(&mut self, needs: NeedsInputs) -> Option<T> {
+        self.absent.extend(needs.0);
+        None
+    }
+
     /// Whether any of the facts holds: yes as soon as one does, no when none does, and unknown as
     /// long as an absent one could still decide it; then the absent ones are noted.
     pub(super) fn need_any(&mut self, facts: &[(Field, Option<bool>)]) -> Option<bool> {

@@ -1,12 +1,10 @@
 //! From two risk groups to a recommendation. The mapping is data from the nomogram packages; the
-//! wording is not: a recommendation is always preliminary and for the tumour board.
+//! wording, which the message holds, is not: a recommendation is always preliminary and for the tumour
+//! board.
 
 use serde::Deserialize;
 
 use super::nomogram::RiskGroup;
-
-/// What every recommendation carries.
-pub const QUALIFIER: &str = "preliminary, for the tumour board";
 
 /// What the agreement of both nomograms leads to. A package may lead to less than the default, never
 /// to more: agreement may be for discussion, and without it everything is, whatever a package says.
@@ -19,11 +17,13 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The recommendation for the groups on the TACE and the HAIC nomogram; `None` is a nomogram
-    /// that could not be computed.
-    pub fn recommend(&self, tace: Option<RiskGroup>, haic: Option<RiskGroup>) -> Recommendation {
-        let (advice, basis) = match (tace, haic) {
+    /// The recommendation on these grounds. Only two groups that agree, reached from values that
+    /// nothing puts in doubt, lead to more than [`Advice::Discuss`].
+    pub fn recommend(&self, grounds: &Grounds) -> Recommendation {
+        let (advice, basis) = match (grounds.tace, grounds.haic) {
+            _ if grounds.contradicted => (Advice::Discuss, Basis::Contradiction),
             (None, _) | (_, None) => (Advice::Discuss, Basis::NotComputable),
+            _ if grounds.extrapolated => (Advice::Discuss, Basis::Extrapolated),
             (Some(RiskGroup::Indeterminate), Some(_))
             | (Some(_), Some(RiskGroup::Indeterminate)) => (Advice::Discuss, Basis::Indeterminate),
             (Some(RiskGroup::High), Some(RiskGroup::High)) => {
@@ -37,6 +37,19 @@ impl Policy {
     }
 }
 
+/// What a recommendation rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grounds {
+    /// The group on the TACE nomogram; `None` when it could not be computed.
+    pub tace: Option<RiskGroup>,
+    /// The group on the HAIC nomogram; `None` when it could not be computed.
+    pub haic: Option<RiskGroup>,
+    /// There is a finding: supplied values contradict the image or may be in another unit.
+    pub contradicted: bool,
+    /// A value lies outside the range its term was fitted on.
+    pub extrapolated: bool,
+}
+
 /// A preliminary recommendation for the tumour board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recommendation {
@@ -44,13 +57,6 @@ pub struct Recommendation {
     pub advice: Advice,
     /// Why.
     pub basis: Basis,
-}
-
-impl Recommendation {
-    /// A sentence for a reader, the qualifier included.
-    pub fn wording(&self) -> String {
-        format!("{} because {} ({QUALIFIER})", self.advice.wording(), self.basis.wording())
-    }
 }
 
 /// What may be suggested. There is no "equivalent": a difference that was not shown (Cao 2025, low
@@ -75,16 +81,6 @@ impl Advice {
             Self::Discuss => "discuss",
         }
     }
-
-    fn wording(self) -> &'static str {
-        match self {
-            Self::HaicFavoured => "HAIC favoured over TACE",
-            Self::NoSignificantDifferenceShown => {
-                "no significant difference between HAIC and TACE shown"
-            }
-            Self::Discuss => "no suggestion, to be discussed",
-        }
-    }
 }
 
 /// Why a recommendation is what it is.
@@ -100,6 +96,10 @@ pub enum Basis {
     Indeterminate,
     /// At least one nomogram could not be computed.
     NotComputable,
+    /// Supplied values contradict the image or may be in another unit.
+    Contradiction,
+    /// At least one value lies outside the range its term was fitted on.
+    Extrapolated,
 }
 
 impl Basis {
@@ -111,16 +111,8 @@ impl Basis {
             Self::Discordant => "discordant",
             Self::Indeterminate => "indeterminate",
             Self::NotComputable => "not_computable",
-        }
-    }
-
-    fn wording(self) -> &'static str {
-        match self {
-            Self::HighOnBoth => "the risk is high on both nomograms",
-            Self::LowOnBoth => "the risk is low on both nomograms",
-            Self::Discordant => "the nomograms disagree",
-            Self::Indeterminate => "a score lies too close to its cut-off",
-            Self::NotComputable => "a nomogram could not be computed",
+            Self::Contradiction => "contradiction",
+            Self::Extrapolated => "extrapolated",
         }
     }
 }
@@ -134,6 +126,11 @@ mod tests {
         low_on_both: Advice::NoSignificantDifferenceShown,
     };
 
+    /// Nothing puts the values in doubt.
+    fn sound(tace: Option<RiskGroup>, haic: Option<RiskGroup>) -> Grounds {
+        Grounds { tace, haic, contradicted: false, extrapolated: false }
+    }
+
     /// The table of DESIGN section 9, every one of its 16 cells.
     #[test]
     fn every_pair_of_groups() {
@@ -146,11 +143,26 @@ mod tests {
                     (Some(Low), Some(Low)) => "no_significant_difference_shown",
                     _ => "discuss",
                 };
-                let found = DEFAULT.recommend(tace, haic);
+                let found = DEFAULT.recommend(&sound(tace, haic));
                 assert_eq!(found.advice.code_name(), expected, "{tace:?} {haic:?}");
-                assert!(found.wording().contains(QUALIFIER));
-                assert!(!found.wording().contains("equivalent"));
             }
+        }
+    }
+
+    /// Whatever the nomograms say, doubtful values are for discussion, and the reason is said.
+    #[test]
+    fn nothing_is_recommended_on_doubtful_values() {
+        let groups = [Some(RiskGroup::High), Some(RiskGroup::Low), None];
+        for group in groups {
+            let contradicted = Grounds { contradicted: true, ..sound(group, group) };
+            let found = DEFAULT.recommend(&contradicted);
+            assert_eq!(found.basis.code_name(), "contradiction", "{group:?}");
+            assert_eq!(found.advice, Advice::Discuss, "{group:?}");
+            let extrapolated = Grounds { extrapolated: true, ..sound(group, group) };
+            let found = DEFAULT.recommend(&extrapolated);
+            let expected = if group.is_some() { "extrapolated" } else { "not_computable" };
+            assert_eq!(found.basis.code_name(), expected, "{group:?}");
+            assert_eq!(found.advice, Advice::Discuss, "{group:?}");
         }
     }
 
@@ -162,13 +174,13 @@ mod tests {
         let undecided = [None, Some(RiskGroup::Indeterminate)];
         for open in undecided {
             for other in [None, Some(RiskGroup::High), Some(RiskGroup::Low)] {
-                assert_eq!(eager.recommend(open, other).advice, Advice::Discuss);
-                assert_eq!(eager.recommend(other, open).advice, Advice::Discuss);
+                assert_eq!(eager.recommend(&sound(open, other)).advice, Advice::Discuss);
+                assert_eq!(eager.recommend(&sound(other, open)).advice, Advice::Discuss);
             }
         }
-        let discordant = eager.recommend(Some(RiskGroup::High), Some(RiskGroup::Low));
+        let discordant = eager.recommend(&sound(Some(RiskGroup::High), Some(RiskGroup::Low)));
         assert_eq!(discordant.advice, Advice::Discuss);
-        let decided = eager.recommend(Some(RiskGroup::High), Some(RiskGroup::High));
+        let decided = eager.recommend(&sound(Some(RiskGroup::High), Some(RiskGroup::High)));
         assert_eq!(decided.advice, Advice::HaicFavoured);
     }
 }

@@ -10,11 +10,11 @@ use super::cose::{Ed25519Signer, MessageType, Signer, key_id, sha256};
 use super::trust::{Role, TrustStore, TrustedKey};
 use super::verify::{Address, Refusal, verify};
 use super::wire::atoms::{List, Octets};
-use super::wire::codes::{IntendedUse, Status};
+use super::wire::codes::{IntendedUse, Met, RecommendationCode, RiskGroup, Status, Wording};
 use super::wire::reason::{Reason, ReasonCode};
 use super::wire::{
-    AckMessage, CheckpointMessage, MAX_MESSAGE, ResendMessage, ResultMessage, Slug, Source, Stage,
-    StatusMessage, samples,
+    AckMessage, CheckpointMessage, ClinicalFinding, MAX_MESSAGE, Nomogram, Recommendation,
+    ResendMessage, ResultMessage, Slug, Source, Stage, StatusMessage, samples,
 };
 use crate::units::Millis;
 
@@ -129,6 +129,21 @@ fn valid() -> Vec<Value> {
     let checkpoint = samples::checkpoint();
     let mut minus_19 = of("algorithm -19", "ok", &Parts { algorithm: -19, ..Parts::good() });
     minus_19["message"] = view(&samples::scored());
+    let wrong_sums = |name, change: fn(&mut Nomogram)| {
+        let mut message = samples::scored();
+        let mut nomograms = message.nomograms.to_vec();
+        nomograms.iter_mut().for_each(change);
+        message.nomograms = List::new(nomograms).unwrap();
+        if message.nomograms[0].risk_group == RiskGroup::Low {
+            message.recommendation = Recommendation {
+                code: RecommendationCode::NoSignificantDifferenceShown,
+                wording: Wording::NoDifference,
+            };
+        }
+        let mut vector = result(name, message);
+        vector["wrong_sums"] = json!(true);
+        vector
+    };
     vec![
         result("scored study", samples::scored()),
         result("abstained study", samples::abstained()),
@@ -138,6 +153,11 @@ fn valid() -> Vec<Value> {
         good("ack", MessageType::Ack, CONSUMER, encode(&ack), view(&ack)),
         good("resend", MessageType::Resend, CONSUMER, encode(&resend), view(&resend)),
         minus_19,
+        wrong_sums("a linear predictor no patient has", |n| n.lp_e4 = Some(i64::MAX)),
+        // 1.7 is exactly one band above 1.6: high, and rounding reaches indeterminate but never low.
+        wrong_sums("a risk group that no rounding reaches", |n| {
+            (n.cutoff_e4, n.risk_group) = (Some(16_000), RiskGroup::Low);
+        }),
     ]
 }
 
@@ -365,6 +385,26 @@ fn contradictions() -> Vec<Value> {
     }));
     vectors.push(bad("a diameter in use without a source", |m| {
         m.clinical.as_mut().unwrap().burden.diameter_source = Source::Missing;
+    }));
+    vectors.push(bad("a risk group without a cut-off", |m| {
+        let mut nomograms = m.nomograms.to_vec();
+        nomograms[0].cutoff_e4 = None;
+        m.nomograms = List::new(nomograms).unwrap();
+    }));
+    vectors.push(bad("HAIC favoured although one nomogram says low risk", |m| {
+        let mut nomograms = m.nomograms.to_vec();
+        nomograms[0].risk_group = RiskGroup::Low;
+        m.nomograms = List::new(nomograms).unwrap();
+    }));
+    vectors.push(bad("HAIC favoured beside a contradiction", |m| {
+        let findings = vec![ClinicalFinding::LesionCountDiffers];
+        m.clinical.as_mut().unwrap().findings = List::new(findings).unwrap();
+    }));
+    vectors.push(bad("a score although a criterion is not known", |m| {
+        let clinical = m.clinical.as_mut().unwrap();
+        let mut criteria = clinical.eligibility.to_vec();
+        criteria[0].met = Met::Unknown;
+        clinical.eligibility = List::new(criteria).unwrap();
     }));
     let resend = ResendMessage { from: 9, to: 8, ..samples::resend() };
     let (kind, seed, payload) = (MessageType::Resend, CONSUMER, encode(&resend));

@@ -9,8 +9,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::verify::{Refusal, decode_unverified};
-use super::wire::ResultMessage;
 use super::wire::codes::{IntendedUse, Status};
+use super::wire::{Clinical, Contraindication, ResultMessage};
 
 /// The value of the view's first field.
 pub const VIEW_SCHEMA: &str = "hcc-edge.result.view.v1";
@@ -30,7 +30,8 @@ pub struct View {
     pub notice: &'static str,
     /// One line: what came out.
     pub headline: String,
-    /// Reasons and what to do about them, contradictions, and the recommendation in its exact words.
+    /// Reasons and what to do about them, findings, the recommendation in its exact words, and the
+    /// absolute contraindications to TACE that are present.
     pub sentences: Vec<String>,
     /// Every signed value under its name; codes by name, digests in hexadecimal.
     pub result: ResultMessage,
@@ -135,7 +136,23 @@ pub fn sentences(result: &ResultMessage) -> Vec<String> {
     let clinical = result.clinical.iter();
     let findings = clinical.flat_map(|clinical| clinical.findings.iter());
     let findings = findings.map(|finding| finding.sentence().to_owned());
-    reasons.chain(findings).chain([result.recommendation.wording.sentence().to_owned()]).collect()
+    let against = result.clinical.as_ref().and_then(against_tace);
+    let recommendation = result.recommendation.wording.sentence().to_owned();
+    reasons.chain(findings).chain([recommendation]).chain(against).collect()
+}
+
+/// The absolute contraindications to TACE that are present, beside advice they have no part in.
+fn against_tace(clinical: &Clinical) -> Option<String> {
+    let present: Vec<_> =
+        clinical.absolute_contraindications().map(Contraindication::bare).collect();
+    (!present.is_empty()).then(|| {
+        format!(
+            "{} published absolute contraindication(s) to TACE are present: {}; not part of the \
+             recommendation.",
+            present.len(),
+            present.join("; ")
+        )
+    })
 }
 
 #[cfg(test)]
@@ -143,7 +160,7 @@ mod tests {
     use super::*;
     use crate::seal::cbor;
     use crate::seal::cose::{Ed25519Signer, MessageType, seal};
-    use crate::seal::wire::{MAX_MESSAGE, samples};
+    use crate::seal::wire::{ContraindicationCheck, List, MAX_MESSAGE, Met, samples};
 
     fn sealed(message: &ResultMessage) -> Vec<u8> {
         let payload = cbor::encode(message, MAX_MESSAGE).unwrap();
@@ -193,6 +210,32 @@ mod tests {
         assert!(view.sentences[1].ends_with("(age_years not supplied)"));
         assert!(view.sentences[2].starts_with("The supplied lesion count differs"));
         assert_eq!(view.sentences.len(), 4);
+    }
+
+    /// However many there are: one sentence, also where there is no recommendation.
+    #[test]
+    fn an_absolute_contraindication_to_tace_stands_beside_the_advice() {
+        let with = |mut message: ResultMessage, items: &[Contraindication]| {
+            let clinical = message.clinical.as_mut().unwrap();
+            let check = |item: &Contraindication| ContraindicationCheck {
+                item: *item,
+                present: if items.contains(item) { Met::Yes } else { Met::No },
+            };
+            clinical.tace = List::new(Contraindication::ALL.iter().map(check).collect()).unwrap();
+            sentences(&message)
+        };
+        use Contraindication::{LargeTumour, PortalFlow, RefractoryAscites, RenalFailure};
+        for message in [samples::scored(), samples::abstained()] {
+            let without = with(message.clone(), &[RenalFailure, LargeTumour]);
+            let said = with(message, &[RefractoryAscites, PortalFlow, RenalFailure]);
+            assert_eq!(said[..said.len() - 1], without[..]);
+            assert_eq!(
+                said[said.len() - 1],
+                "2 published absolute contraindication(s) to TACE are present: refractory ascites; \
+                 thrombus in the main portal trunk (Vp4) or hepatofugal flow; not part of the \
+                 recommendation."
+            );
+        }
     }
 
     #[test]

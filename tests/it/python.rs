@@ -9,7 +9,9 @@ use hcc_edge::seal::cbor;
 use hcc_edge::seal::cose::{Ed25519Signer, MessageType, seal};
 use hcc_edge::seal::verify::decode_unverified;
 use hcc_edge::seal::view::View;
-use hcc_edge::seal::wire::{List, MAX_MESSAGE, Nomogram, ResultMessage, RiskGroup, Side};
+use hcc_edge::seal::wire::{
+    List, MAX_MESSAGE, Nomogram, RecommendationCode, ResultMessage, RiskGroup, Side, Wording,
+};
 use serde_json::{Value, json};
 
 const VERIFICATION_FAILED: i32 = 5;
@@ -102,6 +104,9 @@ fn the_python_verifier_believes_a_view_only_as_far_as_it_is_signed() {
     };
     let mut tried = 0;
     for vector in good {
+        if vector["wrong_sums"] == true {
+            continue;
+        }
         let cose = unhex(vector["envelope"].as_str().unwrap());
         let mut view = serde_json::to_value(View::of(&cose).unwrap()).unwrap();
         let (status, text) = judge(&view);
@@ -124,11 +129,29 @@ fn the_python_verifier_redoes_every_number_of_a_nomogram_and_a_dose() {
         change(&mut nomograms[0]);
         message.nomograms = List::new(nomograms).unwrap();
     }
-    let changes: [(&str, Change); 10] = [
+    let changes: [(&str, Change); 17] = [
         ("the terms add up to", |m| first(m, |n| n.lp_e4 = n.lp_e4.map(|lp| lp + 100))),
         ("the score is", |m| first(m, |n| n.score_e4 = n.score_e4.map(|score| score + 10))),
         ("the score is", |m| first(m, |n| n.slope_e4 = 9_900)),
-        ("the risk group is high", |m| first(m, |n| n.risk_group = RiskGroup::Low)),
+        ("the risk group is high", |m| {
+            first(m, |n| n.risk_group = RiskGroup::Low);
+            m.recommendation.code = RecommendationCode::Discuss;
+            m.recommendation.wording = Wording::Discordant;
+        }),
+        ("survival at 12 months", |m| first(m, |n| n.lp_e4 = Some(i64::MAX))),
+        ("ALBI is -2.7727", |m| m.clinical.as_mut().unwrap().albi_e4 = Some(-27_000)),
+        ("Child-Pugh is 5", |m| m.clinical.as_mut().unwrap().child_pugh_points = Some(6)),
+        ("to be used", |m| m.clinical.as_mut().unwrap().burden.count = Some(2)),
+        ("the sum of six_and_twelve", |m| {
+            let clinical = m.clinical.as_mut().unwrap();
+            let mut stagings = clinical.stagings.to_vec();
+            stagings[2].value_e4 = Some(102_502);
+            clinical.stagings = List::new(stagings).unwrap();
+        }),
+        ("exactly when the counts do", |m| m.lesions.as_mut().unwrap().count = 4),
+        ("exactly when bilirubin is below", |m| {
+            m.clinical.as_mut().unwrap().supplied.bilirubin_umol_l_e3 = Some(5_999);
+        }),
         ("the risk group is low", |m| first(m, |n| n.high_risk_side = Side::Low)),
         ("survival at 12 months", |m| first(m, |n| n.lp_mean_e4 += 500)),
         ("no baseline at 12 months", |m| first(m, |n| n.baseline = List::empty())),

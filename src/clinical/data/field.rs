@@ -281,6 +281,11 @@ impl Field {
     }
 }
 
+/// Whether a bilirubin within its range, µmol/L, is more likely mg/dL than it should be.
+pub fn bilirubin_may_be_mg_dl(umol_l: f64) -> bool {
+    umol_l < range::BILIRUBIN_DOUBTFUL_BELOW_UMOL_L
+}
+
 /// The values accepted. They are wide on purpose: they catch a wrong unit or a slip of the key, they
 /// do not judge the patient.
 pub mod range {
@@ -292,12 +297,18 @@ pub mod range {
     pub const AFP_NG_ML: (f64, f64) = (0.0, 1e7);
     /// U/L.
     pub const AST_U_L: (f64, f64) = (1.0, 20_000.0);
-    /// µmol/L. A value below is mg/dL: 1 µmol/L is 0.06 mg/dL.
-    pub const BILIRUBIN_UMOL_L: (f64, f64) = (1.0, 1000.0);
+    /// µmol/L. A value below is mg/dL: 3 µmol/L is 0.18 mg/dL, less than a laboratory reports. A range
+    /// cannot catch the rest: jaundice of 4 mg/dL and a normal 4 µmol/L are the same number, so up to
+    /// [`BILIRUBIN_DOUBTFUL_BELOW_UMOL_L`] the unit is asked for, and above it 6 mg/dL and more still
+    /// pass for a normal value.
+    pub const BILIRUBIN_UMOL_L: (f64, f64) = (3.0, 1000.0);
+    /// µmol/L, itself excluded: below it a value is a low normal one, or jaundice in mg/dL.
+    pub const BILIRUBIN_DOUBTFUL_BELOW_UMOL_L: f64 = 6.0;
     /// g/L. No living patient has less, and no value in g/dL reaches it.
     pub const ALBUMIN_G_L: (f64, f64) = (10.0, 70.0);
-    /// A ratio. A value above is prothrombin activity in per cent, or seconds.
-    pub const INR: (f64, f64) = (0.5, 15.0);
+    /// A ratio. A value above is prothrombin activity in per cent, or seconds: a normal prothrombin
+    /// time is 11 s and more.
+    pub const INR: (f64, f64) = (0.5, 10.0);
     /// Whole days; a CT after the treatment would be negative.
     pub const DAYS_CT_TO_TREATMENT: (u32, u32) = (0, 3650);
     /// Lesions.

@@ -7,8 +7,10 @@ mod parse;
 
 use std::fmt;
 
-pub use field::{Field, Kind, range};
-pub use parse::{ClinicalDataError, FieldProblem, MAX_BYTES, MAX_PROBLEMS, SCHEMAS};
+pub use field::{Field, Kind, bilirubin_may_be_mg_dl, range};
+pub use parse::{
+    ClinicalDataError, FieldProblem, MAX_BYTES, MAX_PROBLEMS, SCHEMAS, bilirubin_if_mg_dl,
+};
 
 /// The supplied clinical data, every value in range and none contradicting another.
 /// [`ClinicalData::parse`] is the way in.
@@ -90,6 +92,47 @@ impl ClinicalData {
     /// A study that came without clinical data: everything unknown.
     pub fn absent() -> Self {
         Self::default()
+    }
+
+    /// Whether there is a value.
+    pub fn has(&self, field: Field) -> bool {
+        match field {
+            Field::AgeYears => self.age_years.is_some(),
+            Field::Sex => self.sex.is_some(),
+            Field::Ecog => self.ecog.is_some(),
+            Field::Hbv => self.hbv.is_some(),
+            Field::AfpNgMl => self.afp_ng_ml.is_some(),
+            Field::AstUL => self.ast_u_l.is_some(),
+            Field::BilirubinUmolL => self.bilirubin_umol_l.is_some(),
+            Field::AlbuminGL => self.albumin_g_l.is_some(),
+            Field::Inr => self.inr.is_some(),
+            Field::Ascites => self.ascites.is_some(),
+            Field::Encephalopathy => self.encephalopathy.is_some(),
+            Field::Pvtt => self.pvtt.is_some(),
+            Field::ExtrahepaticSpread => self.extrahepatic_spread.is_some(),
+            Field::PriorTherapy => self.prior_therapy.is_some(),
+            Field::SecondMalignancy => self.second_malignancy.is_some(),
+            Field::DaysCtToTreatment => self.days_ct_to_treatment.is_some(),
+            Field::LesionCount => self.lesion_count.is_some(),
+            Field::LargestDiameterMm => self.largest_diameter_mm.is_some(),
+            Field::LymphNodeMetastasis => self.lymph_node_metastasis.is_some(),
+            Field::DistantMetastasis => self.distant_metastasis.is_some(),
+            Field::HepaticVeinInvasion => self.hepatic_vein_invasion.is_some(),
+            Field::BileDuctInvasion => self.bile_duct_invasion.is_some(),
+            Field::Lobes => self.lobes.is_some(),
+            Field::DiffuseType => self.diffuse_type.is_some(),
+            Field::CreatinineUmolL => self.creatinine_umol_l.is_some(),
+            Field::RefractoryAscites => self.refractory_ascites.is_some(),
+            Field::HepatorenalSyndrome => self.hepatorenal_syndrome.is_some(),
+            Field::PortalFlow => self.portal_flow.is_some(),
+            Field::ArterialAccessBarrier => self.arterial_access_barrier.is_some(),
+            Field::UntreatedVarices => self.untreated_varices.is_some(),
+            Field::BileDuctObstruction => self.bile_duct_obstruction.is_some(),
+            Field::SevereComorbidity => self.severe_comorbidity.is_some(),
+            Field::HeightCm => self.height_cm.is_some(),
+            Field::WeightKg => self.weight_kg.is_some(),
+            Field::Subject => self.subject.is_some(),
+        }
     }
 }
 

@@ -370,6 +370,11 @@ impl Reader {
     }
 }
 
+/// The question to ask of a bilirubin that may be in mg/dL.
+pub fn bilirubin_if_mg_dl(value: f64) -> String {
+    format!("is it mg/dL? {value} mg/dL is {:.1} µmol/L", value * UMOL_L_PER_MG_DL)
+}
+
 /// The usual reason why a laboratory value is out of range.
 fn wrong_unit(field: Field, value: f64) -> Option<String> {
     match field {
@@ -377,7 +382,7 @@ fn wrong_unit(field: Field, value: f64) -> Option<String> {
             Some(format!("is it g/dL? {value} g/dL is {:.1} g/L", value * 10.0))
         }
         Field::BilirubinUmolL if value > 0.0 && value < range::BILIRUBIN_UMOL_L.0 => {
-            Some(format!("is it mg/dL? {value} mg/dL is {:.1} µmol/L", value * UMOL_L_PER_MG_DL))
+            Some(bilirubin_if_mg_dl(value))
         }
         Field::CreatinineUmolL if value > 0.0 && value < range::CREATININE_UMOL_L.0 => {
             Some(format!(
@@ -592,9 +597,9 @@ mod tests {
             ("ecog", ["0", "4"], ["-1", "5"]),
             ("afp_ng_ml", ["0", "1e7"], ["-0.1", "10000001"]),
             ("ast_u_l", ["1", "20000"], ["0.99", "20000.1"]),
-            ("bilirubin_umol_l", ["1", "1000"], ["0.99", "1000.1"]),
+            ("bilirubin_umol_l", ["3", "1000"], ["2.99", "1000.1"]),
             ("albumin_g_l", ["10", "70"], ["9.99", "70.1"]),
-            ("inr", ["0.5", "15"], ["0.49", "15.01"]),
+            ("inr", ["0.5", "10"], ["0.49", "10.01"]),
             ("days_ct_to_treatment", ["0", "3650"], ["-1", "3651"]),
             ("lesion_count", ["0", "99"], ["-1", "100"]),
             ("largest_diameter_mm", ["1", "500"], ["0.99", "500.1"]),
@@ -660,6 +665,8 @@ mod tests {
         for (key, value, hint) in [
             ("albumin_g_l", "3.8", "3.8 g/dL is 38.0 g/L"),
             ("bilirubin_umol_l", "0.8", "0.8 mg/dL is 13.7 µmol/L"),
+            ("bilirubin_umol_l", "2.9", "2.9 mg/dL is 49.6 µmol/L"),
+            ("inr", "13", "prothrombin time in seconds"),
             ("inr", "85", "activity in %"),
             ("creatinine_umol_l", "1.2", "1.2 mg/dL is 106.1 µmol/L"),
             ("height_cm", "1.75", "1.75 m is 175 cm"),
@@ -799,7 +806,7 @@ mod tests {
         ) {
             let json = format!(r#"{{"schema":1,"age_years":{age},"inr":{inr},"sex":"{sex}"}}"#);
             let valid_age = u32::try_from(age).ok().filter(|age| *age <= 120);
-            let valid_inr = (0.5..=15.0).contains(&inr);
+            let valid_inr = (0.5..=10.0).contains(&inr);
             let valid_sex = sex == "female" || sex == "male";
             match ClinicalData::parse(json.as_bytes()) {
                 Ok(data) => {

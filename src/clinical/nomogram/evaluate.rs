@@ -7,6 +7,7 @@ use super::{
     SURVIVAL_MONTHS, ScoreRule, Side, Term, Treatment,
 };
 use crate::clinical::assessment::Measured;
+use crate::clinical::burden::Burden;
 use crate::clinical::data::{ClinicalData, Pvtt, Sex};
 use crate::units::Probability;
 
@@ -33,6 +34,11 @@ impl NomogramOutcome {
     /// The risk group, `None` when not computable.
     pub fn group(&self) -> Option<RiskGroup> {
         self.score.as_ref().ok().map(|score| score.group)
+    }
+
+    /// Whether a score was computed although a value lies outside the range its term was fitted on.
+    pub fn extrapolates(&self) -> bool {
+        self.score.is_ok() && self.terms.iter().any(|term| term.extrapolated)
     }
 
     /// `high`, `low`, `indeterminate` or `not_computable`.
@@ -132,11 +138,12 @@ pub enum Obstacle {
 impl Nomogram {
     /// Applies the nomogram to one patient.
     pub fn evaluate(&self, data: &ClinicalData, measured: &Measured) -> NomogramOutcome {
+        let burden = Burden::of(data, measured);
         let widest = self.terms.iter().map(Term::span).fold(0.0, f64::max);
         let terms: Vec<TermOutcome> = self
             .terms
             .iter()
-            .map(|term| term.evaluate(term.predictor.read(data, measured), widest))
+            .map(|term| term.evaluate(term.predictor.read(data, &burden, measured), widest))
             .collect();
         NomogramOutcome {
             treatment: self.treatment,
@@ -238,15 +245,17 @@ impl ScoreRule {
 
 impl Predictor {
     /// The patient's value in [`Predictor::unit`] and where it comes from.
-    fn read(self, data: &ClinicalData, measured: &Measured) -> (Option<f64>, Source) {
+    fn read(
+        self,
+        data: &ClinicalData,
+        burden: &Burden,
+        measured: &Measured,
+    ) -> (Option<f64>, Source) {
         let indicator = |flag: bool| f64::from(u8::from(flag));
         let (value, source) = match self {
             Self::SexMale => (data.sex.map(|sex| indicator(sex == Sex::Male)), Source::Supplied),
             Self::AstUL => (data.ast_u_l, Source::Supplied),
-            Self::LesionCount => match data.lesion_count {
-                Some(supplied) => (Some(f64::from(supplied)), Source::Supplied),
-                None => (measured.lesion_count.map(f64::from), Source::Measured),
-            },
+            Self::LesionCount => (burden.count.map(f64::from), burden.count_source),
             Self::Hbv => (data.hbv.map(indicator), Source::Supplied),
             Self::LargestDiameterCm => {
                 (measured.largest_diameter.map(|length| length.get() / 10.0), Source::Measured)
@@ -420,6 +429,19 @@ mod tests {
         );
     }
 
+    /// The nodules of a diffuse tumour cannot be counted, whoever gives a number.
+    #[test]
+    fn a_diffuse_tumour_has_no_lesion_count() {
+        for diffuse in [None, Some(false), Some(true)] {
+            let data = ClinicalData { diffuse_type: diffuse, ..patient() };
+            for nomogram in [shipped::tace(), shipped::haic()] {
+                let outcome = nomogram.evaluate(&data, &image());
+                let missing = Err(vec![Obstacle::Missing(Predictor::LesionCount)]);
+                assert_eq!(outcome.score == missing, diffuse == Some(true), "{diffuse:?}");
+            }
+        }
+    }
+
     #[test]
     fn fitted_range_on_both_sides() {
         let nomogram = shipped::tace();
@@ -444,7 +466,8 @@ mod tests {
         let nomogram = Nomogram::parse(shipped::package("nomogram-tace"), &text).unwrap();
         let data = ClinicalData { lesion_count: Some(21), ..patient() };
         let outcome = nomogram.evaluate(&data, &image());
-        assert!(outcome.terms[0].extrapolated && outcome.score.is_ok());
+        assert!(outcome.terms[0].extrapolated && outcome.score.is_ok() && outcome.extrapolates());
+        assert!(!nomogram.evaluate(&patient(), &image()).extrapolates());
         let data = ClinicalData { lesion_count: None, ..patient() };
         let uncounted = Measured { lesion_count: None, ..image() };
         assert!(nomogram.evaluate(&data, &uncounted).score.is_err());

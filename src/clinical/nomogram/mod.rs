@@ -9,6 +9,7 @@ mod parse;
 
 use serde::Deserialize;
 
+use super::data::Field;
 use super::policy::Policy;
 use crate::units::Probability;
 
@@ -123,6 +124,19 @@ impl Treatment {
     }
 }
 
+impl Treatment {
+    /// The terms of its published nomogram (Cao 2025); a site's own package may have others.
+    pub fn published_terms(self) -> &'static [Predictor] {
+        use Predictor::{
+            AstUL, DlRiskScore, Hbv, LargestDiameterCm, LesionCount, Proliferative, Pvtt, SexMale,
+        };
+        match self {
+            Self::Tace => &[LesionCount, Hbv, LargestDiameterCm, DlRiskScore, Proliferative],
+            Self::Haic => &[SexMale, AstUL, LesionCount, Pvtt, DlRiskScore, Proliferative],
+        }
+    }
+}
+
 /// One term of the linear predictor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Term {
@@ -203,6 +217,20 @@ impl Predictor {
             Self::Pvtt => "pvtt",
             Self::DlRiskScore => "dl_risk_score",
             Self::Proliferative => "proliferative",
+        }
+    }
+
+    /// The key of `clinical.json` it cannot do without; none for what the image says.
+    pub fn field(self) -> Option<Field> {
+        match self {
+            Self::SexMale => Some(Field::Sex),
+            Self::AstUL => Some(Field::AstUL),
+            Self::Hbv => Some(Field::Hbv),
+            Self::Pvtt => Some(Field::Pvtt),
+            Self::LesionCount
+            | Self::LargestDiameterCm
+            | Self::DlRiskScore
+            | Self::Proliferative => None,
         }
     }
 
@@ -366,6 +394,17 @@ pub(in crate::clinical) mod shipped {
     pub fn pair() -> NomogramPair {
         NomogramPair::new(tace(), haic()).unwrap()
     }
+
+    /// The pair that flags a value outside the fitted range and computes a score all the same.
+    pub fn flagging_pair() -> NomogramPair {
+        let flagging = |name, text: &str| {
+            let (refuse, flag) =
+                ("outside_fitted_range = \"not_computable\"", "outside_fitted_range = \"flag\"");
+            Nomogram::parse(package(name), &text.replace(refuse, flag)).unwrap()
+        };
+        let (tace, haic) = (flagging("nomogram-tace", TACE), flagging("nomogram-haic", HAIC));
+        NomogramPair::new(tace, haic).unwrap()
+    }
 }
 
 #[cfg(test)]
@@ -375,6 +414,14 @@ mod tests {
     fn coefficients(nomogram: &Nomogram, provenance: Provenance) -> Vec<(&'static str, f64)> {
         let chosen = nomogram.terms.iter().filter(|term| term.provenance == provenance);
         chosen.map(|term| (term.predictor.code_name(), term.coefficient)).collect()
+    }
+
+    #[test]
+    fn shipped_packages_have_the_terms_of_the_published_nomograms() {
+        for nomogram in [shipped::tace(), shipped::haic()] {
+            let terms: Vec<Predictor> = nomogram.terms.iter().map(|term| term.predictor).collect();
+            assert_eq!(terms, nomogram.treatment.published_terms());
+        }
     }
 
     /// Hazard ratios of Cao 2025 with their logarithms to three decimals; the terms without a

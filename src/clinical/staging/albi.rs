@@ -6,7 +6,7 @@
 
 use super::{Found, Patient, Stage};
 use crate::clinical::liver_function::{Albi, ModifiedAlbiGrade};
-use crate::clinical::needs::{Inputs, NeedsInputs};
+use crate::clinical::needs::Inputs;
 
 pub(super) const CAVEAT: &str =
     "The limit -2.27 between 2a and 2b was not found printed in a source at hand.";
@@ -14,10 +14,7 @@ pub(super) const CAVEAT: &str =
 pub(super) fn stage(patient: &Patient<'_>, inputs: &mut Inputs) -> Option<Found> {
     let albi = match Albi::of(patient.data) {
         Ok(albi) => albi,
-        Err(NeedsInputs(fields)) => {
-            fields.into_iter().for_each(|field| _ = inputs.need(field, None::<()>));
-            return None;
-        }
+        Err(needs) => return inputs.lack(needs),
     };
     let stage = match ModifiedAlbiGrade::of_score(albi.score) {
         ModifiedAlbiGrade::One => Stage::Malbi1,

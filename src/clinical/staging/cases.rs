@@ -283,7 +283,7 @@ fn what_is_missing_is_named() {
         (Field::LargestDiameterMm, |d| d.largest_diameter_mm = None),
         (Field::ExtrahepaticSpread, |d| d.extrahepatic_spread = None),
     ];
-    let burden = [Field::LesionCount, Field::LargestDiameterMm];
+    let burden = [Field::DiffuseType, Field::LesionCount, Field::LargestDiameterMm];
     let liver = [
         Field::BilirubinUmolL,
         Field::AlbuminGL,
@@ -300,8 +300,9 @@ fn what_is_missing_is_named() {
         for system in System::ALL {
             let reads = match system {
                 System::ModifiedAlbi => liver[..2].contains(&field),
-                System::Bclc | System::Easl | System::Cnlc => staged.contains(&field),
-                System::Hklc => staged.contains(&field) || field == Field::DiffuseType,
+                System::Bclc | System::Easl | System::Cnlc | System::Hklc => {
+                    staged.contains(&field)
+                }
                 System::Lcsgj => {
                     let spread = field == Field::ExtrahepaticSpread;
                     let bile = field == Field::BileDuctInvasion;
@@ -325,6 +326,45 @@ fn what_is_missing_is_named() {
     }
 }
 
+/// A diffuse tumour is never BCLC A: whatever number is given, its nodules cannot be counted. B by the
+/// tables of BCLC and EASL, C and D as ever; CNLC and LCSGJ only by what spread makes of it.
+#[test]
+fn the_nodules_of_a_diffuse_tumour_are_not_counted() {
+    use Stage::*;
+    let diffuse = |count: Option<u32>, change: Change<'_>| {
+        let mut data = early();
+        (data.diffuse_type, data.lesion_count) = (Some(true), count);
+        change(&mut data);
+        [System::Bclc, System::Easl, System::Cnlc, System::Lcsgj, System::Hklc]
+            .map(|system| outcome(system, &data).outcome)
+    };
+    let uncounted = Err(NotComputable::Diffuse);
+    for count in [None, Some(0), Some(1), Some(7)] {
+        let found = diffuse(count, &|d| d.largest_diameter_mm = None);
+        let expected = [Ok(BclcB), Ok(EaslB), uncounted.clone(), uncounted.clone(), Ok(HklcIIIb)];
+        assert_eq!(found, expected, "{count:?}");
+    }
+    let invaded = diffuse(None, &|d| d.pvtt = Some(Pvtt::Vp2));
+    let expected = [Ok(BclcC), Ok(EaslC), Ok(CnlcIIIa), uncounted.clone(), Ok(HklcIIIb)];
+    assert_eq!(invaded, expected);
+    let node = diffuse(None, &|d| {
+        (d.extrahepatic_spread, d.lymph_node_metastasis) = (Some(true), Some(true));
+        d.distant_metastasis = Some(false);
+    });
+    assert_eq!(node, [Ok(BclcC), Ok(EaslC), Ok(CnlcIIIb), Ok(LcsgjIVa), Ok(HklcIVa)]);
+    let end = diffuse(None, &|d| d.ecog = Some(3));
+    let expected = [Ok(BclcD), Ok(EaslD), Ok(CnlcIV), uncounted.clone(), Ok(HklcVb)];
+    assert_eq!(end, expected);
+    let mut data = early();
+    data.diffuse_type = Some(true);
+    for system in [System::SixAndTwelve, System::UpToSeven] {
+        let found = outcome(system, &data);
+        assert_eq!((found.outcome, found.value), (uncounted.clone(), None), "{system:?}");
+    }
+    let said = NotComputable::Diffuse.to_string();
+    assert_eq!(said, "not computable: diffuse: nodules cannot be counted");
+}
+
 #[test]
 fn no_lesion_has_no_stage_and_a_grade() {
     let mut data = early();
@@ -341,9 +381,9 @@ fn no_lesion_has_no_stage_and_a_grade() {
 }
 
 #[test]
-fn every_caveat_is_a_sentence_that_fits_a_line() {
+fn every_caveat_is_a_sentence_that_fits_a_paragraph() {
     for system in System::ALL {
         let caveat = system.caveat();
-        assert!(caveat.ends_with('.') && (20..120).contains(&caveat.len()), "{caveat}");
+        assert!(caveat.ends_with('.') && (20..300).contains(&caveat.len()), "{caveat}");
     }
 }

@@ -11,15 +11,15 @@
 //! | IIa | two or three lesions, the largest above 3 cm |
 //! | IIb | four or more lesions |
 //!
+//! A diffuse tumour has none of the stages that count lesions.
+//!
 //! Uncertain: the guideline's table was read in a secondary copy; which thrombi imaging must show is
 //! our reading (any Vp or Vv class).
 
-use super::{Found, Patient, Stage};
-use crate::clinical::burden::{extrahepatic_spread, macrovascular_invasion};
-use crate::clinical::liver_function::ChildPughClass;
+use super::{Extent, Found, Patient, Stage};
 use crate::clinical::needs::Inputs;
 
-pub(super) const CAVEAT: &str = "Read in a secondary copy of the guideline; any Vp or Vv class counts as macrovascular invasion.";
+pub(super) const CAVEAT: &str = "Read in a secondary copy of the guideline; the limits themselves count as within; any Vp or Vv class counts as macrovascular invasion.";
 
 /// Largest single lesion of stage Ia, mm, itself included: CNLC.
 const SINGLE_SMALL_MAX_MM: f64 = 50.0;
@@ -27,31 +27,19 @@ const SINGLE_SMALL_MAX_MM: f64 = 50.0;
 const FEW_SMALL_MAX_MM: f64 = 30.0;
 /// Most lesions that count as few: CNLC.
 const FEW_MAX_COUNT: u32 = 3;
-/// Lowest ECOG of stage IV: CNLC.
-const END_STAGE_ECOG: u32 = 3;
 
 pub(super) fn stage(patient: &Patient<'_>, inputs: &mut Inputs) -> Option<Found> {
-    let ecog = patient.ecog(inputs);
-    let class = patient.child_pugh(inputs);
-    let invasion = macrovascular_invasion(patient.data, inputs);
-    let spread = extrahepatic_spread(patient.data, inputs);
-    let burden = patient.burden.need(inputs);
-    let (ecog, class, (count, mm)) = (ecog?, class?, burden?);
-    let (invasion, spread) = (invasion?, spread?);
-    let stage = if class == ChildPughClass::C || ecog >= END_STAGE_ECOG {
-        Stage::CnlcIV
-    } else if spread {
-        Stage::CnlcIIIb
-    } else if invasion {
-        Stage::CnlcIIIa
-    } else if count > FEW_MAX_COUNT {
-        Stage::CnlcIIb
-    } else if count == 1 && mm <= SINGLE_SMALL_MAX_MM {
-        Stage::CnlcIa
-    } else if count == 1 || mm <= FEW_SMALL_MAX_MM {
-        Stage::CnlcIb
-    } else {
-        Stage::CnlcIIa
+    let disease = patient.disease(inputs)?;
+    let stage = match disease.extent {
+        _ if disease.end_stage => Stage::CnlcIV,
+        _ if disease.spread => Stage::CnlcIIIb,
+        _ if disease.invasion => Stage::CnlcIIIa,
+        Extent::Diffuse => return None,
+        Extent::Nodules(count, _) if count > FEW_MAX_COUNT => Stage::CnlcIIb,
+        Extent::Nodules(1, mm) if mm <= SINGLE_SMALL_MAX_MM => Stage::CnlcIa,
+        Extent::Nodules(1, _) => Stage::CnlcIb,
+        Extent::Nodules(_, mm) if mm <= FEW_SMALL_MAX_MM => Stage::CnlcIb,
+        Extent::Nodules(..) => Stage::CnlcIIa,
     };
     Some((stage, None))
 }

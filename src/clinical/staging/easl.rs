@@ -3,15 +3,14 @@
 //! lesions, below 3 cm.
 //!
 //! Uncertain: how the "EASL" that Cao 2025 compares with differs from its "BCLC" is not known, and
-//! the guideline's figure could not be read at hand: that its limits are "<" is general knowledge.
+//! the guideline's figure could not be read at hand. From general knowledge: that its limits are "<",
+//! and that it reads preserved function as Child-Pugh A without ascites, where these rules count class
+//! B as preserved too.
 
-use super::{Found, Patient, Stage};
-use crate::clinical::burden::{extrahepatic_spread, macrovascular_invasion};
-use crate::clinical::liver_function::ChildPughClass;
+use super::{Extent, Found, Patient, Stage};
 use crate::clinical::needs::Inputs;
 
-pub(super) const CAVEAT: &str = "A modified BCLC; the guideline's figure was not at hand, and what \
-                                 Cao 2025 calls EASL is not known.";
+pub(super) const CAVEAT: &str = "A modified BCLC; the figure was not at hand: that its limits themselves are excluded is from memory, and Child-Pugh B counts as preserved although the figure reads A without ascites; any Vp or Vv class and an ECOG of 1 or 2 count as stage C; what Cao 2025 calls EASL is not known.";
 
 /// A single lesion of stage 0 is smaller, mm: EASL 2018.
 const VERY_EARLY_BELOW_MM: f64 = 20.0;
@@ -19,27 +18,18 @@ const VERY_EARLY_BELOW_MM: f64 = 20.0;
 const EARLY_EACH_BELOW_MM: f64 = 30.0;
 /// Most lesions of stage A: EASL 2018.
 const EARLY_MAX_COUNT: u32 = 3;
-/// Lowest ECOG of stage D: EASL 2018.
-const END_STAGE_ECOG: u32 = 3;
 
 pub(super) fn stage(patient: &Patient<'_>, inputs: &mut Inputs) -> Option<Found> {
-    let ecog = patient.ecog(inputs);
-    let class = patient.child_pugh(inputs);
-    let invasion = macrovascular_invasion(patient.data, inputs);
-    let spread = extrahepatic_spread(patient.data, inputs);
-    let burden = patient.burden.need(inputs);
-    let (ecog, class, (count, mm)) = (ecog?, class?, burden?);
-    let (invasion, spread) = (invasion?, spread?);
-    let stage = if class == ChildPughClass::C || ecog >= END_STAGE_ECOG {
-        Stage::EaslD
-    } else if invasion || spread || ecog > 0 {
-        Stage::EaslC
-    } else if count == 1 && mm < VERY_EARLY_BELOW_MM {
-        Stage::Easl0
-    } else if count == 1 || (count <= EARLY_MAX_COUNT && mm < EARLY_EACH_BELOW_MM) {
-        Stage::EaslA
-    } else {
-        Stage::EaslB
+    let disease = patient.disease(inputs)?;
+    let stage = match disease.extent {
+        _ if disease.end_stage => Stage::EaslD,
+        _ if disease.invasion || disease.spread || disease.ecog > 0 => Stage::EaslC,
+        Extent::Nodules(1, mm) if mm < VERY_EARLY_BELOW_MM => Stage::Easl0,
+        Extent::Nodules(1, _) => Stage::EaslA,
+        Extent::Nodules(count, mm) if count <= EARLY_MAX_COUNT && mm < EARLY_EACH_BELOW_MM => {
+            Stage::EaslA
+        }
+        Extent::Nodules(..) | Extent::Diffuse => Stage::EaslB,
     };
     Some((stage, None))
 }

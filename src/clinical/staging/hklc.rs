@@ -16,7 +16,7 @@
 //! Uncertain: the tree was written down from general knowledge. The one stored source (PMC8197840)
 //! confirms IVa, IVb and that Vp1 to Vp3 fall below them, and does not settle stages I to IIIb.
 
-use super::{Found, Patient, Stage};
+use super::{Extent, Found, Patient, Stage};
 use crate::clinical::burden::extrahepatic_spread;
 use crate::clinical::data::{Field, HepaticVein, Pvtt};
 use crate::clinical::liver_function::ChildPughClass;
@@ -43,13 +43,15 @@ enum Status {
 pub(super) fn stage(patient: &Patient<'_>, inputs: &mut Inputs) -> Option<Found> {
     let ecog = patient.ecog(inputs);
     let class = patient.child_pugh(inputs);
-    let diffuse = inputs.need(Field::DiffuseType, patient.data.diffuse_type);
     let invasion = intrahepatic_invasion(patient, inputs);
     let outside = outside_the_liver(patient, inputs);
-    let (count, mm) = patient.burden.need(inputs)?;
-    let (ecog, class, diffuse) = (ecog?, class?, diffuse?);
-    let (invasion, outside) = (invasion?, outside?);
-    let status = if diffuse { Status::LocallyAdvanced } else { status(count, mm, invasion) };
+    let extent = patient.extent(inputs);
+    let (ecog, class, invasion) = (ecog?, class?, invasion?);
+    let (outside, extent) = (outside?, extent?);
+    let status = match extent {
+        Extent::Diffuse => Status::LocallyAdvanced,
+        Extent::Nodules(count, mm) => status(count, mm, invasion),
+    };
     Some((stage_of(ecog, class, status, outside), None))
 }
 

@@ -10,12 +10,13 @@
 //! | IVA | N1, or T4 |
 //! | III, II, I | T3, T2, T1 |
 //!
+//! A diffuse tumour has no T: only N1 and M1 stage it.
+//!
 //! Uncertain: the Japan Society of Hepatology also has a treatment algorithm, which is no stage; which
 //! of the two the paper means is not known.
 
-use super::{Found, Patient, Stage};
-use crate::clinical::burden::{distant_metastasis, node_metastasis};
-use crate::clinical::data::{Field, HepaticVein, Pvtt};
+use super::{Extent, Found, Patient, Stage};
+use crate::clinical::burden::{distant_metastasis, node_metastasis, vessel_or_duct_invasion};
 use crate::clinical::needs::Inputs;
 
 pub(super) const CAVEAT: &str =
@@ -26,26 +27,29 @@ const SMALL_MAX_MM: f64 = 20.0;
 
 pub(super) fn stage(patient: &Patient<'_>, inputs: &mut Inputs) -> Option<Found> {
     let data = patient.data;
-    let invasion = inputs.need_any(&[
-        (Field::Pvtt, data.pvtt.map(|class| class != Pvtt::None)),
-        (
-            Field::HepaticVeinInvasion,
-            data.hepatic_vein_invasion.map(|class| class != HepaticVein::None),
-        ),
-        (Field::BileDuctInvasion, data.bile_duct_invasion),
-    ]);
+    let invasion = vessel_or_duct_invasion(data, inputs);
     let node = node_metastasis(data, inputs);
     let distant = distant_metastasis(data, inputs);
-    let (count, mm) = patient.burden.need(inputs)?;
-    let conditions = [count == 1, mm <= SMALL_MAX_MM, !invasion?];
-    let (node, distant) = (node?, distant?);
-    let stage = match conditions.iter().filter(|met| **met).count() {
-        _ if distant => Stage::LcsgjIVb,
-        _ if node => Stage::LcsgjIVa,
+    let extent = patient.extent(inputs);
+    let (invasion, node, distant, extent) = (invasion?, node?, distant?, extent?);
+    let stage = if distant {
+        Stage::LcsgjIVb
+    } else if node {
+        Stage::LcsgjIVa
+    } else {
+        by_t(extent, invasion)?
+    };
+    Some((stage, None))
+}
+
+/// T1 to T4 without nodes or metastases; a diffuse tumour has no T.
+fn by_t(extent: Extent, invasion: bool) -> Option<Stage> {
+    let (count, mm) = extent.nodules()?;
+    let conditions = [count == 1, mm <= SMALL_MAX_MM, !invasion];
+    Some(match conditions.iter().filter(|met| **met).count() {
         0 => Stage::LcsgjIVa,
         1 => Stage::LcsgjIII,
         2 => Stage::LcsgjII,
         _ => Stage::LcsgjI,
-    };
-    Some((stage, None))
+    })
 }

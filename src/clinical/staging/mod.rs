@@ -23,7 +23,7 @@ mod up_to_seven;
 
 use std::fmt;
 
-use super::burden::Burden;
+use super::burden::{Burden, extrahepatic_spread, macrovascular_invasion};
 use super::data::{ClinicalData, Field};
 use super::liver_function::{ChildPugh, ChildPughClass};
 use super::needs::{Inputs, NeedsInputs};
@@ -203,6 +203,18 @@ pub enum NotComputable {
     Needs(NeedsInputs),
     /// No lesion was counted: there is nothing to stage.
     NoTumour,
+    /// The rule counts nodules and the tumour is diffuse.
+    Diffuse,
+}
+
+impl NotComputable {
+    /// The inputs that would make it computable; none where no input would.
+    pub fn needs(&self) -> &[Field] {
+        match self {
+            Self::Needs(needs) => &needs.0,
+            Self::NoTumour | Self::Diffuse => &[],
+        }
+    }
 }
 
 impl fmt::Display for NotComputable {
@@ -210,6 +222,7 @@ impl fmt::Display for NotComputable {
         match self {
             Self::Needs(needs) => needs.fmt(f),
             Self::NoTumour => f.write_str("not computable: no lesion was counted"),
+            Self::Diffuse => f.write_str("not computable: diffuse: nodules cannot be counted"),
         }
     }
 }
@@ -228,6 +241,36 @@ struct Patient<'a> {
     data: &'a ClinicalData,
     burden: &'a Burden,
 }
+
+/// The tumour within the liver.
+#[derive(Clone, Copy)]
+enum Extent {
+    /// So many nodules, the largest of so many mm.
+    Nodules(u32, f64),
+    /// Nodules cannot be counted.
+    Diffuse,
+}
+
+impl Extent {
+    fn nodules(self) -> Option<(u32, f64)> {
+        match self {
+            Self::Nodules(count, mm) => Some((count, mm)),
+            Self::Diffuse => None,
+        }
+    }
+}
+
+/// What BCLC, EASL and CNLC read, each with its own rules.
+struct Disease {
+    end_stage: bool,
+    ecog: u32,
+    invasion: bool,
+    spread: bool,
+    extent: Extent,
+}
+
+/// Lowest ECOG of end-stage disease: Reig 2022 (D), EASL 2018 (D), CNLC (IV).
+const END_STAGE_ECOG: u32 = 3;
 
 impl Patient<'_> {
     fn stage(&self, system: System) -> Staging {
@@ -248,10 +291,40 @@ impl Patient<'_> {
         match found {
             Some((stage, value)) => Staging { system, outcome: Ok(stage), value },
             None => {
-                let outcome = Err(NotComputable::Needs(inputs.lacking()));
-                Staging { system, outcome, value: None }
+                let lacking = inputs.lacking();
+                // With every input there, only the nodules of a diffuse tumour stop a rule.
+                let nothing = lacking.0.is_empty();
+                let why =
+                    if nothing { NotComputable::Diffuse } else { NotComputable::Needs(lacking) };
+                Staging { system, outcome: Err(why), value: None }
             }
         }
+    }
+
+    /// Child-Pugh C or ECOG 3–4 is end-stage in all three systems.
+    fn disease(&self, inputs: &mut Inputs) -> Option<Disease> {
+        let ecog = self.ecog(inputs);
+        let class = self.child_pugh(inputs);
+        let invasion = macrovascular_invasion(self.data, inputs);
+        let spread = extrahepatic_spread(self.data, inputs);
+        let (extent, ecog) = (self.extent(inputs), ecog?);
+        Some(Disease {
+            end_stage: class? == ChildPughClass::C || ecog >= END_STAGE_ECOG,
+            ecog,
+            invasion: invasion?,
+            spread: spread?,
+            extent: extent?,
+        })
+    }
+
+    /// Number and size are asked for unless the tumour is known to be diffuse.
+    fn extent(&self, inputs: &mut Inputs) -> Option<Extent> {
+        let diffuse = inputs.need(Field::DiffuseType, self.data.diffuse_type);
+        if diffuse == Some(true) {
+            return Some(Extent::Diffuse);
+        }
+        let (count, mm) = self.burden.need(inputs)?;
+        diffuse.map(|_| Extent::Nodules(count, mm))
     }
 
     fn ecog(&self, inputs: &mut Inputs) -> Option<u32> {
@@ -261,10 +334,7 @@ impl Patient<'_> {
     fn child_pugh(&self, inputs: &mut Inputs) -> Option<ChildPughClass> {
         match ChildPugh::of(self.data) {
             Ok(score) => Some(score.class()),
-            Err(NeedsInputs(fields)) => {
-                fields.into_iter().for_each(|field| _ = inputs.need(field, None::<()>));
-                None
-            }
+            Err(needs) => inputs.lack(needs),
         }
     }
 }

@@ -196,7 +196,9 @@ pub(super) fn recommendation(recommendation: &Recommendation) -> wire::Recommend
             (Advice::Discuss, Basis::LowOnBoth) => wire::Wording::DiscussLow,
             (Advice::Discuss, Basis::Discordant) => wire::Wording::Discordant,
             (Advice::Discuss, Basis::Indeterminate) => wire::Wording::Indeterminate,
-            (Advice::Discuss, Basis::NotComputable) => wire::Wording::NotComputable2,
+            (Advice::Discuss, Basis::NotComputable) => wire::Wording::NotComputable,
+            (Advice::Discuss, Basis::Contradiction) => wire::Wording::Contradiction,
+            (Advice::Discuss, Basis::Extrapolated) => wire::Wording::Extrapolated,
         },
     }
 }

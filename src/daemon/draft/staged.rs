@@ -10,10 +10,8 @@ use crate::seal::wire::{self, BoundError, List};
 
 /// One staging; what it needs are keys of `clinical.json`.
 pub(super) fn staging(staging: &Staging) -> Result<wire::Staging, BoundError> {
-    let needs = match &staging.outcome {
-        Err(NotComputable::Needs(needs)) => needs.0.iter().copied().filter_map(field).collect(),
-        Ok(_) | Err(NotComputable::NoTumour) => Vec::new(),
-    };
+    let needs = staging.outcome.as_ref().err().map_or(&[][..], NotComputable::needs);
+    let needs = needs.iter().copied().filter_map(field).collect();
     Ok(wire::Staging {
         system: system(staging.system),
         stage: staging.outcome.as_ref().ok().copied().map(stage),
@@ -57,6 +55,7 @@ pub(super) fn finding(finding: &Finding) -> wire::ClinicalFinding {
     match finding {
         Finding::LesionCountDiffers { .. } => wire::ClinicalFinding::LesionCountDiffers,
         Finding::DiameterDiffers { .. } => wire::ClinicalFinding::DiameterDiffers,
+        Finding::BilirubinUnit => wire::ClinicalFinding::BilirubinUnit,
     }
 }
 
@@ -195,6 +194,7 @@ fn stage(stage: Stage) -> wire::Stage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clinical::contraindications::Severity;
 
     /// The clinical layer and the wire format name everything alike.
     #[test]
@@ -205,6 +205,13 @@ mod tests {
         }
         for one in Item::ALL {
             assert_eq!(one.code_name(), item(one).name());
+            let weight = match one.severity() {
+                Severity::Absolute => "Absolute: ",
+                Severity::Disputed => "Absolute in one source, relative in the other: ",
+                Severity::Relative => "Relative: ",
+            };
+            assert!(item(one).sentence().starts_with(weight), "{one:?}");
+            assert_eq!(item(one).is_absolute(), one.severity() == Severity::Absolute, "{one:?}");
         }
         for one in Field::ALL.into_iter().filter(|one| *one != Field::Subject) {
             let code = field(one).unwrap();

@@ -97,6 +97,10 @@ impl Html {
         });
         let heads = ["Score", "n:Value", "Grade", "From"];
         self.table(&heads, rows.collect(), "Not computable from the clinical data given.");
+        self.remark(
+            "Child-Pugh with albumin limits of 28 and 35 g/L and the INR; variants of the table have \
+             30 g/L for the lower one, or prothrombin seconds.",
+        );
     }
 
     pub(super) fn stagings(&mut self, stagings: &[StagingRow]) {

@@ -69,7 +69,8 @@ pub struct OutcomeView {
     pub tone: Tone,
     /// Such as "Scored" or "No score: the study is single-phase".
     pub headline: String,
-    /// Empty when there is a score.
+    /// Why there is no score, and what to do; and, beside a score too, what puts values in doubt,
+    /// absolute contraindications to TACE and notes.
     pub reasons: Vec<ReasonRow>,
 }
 
@@ -85,7 +86,7 @@ pub enum Tone {
     Stopped,
 }
 
-/// One reason for no score.
+/// One reason, finding or note.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReasonRow {
     /// The code of the wire format, such as `arterial_missing`.

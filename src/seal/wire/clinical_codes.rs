@@ -83,9 +83,9 @@ codes! {
     /// A staging or tumour-burden score; none takes part in the recommendation.
     StagingSystem {
         ModifiedAlbi = 0, "malbi", "Modified ALBI grade. The limit -2.27 between 2a and 2b was not found printed in a source at hand.";
-        Bclc = 1, "bclc_2022", "BCLC 2022. Transplantability and the cause of an ECOG of 1 are not asked; Child-Pugh B counts as preserved function.";
-        Easl = 2, "easl_2018", "EASL 2018. A modified BCLC; the guideline's figure was not at hand, and what Cao 2025 calls EASL is not known.";
-        Cnlc = 3, "cnlc", "CNLC. Read in a secondary copy of the guideline; any Vp or Vv class counts as macrovascular invasion.";
+        Bclc = 1, "bclc_2022", "BCLC 2022. Limits of 2 and 3 cm count as within; any Vp or Vv class counts as invasion; Child-Pugh B counts as preserved function; transplantability and the cause of an ECOG of 1 or 2 are not asked.";
+        Easl = 2, "easl_2018", "EASL 2018. A modified BCLC; the figure was not at hand: that its limits themselves are excluded is from memory, and Child-Pugh B counts as preserved although the figure reads A without ascites; any Vp or Vv class and an ECOG of 1 or 2 count as stage C; what Cao 2025 calls EASL is not known.";
+        Cnlc = 3, "cnlc", "CNLC. Read in a secondary copy of the guideline; the limits themselves count as within; any Vp or Vv class counts as macrovascular invasion.";
         Lcsgj = 4, "jsh_lcsgj", "JSH. LCSGJ TNM; whether Cao 2025 means it or the JSH treatment algorithm is not known.";
         Hklc = 5, "hklc", "HKLC. UNVERIFIED: the tree of stages I to IIIb and V was not found in a source at hand.";
         SixAndTwelve = 6, "six_and_twelve", "Six-and-twelve. Made for candidates of TACE without vascular invasion or extrahepatic spread.";
@@ -174,10 +174,37 @@ codes! {
 }
 
 codes! {
-    /// A contradiction between what was supplied and what was measured; both values are in the message.
+    /// What puts a value in doubt: it contradicts the image or may be in another unit. All the values are in the message.
     ClinicalFinding {
         LesionCountDiffers = 0, "lesion_count_differs", "The supplied lesion count differs from the image's; stagings and nomograms use the supplied one.";
         DiameterDiffers = 1, "diameter_differs", "The supplied largest diameter differs from the image's; the image's is used.";
+        BilirubinUnit = 2, "bilirubin_unit", "The supplied bilirubin is below 6 µmol/L: is it in mg/dL? Correct it, or confirm it with the laboratory.";
+    }
+}
+
+impl Contraindication {
+    /// Absolute in every source that has it: the numbers 0 to 7.
+    pub fn is_absolute(self) -> bool {
+        self <= Self::ArterialAccess
+    }
+
+    /// The sentence without its weight and without its full stop.
+    pub fn bare(self) -> &'static str {
+        let sentence = self.sentence();
+        let (_, words) = sentence.split_once(": ").unwrap_or(("", sentence));
+        words.trim_end_matches('.')
+    }
+}
+
+impl StagingSystem {
+    /// The name: what stands before the first full stop of the sentence.
+    pub fn title(self) -> &'static str {
+        self.sentence().split_once(". ").map_or(self.sentence(), |(name, _)| name)
+    }
+
+    /// What is uncertain about the rule: the rest of the sentence.
+    pub fn caveat(self) -> &'static str {
+        self.sentence().split_once(". ").map_or("", |(_, caveat)| caveat)
     }
 }
 

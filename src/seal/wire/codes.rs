@@ -259,7 +259,7 @@ codes! {
 }
 
 codes! {
-    /// The exact words shown with a recommendation; other words are another number.
+    /// The exact words shown with a recommendation; other words are another number. 5 to 7 were other words.
     Wording {
         None = 0, "none", "No recommendation is made for this study.";
         HaicFavoured = 1, "haic_favoured_1",
@@ -270,14 +270,16 @@ codes! {
             "Preliminary, for the tumour board: the two nomograms disagree; discuss.";
         Indeterminate = 4, "discuss_indeterminate_1",
             "Preliminary, for the tumour board: a nomogram lies too close to its cut-off; discuss.";
-        NotComputable = 5, "discuss_not_computable_1",
-            "Preliminary, for the tumour board: a nomogram could not be computed because a value is missing; discuss.";
-        DiscussHigh = 6, "discuss_high_1",
-            "Preliminary, for the tumour board: both nomograms say high risk; the policy of this site says discuss.";
-        DiscussLow = 7, "discuss_low_1",
-            "Preliminary, for the tumour board: both nomograms say low risk; the policy of this site says discuss.";
-        NotComputable2 = 8, "discuss_not_computable_2",
+        NotComputable = 8, "discuss_not_computable_2",
             "Preliminary, for the tumour board: a nomogram could not be computed because a value is missing or outside the range it was fitted on; discuss.";
+        Contradiction = 9, "discuss_contradiction_1",
+            "Preliminary, for the tumour board: supplied values contradict the image or may be in another unit, see the findings; discuss.";
+        Extrapolated = 10, "discuss_extrapolated_1",
+            "Preliminary, for the tumour board: a value lies outside the range its nomogram was fitted on; discuss.";
+        DiscussHigh = 11, "discuss_high_2",
+            "Preliminary, for the tumour board: both nomograms say high risk; the nomogram package's policy says discuss.";
+        DiscussLow = 12, "discuss_low_2",
+            "Preliminary, for the tumour board: both nomograms say low risk; the nomogram package's policy says discuss.";
     }
 }
 

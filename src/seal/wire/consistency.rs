@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::WIRE_VERSION;
 use super::atoms::Digest;
 use super::codes::{
-    DeviceState, IntendedUse, RecommendationCode, RiskGroup, Source, Status, Wording,
+    DeviceState, IntendedUse, Met, RecommendationCode, RiskGroup, Source, Status, Wording,
 };
 use super::messages::{AckMessage, CheckpointMessage, MAX_RESEND, ResendMessage, StatusMessage};
 use super::parts::{Burden, Clinical, Lesions, Nomogram, Pmn, Recommendation, Staging};
@@ -121,6 +121,9 @@ fn check_conclusion(of: &Conclusion<'_>) -> Result<(), Inconsistent> {
     )?;
     require(!scored || of.lesions.is_some(), "a score without lesions")?;
     check_wording(of.recommendation)?;
+    if scored {
+        check_grounds(of)?;
+    }
     of.pmn.map_or(Ok(()), check_pmn)?;
     of.lesions.map_or(Ok(()), check_lesions)?;
     of.clinical.map_or(Ok(()), check_clinical)?;
@@ -139,9 +142,36 @@ fn check_wording(recommendation: &Recommendation) -> Result<(), Inconsistent> {
         | Wording::NotComputable
         | Wording::DiscussHigh
         | Wording::DiscussLow
-        | Wording::NotComputable2 => RecommendationCode::Discuss,
+        | Wording::Contradiction
+        | Wording::Extrapolated => RecommendationCode::Discuss,
     };
     require(recommendation.code == expected, "the wording belongs to another recommendation")
+}
+
+/// A recommendation may say no more than what it stands on.
+fn check_grounds(of: &Conclusion<'_>) -> Result<(), Inconsistent> {
+    let judged = of.clinical.map(|clinical| &clinical.eligibility[..]).unwrap_or_default();
+    let inside = !judged.is_empty() && judged.iter().all(|check| check.met == Met::Yes);
+    require(inside, "a score although a criterion of the validity box is not met")?;
+    let findings = of.clinical.is_some_and(|clinical| !clinical.findings.is_empty());
+    let [tace, haic] = of.nomograms else {
+        return Err(Inconsistent("a recommendation without both nomograms"));
+    };
+    let extrapolated = of.nomograms.iter().flat_map(|one| one.terms.iter());
+    let extrapolated = extrapolated.into_iter().any(|term| term.extrapolated);
+    let allowed: &[Wording] = match (tace.risk_group, haic.risk_group) {
+        _ if findings => &[Wording::Contradiction],
+        (RiskGroup::NotComputable, _) | (_, RiskGroup::NotComputable) => &[Wording::NotComputable],
+        _ if extrapolated => &[Wording::Extrapolated],
+        (RiskGroup::Indeterminate, _) | (_, RiskGroup::Indeterminate) => &[Wording::Indeterminate],
+        (RiskGroup::High, RiskGroup::High) => &[Wording::HaicFavoured, Wording::DiscussHigh],
+        (RiskGroup::Low, RiskGroup::Low) => &[Wording::NoDifference, Wording::DiscussLow],
+        (RiskGroup::High, RiskGroup::Low) | (RiskGroup::Low, RiskGroup::High) => {
+            &[Wording::Discordant]
+        }
+    };
+    let grounded = allowed.contains(&of.recommendation.wording);
+    require(grounded, "the recommendation does not follow from nomograms and findings")
 }
 
 fn check_pmn(pmn: &Pmn) -> Result<(), Inconsistent> {
@@ -192,6 +222,10 @@ fn check_nomogram(nomogram: &Nomogram) -> Result<(), Inconsistent> {
     require(
         computable == nomogram.lp_e4.is_some() && computable == nomogram.score_e4.is_some(),
         "a nomogram has a score exactly when it is computable",
+    )?;
+    require(
+        !computable || nomogram.cutoff_e4.is_some(),
+        "a risk group without the cut-off it was read from",
     )?;
     require(computable || nomogram.survival.is_empty(), "survival without a score")?;
     let points = nomogram.survival.iter().chain(nomogram.baseline.iter());
@@ -305,9 +339,98 @@ mod tests {
         });
     }
 
+    const CONTRADICTED: Recommendation =
+        Recommendation { code: RecommendationCode::Discuss, wording: Wording::Contradiction };
+
+    fn regroup(m: &mut ResultMessage, groups: [RiskGroup; 2]) {
+        let mut nomograms = m.nomograms.to_vec();
+        for (nomogram, group) in nomograms.iter_mut().zip(groups) {
+            nomogram.risk_group = group;
+            if group == RiskGroup::NotComputable {
+                (nomogram.lp_e4, nomogram.score_e4) = (None, None);
+                nomogram.survival = List::empty();
+            }
+        }
+        m.nomograms = List::new(nomograms).unwrap();
+    }
+
+    /// Every pair of groups with every wording: only what the policy may say passes.
+    #[test]
+    fn a_recommendation_follows_from_its_grounds() {
+        use RiskGroup::{High, Indeterminate, Low, NotComputable};
+        for tace in RiskGroup::ALL {
+            for haic in RiskGroup::ALL {
+                let mut message = samples::scored();
+                regroup(&mut message, [*tace, *haic]);
+                let mut passing = Vec::new();
+                for wording in Wording::ALL {
+                    for code in RecommendationCode::ALL {
+                        message.recommendation = Recommendation { code: *code, wording: *wording };
+                        if message.check().is_ok() {
+                            passing.push((*code, *wording));
+                        }
+                    }
+                }
+                let discuss = |wording| (RecommendationCode::Discuss, wording);
+                let expected = match (tace, haic) {
+                    (NotComputable, _) | (_, NotComputable) => {
+                        vec![discuss(Wording::NotComputable)]
+                    }
+                    (Indeterminate, _) | (_, Indeterminate) => {
+                        vec![discuss(Wording::Indeterminate)]
+                    }
+                    (High, High) => vec![
+                        (RecommendationCode::HaicFavoured, Wording::HaicFavoured),
+                        discuss(Wording::DiscussHigh),
+                    ],
+                    (Low, Low) => vec![
+                        (RecommendationCode::NoSignificantDifferenceShown, Wording::NoDifference),
+                        discuss(Wording::DiscussLow),
+                    ],
+                    (High, Low) | (Low, High) => vec![discuss(Wording::Discordant)],
+                };
+                assert_eq!(passing, expected, "{tace:?} {haic:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn doubtful_values_and_an_unmet_criterion_are_no_grounds() {
+        use crate::seal::wire::ClinicalFinding;
+        fn find(m: &mut ResultMessage) {
+            let findings = List::new(vec![ClinicalFinding::BilirubinUnit]).unwrap();
+            m.clinical.as_mut().unwrap().findings = findings;
+        }
+        refuses("HAIC favoured beside a finding", find);
+        refuses("a contradiction without a finding", |m| m.recommendation = CONTRADICTED);
+        refuses("HAIC favoured on an extrapolated value", |m| {
+            edit(&mut m.nomograms, |n| edit(&mut n.terms, |t| t.extrapolated = true));
+        });
+        refuses("one nomogram", |m| {
+            m.nomograms = List::new(vec![m.nomograms[0].clone()]).unwrap();
+        });
+        refuses("a criterion that is not met", |m| {
+            edit(&mut m.clinical.as_mut().unwrap().eligibility, |check| check.met = Met::No);
+        });
+        refuses("a criterion that is not known", |m| {
+            edit(&mut m.clinical.as_mut().unwrap().eligibility, |check| check.met = Met::Unknown);
+        });
+        refuses("no criterion at all", |m| {
+            m.clinical.as_mut().unwrap().eligibility = List::empty();
+        });
+        refuses("no clinical part", |m| m.clinical = None);
+        refuses("a risk group without a cut-off", |m| {
+            edit(&mut m.nomograms, |n| n.cutoff_e4 = None);
+        });
+        let mut message = samples::scored();
+        find(&mut message);
+        message.recommendation = CONTRADICTED;
+        assert_eq!(message.check(), Ok(()));
+    }
+
     #[test]
     fn the_clinical_part_cannot_contradict_itself() {
-        use crate::seal::wire::{ClinicalField, Stage};
+        use crate::seal::wire::{ClinicalField, ClinicalFinding, Stage};
         refuses("a count without a source", |m| {
             m.clinical.as_mut().unwrap().burden.count = None;
         });
@@ -338,8 +461,8 @@ mod tests {
         });
         refuses("the same finding twice", |m| {
             let clinical = m.clinical.as_mut().unwrap();
-            let first = clinical.findings[0];
-            clinical.findings = List::new(vec![first, first]).unwrap();
+            clinical.findings = List::new(vec![ClinicalFinding::DiameterDiffers; 2]).unwrap();
+            m.recommendation = CONTRADICTED;
         });
         refuses("a baseline above 1", |m| {
             edit(&mut m.nomograms, |n| edit(&mut n.baseline, |s| s.probability_e4 = 10_001));

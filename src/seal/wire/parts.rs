@@ -146,7 +146,7 @@ pub struct Clinical {
     pub body_surface_m2_e4: Option<u64>,
     /// Published doses: reference, never an order.
     pub reference_doses: List<Dose, 12>,
-    /// Contradictions between supplied and measured values.
+    /// What puts supplied values in doubt; while there is one, the recommendation is to discuss.
     pub findings: List<ClinicalFinding, 4>,
 }
 
@@ -178,8 +178,8 @@ pub struct Burden {
     pub diameter_source: Source,
 }
 
-/// One staging. Without a stage it says what it needs; when it needs nothing, no lesion was
-/// counted.
+/// One staging. Without a stage it says what it needs; when it needs nothing, the tumour is diffuse
+/// (`supplied.diffuse_type`) and its nodules cannot be counted, or no lesion was counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Staging {
@@ -309,7 +309,7 @@ pub struct Nomogram {
     pub lp_e4: Option<i64>,
     /// Score on the nomogram's own scale; null when a value is missing.
     pub score_e4: Option<i64>,
-    /// Cut-off on that scale.
+    /// Cut-off on that scale; never null when there is a score.
     pub cutoff_e4: Option<i64>,
     /// Where the cut-off comes from.
     pub cutoff_provenance: Provenance,
@@ -371,6 +371,22 @@ pub struct Survival {
     pub months: u64,
     /// Probability to be alive, 0..=10,000.
     pub probability_e4: u64,
+}
+
+impl Clinical {
+    /// The absolute contraindications to TACE that are present.
+    pub fn absolute_contraindications(&self) -> impl Iterator<Item = Contraindication> + '_ {
+        let present = self.tace.iter().filter(|check| check.present == Met::Yes);
+        present.map(|check| check.item).filter(|item| item.is_absolute())
+    }
+
+    /// Why a staging without a stage has none although it needs nothing.
+    pub fn nothing_to_stage(&self) -> &'static str {
+        match self.supplied.diffuse_type {
+            Some(true) => "not computable: diffuse: nodules cannot be counted",
+            Some(false) | None => "no lesion was counted",
+        }
+    }
 }
 
 /// What the policy recommends.

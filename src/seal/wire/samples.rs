@@ -128,7 +128,8 @@ fn clinical() -> Clinical {
             check(Criterion::Ecog, Some(0)),
             check(Criterion::Diameter, Some(72_500)),
         ]),
-        albi_e4: Some(-27_310),
+        // 0.66 log10 12 − 0.085 · 41 = 0.7123 − 3.485.
+        albi_e4: Some(-27_727),
         albi_grade: Some(AlbiGrade::One),
         child_pugh_points: Some(5),
         child_pugh_class: Some(ChildPughClass::A),
@@ -138,8 +139,14 @@ fn clinical() -> Clinical {
             ecog: Some(0),
             hbv: Some(true),
             afp_ng_ml_e3: Some(812_500),
+            bilirubin_umol_l_e3: Some(12_000),
             albumin_g_l_e3: Some(41_000),
+            inr_e3: Some(1_050),
+            ascites: Some(Ascites::None),
+            encephalopathy: Some(Encephalopathy::None),
             pvtt: Some(Pvtt::None),
+            extrahepatic_spread: Some(false),
+            diffuse_type: Some(false),
             days_ct_to_treatment: Some(6),
             lesion_count: Some(3),
             height_cm_e3: Some(180_000),
@@ -153,7 +160,7 @@ fn clinical() -> Clinical {
             diameter_source: Source::Measured,
         },
         stagings: list(vec![
-            staging(StagingSystem::ModifiedAlbi, Ok(Stage::Malbi1), Some(-27_310)),
+            staging(StagingSystem::ModifiedAlbi, Ok(Stage::Malbi1), Some(-27_727)),
             staging(StagingSystem::Bclc, Err(vec![ClinicalField::HepaticVeinInvasion]), None),
             staging(StagingSystem::SixAndTwelve, Ok(Stage::Above6To12), Some(102_500)),
         ]),
@@ -168,7 +175,7 @@ fn clinical() -> Clinical {
             Dose { item: DoseItem::Leucovorin400, low: 400, high: 400, total_mg_e1: Some(8_000) },
             Dose { item: DoseItem::Epirubicin, low: 20, high: 40, total_mg_e1: None },
         ]),
-        findings: list(vec![ClinicalFinding::LesionCountDiffers]),
+        findings: List::empty(),
     }
 }
 
@@ -213,7 +220,7 @@ pub(crate) fn scored_draft() -> Draft {
             tace_good_e4: 3_900,
         }),
         lesions: Some(Lesions {
-            count: 2,
+            count: 3,
             liver_mm3: 1_450_000,
             tumour_mm3: 201_000,
             list: list(vec![lesion(72_500, 190_000), lesion(21_000, 11_000)]),
@@ -244,8 +251,12 @@ pub(crate) fn scored() -> ResultMessage {
     ResultMessage::assemble(stamp(), scored_draft())
 }
 
-/// A single-phase study: lesions, but no score.
+/// A single-phase study: lesions, and not as many as were supplied, but no score.
 pub(crate) fn abstained() -> ResultMessage {
+    let scored = scored_draft();
+    let lesions = scored.lesions.map(|found| Lesions { count: 2, ..found });
+    let findings = list(vec![ClinicalFinding::LesionCountDiffers]);
+    let clinical = scored.clinical.map(|clinical| Clinical { findings, ..clinical });
     let draft = Draft {
         status: Status::Abstained,
         reasons: list(vec![
@@ -253,6 +264,8 @@ pub(crate) fn abstained() -> ResultMessage {
             Reason::with_detail(ReasonCode::UnknownAge, "age_years not supplied"),
         ]),
         pmn: None,
+        lesions,
+        clinical,
         nomograms: List::empty(),
         recommendation: Recommendation::NONE,
         ..scored_draft()
@@ -304,6 +317,8 @@ pub(crate) fn largest() -> ResultMessage {
     draft.clinical = Some(widest_clinical());
     draft.nomograms =
         list(vec![widest_nomogram(Treatment::Tace), widest_nomogram(Treatment::Haic)]);
+    draft.recommendation =
+        Recommendation { code: RecommendationCode::Discuss, wording: Wording::Contradiction };
     let gate = |code: &GateCode| GateValue { code: *code, value_e3: i64::MIN };
     draft.gate = list(GateCode::ALL.iter().map(gate).collect());
     let timing = |stage: &StageCode| Timing { stage: *stage, elapsed_ms: u64::MAX };
@@ -335,7 +350,7 @@ fn widest_clinical() -> Clinical {
     let check = |criterion: &Criterion| CriterionCheck {
         criterion: *criterion,
         value_e3: Some(i64::MIN),
-        met: Met::Unknown,
+        met: Met::Yes,
     };
     Clinical {
         eligibility: list(Criterion::ALL.iter().map(check).collect()),

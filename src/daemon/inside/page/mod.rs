@@ -23,7 +23,8 @@ use crate::seal::trust::rfc3339;
 use crate::seal::wire::decimal::{fixed, trimmed};
 use crate::seal::wire::result::intended_use;
 use crate::seal::wire::{
-    Draft, IntendedUse, Lesion, Lesions, Pmn, Reason, ReasonCode, RecommendationCode, Status,
+    Clinical, Draft, IntendedUse, Lesion, Lesions, Pmn, Reason, ReasonCode, RecommendationCode,
+    Status,
 };
 
 /// What the page says beside the draft.
@@ -135,6 +136,7 @@ fn outcome(draft: &Draft, facts: &PageFacts<'_>, l: Language) -> OutcomeView {
         code: finding.name().to_owned(),
         sentence: l.say(finding.sentence()).to_owned(),
     }));
+    reasons.extend(draft.clinical.as_ref().and_then(|clinical| against_tace(clinical, l)));
     let file = draft.reasons.iter().position(|r| r.code == ReasonCode::ClinicalInvalid);
     for (number, note) in facts.notes.iter().enumerate() {
         match file.filter(|_| number == 0).and_then(|at| reasons.get_mut(at)) {
@@ -143,6 +145,20 @@ fn outcome(draft: &Draft, facts: &PageFacts<'_>, l: Language) -> OutcomeView {
         }
     }
     OutcomeView { tone, headline: l.say(headline(draft.status)).to_owned(), reasons }
+}
+
+/// The absolute contraindications to TACE that are present, beside advice they have no part in.
+fn against_tace(clinical: &Clinical, l: Language) -> Option<ReasonRow> {
+    let items = clinical.absolute_contraindications();
+    let present: Vec<&str> = items.map(|item| staged::bare(item, l)).collect();
+    let count = present.len().to_string();
+    (!present.is_empty()).then(|| ReasonRow {
+        code: "tace_contraindicated".to_owned(),
+        sentence: l.fill(
+            "{} published absolute contraindication(s) to TACE are present: {}; not part of the recommendation.",
+            &[&count, &present.join(l.comma())],
+        ),
+    })
 }
 
 /// What the case at hand adds to a reason is in English, as it was signed.

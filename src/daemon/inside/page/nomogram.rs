@@ -1,9 +1,11 @@
 //! A nomogram term by term, so that a reader can redo every sum: coefficient × value, points, score
 //! and survival; and the same as numbers for the drawing.
 
-use super::{short, signed};
+use super::{patient, short, signed};
 use crate::render::report::{AxisView, CurveView, Language, NomogramView, TermRow};
-use crate::seal::wire::{Nomogram, Provenance, RiskGroup, Side, Source, Survival, Term, Treatment};
+use crate::seal::wire::{
+    ClinicalField, Nomogram, Provenance, RiskGroup, Side, Source, Survival, Term, Treatment,
+};
 
 pub(super) fn view(nomogram: &Nomogram, l: Language) -> NomogramView {
     let package = format!("{} {}", nomogram.package, nomogram.version);
@@ -198,19 +200,19 @@ fn words(provenance: Provenance) -> &'static str {
 
 /// A predictor as a person calls it; one that is not known here keeps its name.
 fn name(term: &Term, l: Language) -> &str {
-    label(&term.name).map_or(&term.name, |label| l.say(label))
+    label(&term.name, l).unwrap_or(&term.name)
 }
 
-fn label(name: &str) -> Option<&'static str> {
+fn label(name: &str, l: Language) -> Option<&'static str> {
     Some(match name {
-        "sex_male" => "Male sex",
-        "ast_u_l" => "AST",
-        "lesion_count" => "Number of lesions",
-        "hbv" => "Hepatitis B",
-        "largest_diameter_cm" => "Largest axial diameter",
-        "pvtt" => "Portal vein tumour thrombus",
-        "dl_risk_score" => "Risk score of the network",
-        "proliferative" => "Called proliferative",
+        "sex_male" => l.say("Male sex"),
+        "ast_u_l" => patient::name(ClinicalField::AstUL, l),
+        "lesion_count" => patient::name(ClinicalField::LesionCount, l),
+        "hbv" => patient::name(ClinicalField::Hbv, l),
+        "largest_diameter_cm" => patient::name(ClinicalField::LargestDiameterMm, l),
+        "pvtt" => patient::name(ClinicalField::Pvtt, l),
+        "dl_risk_score" => l.say("Risk score of the network"),
+        "proliferative" => l.say("Called proliferative"),
         _ => return None,
     })
 }
@@ -233,8 +235,9 @@ mod tests {
     #[test]
     fn every_predictor_has_a_label_in_every_language() {
         for predictor in Predictor::ALL {
-            let name = label(predictor.code_name()).unwrap();
-            assert!(name == "AST" || Language::Chinese.say(name) != name, "{name}");
+            let [name, chinese] =
+                Language::ALL.map(|language| label(predictor.code_name(), language).unwrap());
+            assert!(name == "AST" || chinese != name, "{name}");
             if !["U/L", "cm"].contains(&predictor.unit()) {
                 let unit = unit(predictor.unit()).unwrap();
                 assert!(Language::Chinese.say(unit) != unit, "{unit}");

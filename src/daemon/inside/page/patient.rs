@@ -9,7 +9,7 @@ const NOT_GIVEN: &str = "not given";
 
 pub(super) fn eligibility(clinical: &Clinical, l: Language) -> Vec<CriterionRow> {
     let row = |check: &wire::CriterionCheck| CriterionRow {
-        name: l.say(criterion_name(check.criterion)).to_owned(),
+        name: criterion_name(check.criterion, l).to_owned(),
         value: criterion_value(check, clinical, l),
         limit: l.say(check.criterion.sentence()).trim_end_matches(['.', '。']).to_owned(),
         met: match check.met {
@@ -21,16 +21,16 @@ pub(super) fn eligibility(clinical: &Clinical, l: Language) -> Vec<CriterionRow>
     clinical.eligibility.iter().map(row).collect()
 }
 
-fn criterion_name(criterion: Criterion) -> &'static str {
+fn criterion_name(criterion: Criterion, l: Language) -> &'static str {
     match criterion {
-        Criterion::Age => "Age",
-        Criterion::Ecog => "ECOG performance status",
-        Criterion::ChildPugh => "Child-Pugh",
-        Criterion::Diameter => "Largest axial diameter",
-        Criterion::PriorTherapy => "Earlier treatment",
-        Criterion::SecondMalignancy => "Second malignancy",
-        Criterion::DaysCtToTreatment => "CT to treatment",
-        Criterion::BothPhases => "Phases",
+        Criterion::Age => name(ClinicalField::AgeYears, l),
+        Criterion::Ecog => name(ClinicalField::Ecog, l),
+        Criterion::ChildPugh => l.say("Child-Pugh"),
+        Criterion::Diameter => name(ClinicalField::LargestDiameterMm, l),
+        Criterion::PriorTherapy => name(ClinicalField::PriorTherapy, l),
+        Criterion::SecondMalignancy => name(ClinicalField::SecondMalignancy, l),
+        Criterion::DaysCtToTreatment => name(ClinicalField::DaysCtToTreatment, l),
+        Criterion::BothPhases => l.say("Phases"),
     }
 }
 
@@ -97,7 +97,8 @@ pub(super) fn supplied(clinical: &Clinical, l: Language) -> Vec<FactRow> {
     ClinicalField::ALL.iter().map(row).collect()
 }
 
-fn name(field: ClinicalField, l: Language) -> &'static str {
+/// What a person calls a key of `clinical.json`.
+pub(super) fn name(field: ClinicalField, l: Language) -> &'static str {
     l.say(field.sentence()).trim_end_matches(['.', '。'])
 }
 
@@ -114,6 +115,9 @@ fn text(field: ClinicalField, given: &Supplied, l: Language) -> Option<String> {
     use ClinicalField as Field;
     let flag = |value: Option<bool>| value.map(|yes| yes_no(yes, l));
     let code = |name: Option<&'static str>| name.map(|name| l.say(name).to_owned());
+    let graded = |sentence: Option<&'static str>| {
+        sentence.map(|words| l.say(words).trim_end_matches(['.', '。']).to_owned())
+    };
     let whole = |value: Option<u64>| value.map(|n| n.to_string());
     let scaled = |value: Option<u64>, unit: &str| {
         let value = value.and_then(|value| i64::try_from(value).ok());
@@ -129,8 +133,8 @@ fn text(field: ClinicalField, given: &Supplied, l: Language) -> Option<String> {
         Field::BilirubinUmolL => scaled(given.bilirubin_umol_l_e3, " µmol/L"),
         Field::AlbuminGL => scaled(given.albumin_g_l_e3, " g/L"),
         Field::Inr => scaled(given.inr_e3, ""),
-        Field::Ascites => code(given.ascites.map(wire::Ascites::name)),
-        Field::Encephalopathy => code(given.encephalopathy.map(wire::Encephalopathy::name)),
+        Field::Ascites => graded(given.ascites.map(wire::Ascites::sentence)),
+        Field::Encephalopathy => graded(given.encephalopathy.map(wire::Encephalopathy::sentence)),
         Field::Pvtt => code(given.pvtt.map(wire::Pvtt::name)),
         Field::ExtrahepaticSpread => flag(given.extrahepatic_spread),
         Field::PriorTherapy => flag(given.prior_therapy),

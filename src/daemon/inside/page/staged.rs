@@ -1,9 +1,11 @@
 //! Stagings, contraindications and published doses of the page, and tumour burden as supplied and as
 //! measured.
 
-use super::{number, signed};
+use super::{number, patient, signed};
 use crate::render::report::{BurdenRow, CheckRow, DoseRow, Language, Met, StagingRow};
-use crate::seal::wire::{self, Clinical, ClinicalField, DoseItem, Lesions, StagingSystem};
+use crate::seal::wire::{
+    self, Clinical, ClinicalField, Contraindication, DoseItem, Lesions, StagingSystem,
+};
 
 /// Stands where there is no value.
 const NONE: &str = "–";
@@ -24,13 +26,13 @@ pub(super) fn burden(
     let largest = lesions.and_then(|found| found.list.first()).map(|lesion| lesion.diameter_um);
     vec![
         BurdenRow {
-            name: l.say("Number of lesions").to_owned(),
+            name: patient::name(ClinicalField::LesionCount, l).to_owned(),
             supplied: whole(given.lesion_count),
             measured: whole(lesions.map(|found| found.count)),
             used: with_source(whole(used.count), used.count_source),
         },
         BurdenRow {
-            name: l.say("Largest axial diameter").to_owned(),
+            name: patient::name(ClinicalField::LargestDiameterMm, l).to_owned(),
             supplied: length(given.largest_diameter_um),
             measured: length(largest),
             used: with_source(length(used.diameter_um), used.diameter_source),
@@ -39,27 +41,21 @@ pub(super) fn burden(
 }
 
 pub(super) fn stagings(clinical: &Clinical, l: Language) -> Vec<StagingRow> {
-    clinical.stagings.iter().map(|staging| row(staging, l)).collect()
+    let nothing = l.say(clinical.nothing_to_stage());
+    clinical.stagings.iter().map(|staging| row(staging, nothing, l)).collect()
 }
 
-/// The sentence of a system starts with its name and goes on with what is uncertain about it.
-fn row(staging: &wire::Staging, l: Language) -> StagingRow {
-    let sentence = staging.system.sentence();
-    let (name, _) = sentence.split_once(". ").unwrap_or((sentence, ""));
+fn row(staging: &wire::Staging, nothing: &'static str, l: Language) -> StagingRow {
     StagingRow {
-        system: l.say(name).to_owned(),
+        system: l.say(staging.system.title()).to_owned(),
         stage: match staging.stage {
             Some(stage) => l.say(stage.sentence()).trim_end_matches(['.', '。']).to_owned(),
-            None => lacking(&staging.needs, l),
+            None if staging.needs.is_empty() => nothing.to_owned(),
+            None => needing(&staging.needs, l),
         },
         value: value(staging),
-        caveat: l.say(caveat(staging.system)).to_owned(),
+        caveat: l.say(staging.system.caveat()).to_owned(),
     }
-}
-
-/// What is uncertain about a system's rule.
-pub(super) fn caveat(system: StagingSystem) -> &'static str {
-    system.sentence().split_once(". ").map_or("", |(_, caveat)| caveat)
 }
 
 fn value(staging: &wire::Staging) -> String {
@@ -77,19 +73,17 @@ fn value(staging: &wire::Staging) -> String {
     staging.value_e4.map(|v| format!("{}{unit}", super::short(v, 4))).unwrap_or_default()
 }
 
-/// What a score needs, or that there was no lesion.
-fn lacking(needs: &[ClinicalField], l: Language) -> String {
-    if needs.is_empty() {
-        return l.say("no lesion was counted").to_owned();
-    }
-    needing(needs, l)
-}
-
 /// "not computable: needs …", by the names people use.
 pub(super) fn needing(needs: &[ClinicalField], l: Language) -> String {
-    let label = |field: &ClinicalField| l.say(field.sentence()).trim_end_matches(['.', '。']);
-    let names: Vec<&str> = needs.iter().map(label).collect();
+    let names: Vec<&str> = needs.iter().map(|field| patient::name(*field, l)).collect();
     l.fill("not computable: needs {}", &[&names.join(l.comma())])
+}
+
+/// What a contraindication is, without its weight.
+pub(super) fn bare(item: Contraindication, l: Language) -> &'static str {
+    let sentence = l.say(item.sentence());
+    let (_, words) = sentence.split_once([':', '：']).unwrap_or(("", sentence));
+    words.trim_start().trim_end_matches(['.', '。'])
 }
 
 pub(super) fn contraindications(clinical: &Clinical, l: Language) -> Vec<CheckRow> {
@@ -112,9 +106,14 @@ pub(super) fn doses(clinical: &Clinical, l: Language) -> Vec<DoseRow> {
         } else {
             format!("{}–{} {}", dose.low, dose.high, unit(dose.item))
         },
-        total: dose.total_mg_e1.map(|mg| format!("{} mg", number(mg, 1))).unwrap_or_default(),
+        total: dose.total_mg_e1.map(|mg| format!("{} mg", whole_mg(mg))).unwrap_or_default(),
     };
     clinical.reference_doses.iter().map(row).collect()
+}
+
+/// Nobody gives a tenth of a milligram: a total is shown in whole ones, half a one upwards.
+fn whole_mg(tenths: u64) -> String {
+    tenths.saturating_add(5).div_euclid(10).to_string()
 }
 
 fn unit(item: DoseItem) -> &'static str {

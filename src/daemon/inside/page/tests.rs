@@ -5,8 +5,8 @@ use crate::render;
 use crate::render::report::NomogramView;
 use crate::seal::wire::samples;
 use crate::seal::wire::{
-    ClinicalField, ClinicalFinding, Contraindication, Criterion, DoseItem, GateCode, Nomogram,
-    Provenance, Stage, StagingSystem, Wording,
+    self, ClinicalField, ClinicalFinding, Contraindication, ContraindicationCheck, Criterion,
+    DoseItem, GateCode, List, Nomogram, Provenance, Stage, StagingSystem, Wording,
 };
 
 fn order() -> WorkOrder {
@@ -58,7 +58,7 @@ fn the_page_says_the_signed_values() {
     assert_eq!(shown.made_at, "2026-01-01 00:00:00 UTC");
     assert!(shown.demonstration);
     let rows: Vec<&str> = shown.outcome.reasons.iter().map(|row| row.code.as_str()).collect();
-    assert_eq!(rows, ["lesion_count_differs"], "a contradiction is seen also beside a score");
+    assert!(rows.is_empty(), "{rows:?}");
     let page = render::report(&[view_of(&draft, &[])]);
     for text in ["0011223344556677", "box-1", "ward-3", "hcc-edge 0.1.0", &"ab".repeat(16)] {
         assert!(page.contains(text), "{text}");
@@ -66,6 +66,28 @@ fn the_page_says_the_signed_values() {
     for model in draft.models.iter() {
         assert!(page.contains(&model.manifest_digest.to_string()), "{}", model.name);
     }
+}
+
+#[test]
+fn a_finding_and_an_absolute_contraindication_stand_beside_the_score() {
+    let mut draft = samples::scored_draft();
+    let clinical = draft.clinical.as_mut().unwrap();
+    clinical.findings = List::new(vec![ClinicalFinding::LesionCountDiffers]).unwrap();
+    let present = |item| ContraindicationCheck { item, present: wire::Met::Yes };
+    let items = [Contraindication::Jaundice, Contraindication::RefractoryAscites];
+    clinical.tace = List::new(items.map(present).to_vec()).unwrap();
+    let rows = view_of(&draft, &[]).outcome.reasons;
+    let codes: Vec<&str> = rows.iter().map(|row| row.code.as_str()).collect();
+    assert_eq!(codes, ["lesion_count_differs", "tace_contraindicated"]);
+    assert_eq!(
+        rows[1].sentence,
+        "2 published absolute contraindication(s) to TACE are present: jaundice, read as bilirubin \
+         above 3 mg/dL (the source names no number), refractory ascites; not part of the \
+         recommendation."
+    );
+    let chinese = in_chinese(&draft).outcome.reasons;
+    assert!(chinese[1].sentence.contains("顽固性腹水"), "{}", chinese[1].sentence);
+    assert!(!chinese[1].sentence.contains("绝对："), "{}", chinese[1].sentence);
 }
 
 fn shown(nomogram: &Nomogram) -> NomogramView {
@@ -106,7 +128,7 @@ fn the_clinical_tables_say_the_signed_values() {
     let shown = view_of(&draft, &[]);
     let burden = &shown.burden;
     assert_eq!(burden[0].supplied, "3");
-    assert_eq!(burden[0].measured, "2");
+    assert_eq!(burden[0].measured, "3");
     assert_eq!(burden[0].used, "3 (supplied)");
     assert_eq!((burden[1].supplied.as_str(), burden[1].measured.as_str()), ("–", "72.500 mm"));
     assert_eq!(burden[1].used, "72.500 mm (measured)");
@@ -123,8 +145,14 @@ fn the_clinical_tables_say_the_signed_values() {
     assert!(shown.stagings.iter().all(|row| row.caveat.ends_with('.')));
     assert_eq!(shown.contraindications.len(), 3);
     let doses: Vec<_> = shown.doses.iter().map(|d| (d.amount.as_str(), d.total.as_str())).collect();
-    let expected = [("200 mg/m²", "400.0 mg"), ("400 mg/m²", "800.0 mg"), ("20–40 mg", "")];
+    let expected = [("200 mg/m²", "400 mg"), ("400 mg/m²", "800 mg"), ("20–40 mg", "")];
     assert_eq!(doses, expected, "both published leucovorin doses");
+    let mut rounded = draft.clinical.clone().unwrap();
+    let mut doses = rounded.reference_doses.to_vec();
+    (doses[0].total_mg_e1, doses[1].total_mg_e1) = (Some(3_694), Some(7_385));
+    rounded.reference_doses = List::new(doses).unwrap();
+    let totals = staged::doses(&rounded, Language::English);
+    assert_eq!((totals[0].total.as_str(), totals[1].total.as_str()), ("369 mg", "739 mg"));
     assert_eq!(shown.body_surface, "Body surface 2.0000 m² (Mosteller 1987).");
     let albi = &shown.liver_function[0];
     assert_eq!((albi.name.as_str(), albi.grade.as_str()), ("ALBI", "grade 1"));
@@ -143,6 +171,9 @@ fn what_a_liver_score_needs_is_said() {
     let clinical = draft.clinical.as_mut().unwrap();
     (clinical.albi_e4, clinical.albi_grade) = (None, None);
     (clinical.child_pugh_points, clinical.child_pugh_class) = (None, None);
+    let given = &mut clinical.supplied;
+    (given.bilirubin_umol_l_e3, given.inr_e3) = (None, None);
+    (given.ascites, given.encephalopathy) = (None, None);
     let shown = view_of(&draft, &[]);
     let needs: Vec<&str> = shown.liver_function.iter().map(|row| row.inputs.as_str()).collect();
     assert_eq!(
@@ -152,6 +183,22 @@ fn what_a_liver_score_needs_is_said() {
             "not computable: needs Bilirubin, INR, Ascites, Encephalopathy"
         ]
     );
+}
+
+/// The worst grade of ascites and of encephalopathy have one code and not one meaning.
+#[test]
+fn ascites_and_encephalopathy_have_words_of_their_own() {
+    let mut draft = samples::scored_draft();
+    let given = &mut draft.clinical.as_mut().unwrap().supplied;
+    given.ascites = Some(wire::Ascites::Severe);
+    given.encephalopathy = Some(wire::Encephalopathy::Severe);
+    for (shown, ascites, encephalopathy) in [
+        (view_of(&draft, &[]), "Moderate to severe, or refractory", "Grade 3 to 4, or refractory"),
+        (in_chinese(&draft), "中重度，或难治性", "3–4 级，或难治性"),
+    ] {
+        let values: Vec<&str> = shown.supplied.iter().map(|row| row.value.as_str()).collect();
+        assert!(values.contains(&ascites) && values.contains(&encephalopathy), "{values:?}");
+    }
 }
 
 /// Every sentence of the wire format that the page shows.
@@ -167,8 +214,10 @@ fn every_sentence_has_a_chinese_form() {
     sentences.extend(Contraindication::ALL.iter().map(|code| code.sentence()));
     sentences.extend(DoseItem::ALL.iter().map(|code| code.sentence()));
     sentences.extend(ClinicalFinding::ALL.iter().map(|code| code.sentence()));
+    sentences.extend(wire::Ascites::ALL.iter().map(|code| code.sentence()));
+    sentences.extend(wire::Encephalopathy::ALL.iter().map(|code| code.sentence()));
     sentences.push(protocol::SCHEDULE);
-    sentences.extend(StagingSystem::ALL.iter().map(|system| staged::caveat(*system)));
+    sentences.extend(StagingSystem::ALL.iter().map(|system| system.caveat()));
     assert!(sentences.len() > 170);
     for sentence in sentences {
         assert_ne!(Language::Chinese.say(sentence), sentence);

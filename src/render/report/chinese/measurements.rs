@@ -1,0 +1,65 @@
+//! What the gate measured. English beside Chinese.
+
+pub(super) const MEASUREMENTS: &[(&str, &str)] = &[
+    ("Slices of the portal venous phase.", "门静脉期层数。"),
+    ("Slices of the arterial phase.", "动脉期层数。"),
+    ("Column spacing of the portal venous phase, mm.", "门静脉期列间距，mm。"),
+    ("Row spacing of the portal venous phase, mm.", "门静脉期行间距，mm。"),
+    ("Slice spacing of the portal venous phase, mm.", "门静脉期层间距，mm。"),
+    ("Length of the scan along the body, mm.", "扫描体轴长度，mm。"),
+    ("Liver volume including tumour, mL.", "肝脏体积（含肿瘤），mL。"),
+    ("Tumour volume, mL.", "肿瘤体积，mL。"),
+    (
+        "Mean of the liver without tumour, portal venous phase, HU.",
+        "门静脉期肝实质（不含肿瘤）均值，HU。",
+    ),
+    ("Mean of the liver without tumour, arterial phase, HU.", "动脉期肝实质（不含肿瘤）均值，HU。"),
+    ("Mean of the tumour, portal venous phase, HU.", "门静脉期肿瘤均值，HU。"),
+    ("Mean of the tumour, arterial phase, HU.", "动脉期肿瘤均值，HU。"),
+    ("Standard deviation in the liver, portal venous phase, HU.", "门静脉期肝脏标准差，HU。"),
+    ("1st percentile of the portal venous phase, HU.", "门静脉期第 1 百分位，HU。"),
+    ("99th percentile of the portal venous phase, HU.", "门静脉期第 99 百分位，HU。"),
+    ("1st percentile of the arterial phase, HU.", "动脉期第 1 百分位，HU。"),
+    ("99th percentile of the arterial phase, HU.", "动脉期第 99 百分位，HU。"),
+    ("Fraction of voxels below -800 HU, portal venous phase.", "门静脉期低于 -800 HU 的体素比例。"),
+    (
+        "Fraction of the portal grid that the arterial phase covers.",
+        "动脉期覆盖门静脉期网格的比例。",
+    ),
+    ("Correlation of the two phases on the portal grid.", "两期在门静脉期网格上的相关系数。"),
+    ("Distance between the centres of the two phases, mm.", "两期中心距离，mm。"),
+    (
+        "Fraction of the liver's surface that is not on the edge of the scan.",
+        "肝脏表面不在扫描边缘的比例。",
+    ),
+    ("Fraction of the scan that is liver.", "肝脏占扫描的比例。"),
+    ("Angle between the scan's axes and the patient's axes, degrees.", "扫描轴与人体轴夹角，度。"),
+    ("Voxels of the portal venous phase, millions.", "门静脉期体素数，百万。"),
+    ("Slice spacing of the arterial phase, mm.", "动脉期层间距，mm。"),
+    ("Fraction of voxels outside -1024 to 3071 HU.", "超出 -1024 至 3071 HU 的体素比例。"),
+    ("Largest axial tumour diameter, mm.", "肿瘤轴位最大径，mm。"),
+    ("Connected components of the liver mask.", "肝脏掩膜连通域数。"),
+    ("Enhancement of the brightest vessels, arterial phase, HU.", "动脉期最亮血管强化，HU。"),
+    (
+        "Enhancement of the brightest vessels, portal venous phase, HU.",
+        "门静脉期最亮血管强化，HU。",
+    ),
+    (
+        "Fraction of voxels between -100 and 300 HU, portal venous phase.",
+        "门静脉期 -100 至 300 HU 的体素比例。",
+    ),
+    (
+        "Mean of the aorta at the height of the liver, arterial phase, HU.",
+        "动脉期肝脏水平主动脉均值，HU。",
+    ),
+    (
+        "Mean of the aorta at the height of the liver, portal venous phase, HU.",
+        "门静脉期肝脏水平主动脉均值，HU。",
+    ),
+    ("Usable CT series among the DICOM files.", "DICOM 文件中可用的 CT 序列数。"),
+    ("CT series among the DICOM files that cannot be used.", "DICOM 文件中不可用的 CT 序列数。"),
+    (
+        "Files that are no slice of a CT series, and copies of slices.",
+        "非 CT 层面的文件及重复层面数。",
+    ),
+];
