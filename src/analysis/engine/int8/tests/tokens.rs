@@ -284,9 +284,12 @@ fn numbers_that_do_not_fit_are_refused() {
     refused(change(&|scan| scan.signal.value = 0), "not f32");
 }
 
+/// Appends a layer that reads the first of the values.
+type Make<'a> = &'a dyn Fn(&mut Build, &[ValueId]) -> TokenOp;
+
 /// What an engine says that it holds, and the bound by which it is refused before, with this layer; and the layer's
 /// constants.
-fn counted(make: Option<&dyn Fn(&mut Build, &[ValueId]) -> TokenOp>) -> (usize, usize, usize) {
+fn counted(make: Option<Make>) -> (usize, usize, usize) {
     let (mut build, values) = begin(3, &[32, 32, 64, 54]);
     let mut outputs = vec![build.head(0, 1)];
     let op = make.map(|make| make(&mut build, &values));
