@@ -450,7 +450,7 @@ def assess(packages, clinical, image):
     if all(eligible.values()) and image["risk_score"] is not None:
         scored = [nomogram(package, patient) for package in packages]
         groups = [one["group"] for one in scored]
-        flagged = any(one.pop("flagged") for one in scored)
+        flagged = any([one.pop("flagged") for one in scored])
         result["nomograms"] = scored
         advice = advise(packages[1]["policy"], groups, result["findings"], flagged)
         result["advice"], result["basis"] = advice

@@ -1,5 +1,6 @@
 //! The packages of this repository, as `hcc-edge models verify` judges them.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -82,20 +83,43 @@ fn the_packages_of_the_repository_verify_in_demonstration_mode() {
     assert_eq!(names, expected.map(|name| Some(name.as_ref())));
 }
 
-#[test]
-fn verify_says_what_computes_a_network_and_why() {
-    let state = tempfile::tempdir().unwrap();
+/// What `models` prints on standard output.
+fn printed(arguments: &[&OsStr]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_hcc-edge"))
-        .args(["models", "--state-dir"])
-        .arg(state.path())
-        .args(["verify", "--models"])
-        .arg(repository_models())
+        .arg("models")
+        .args(arguments)
         .output()
         .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// For a device without any state of its own.
+fn verify_prints(models: &Path) -> String {
+    let state = tempfile::tempdir().unwrap();
+    let flags = ["--state-dir".as_ref(), state.path().as_os_str()];
+    printed(&[flags[0], flags[1], "verify".as_ref(), "--models".as_ref(), models.as_ref()])
+}
+
+#[test]
+fn verify_says_what_computes_a_network_and_why() {
+    let text = verify_prints(&repository_models());
+    assert_eq!(text.matches("int8 engine, all ").count(), 3, "{text}");
+    assert_eq!(text.matches(" of them in f32").count(), 1, "{text}");
+    let models = copy_of_the_models();
+    let folder = models.path().join("liver-localiser/0.1.0");
+    let model = folder.join("model.onnx");
+    let mut bytes = fs::read(&model).unwrap();
+    let activations: Vec<usize> =
+        (0..bytes.len() - 9).filter(|&at| bytes[at..].starts_with(b"LeakyRelu")).collect();
+    activations.into_iter().for_each(|at| bytes[at..at + 9].copy_from_slice(b"HardSwish"));
+    fs::write(&model, bytes).unwrap();
+    let key = models.path().join("demonstration.pk8");
+    printed(&["sign".as_ref(), "--key".as_ref(), key.as_ref(), folder.as_ref()]);
+    let text = verify_prints(models.path());
     assert_eq!(text.matches("int8 engine, all ").count(), 2, "{text}");
     assert_eq!(text.matches("nodes are not computed in integers:").count(), 1, "{text}");
-    assert!(text.contains("see --json"), "{text}");
+    assert!(text.contains("(HardSwish): ") && text.contains("see --json"), "{text}");
 }
 
 #[test]
