@@ -403,16 +403,18 @@ fn wrong_unit(field: Field, value: f64) -> Option<String> {
     }
 }
 
-/// The name most like `word`, if any is like it; letter case does not count.
+/// The name most like `word`, if any is like it and no other as much; letter case does not count.
 fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
     let word = shorten(word).to_lowercase();
     let likeness = |name: &str| strsim::jaro_winkler(&word, name);
-    names
-        .iter()
-        .map(|name| (likeness(name), *name))
-        .filter(|(likeness, _)| *likeness >= NAME_LIKENESS)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
+    let mut like: Vec<(f64, &str)> = names.iter().map(|name| (likeness(name), *name)).collect();
+    like.retain(|(likeness, _)| *likeness >= NAME_LIKENESS);
+    like.sort_by(|a, b| b.0.total_cmp(&a.0));
+    match like[..] {
+        [(first, name), (second, _), ..] => (first > second).then_some(name),
+        [(_, name)] => Some(name),
+        [] => None,
+    }
 }
 
 fn quote(value: &Value) -> String {
@@ -685,7 +687,7 @@ mod tests {
     fn everything_wrong_is_said_at_once() {
         let found = problems(
             r#"{"age": 50, "albumin_gl": 40, "albumin_g_l": 3.8, "sex": "Male", "hbv": true,
-                "hbv": false, "whatsoever": 1}"#,
+                "hbv": false, "whatsoever": 1, "pvtt": "vp9"}"#,
         );
         let said: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -701,6 +703,7 @@ mod tests {
                 "sex: found \"Male\", expected one of \"female\", \"male\" (did you mean \"male\"?)",
                 "albumin_g_l: found 3.8, expected a number, 10..=70 g/L (is it g/dL? 3.8 g/dL is \
                  38.0 g/L)",
+                "pvtt: found \"vp9\", expected one of \"none\", \"vp1\", \"vp2\", \"vp3\", \"vp4\"",
             ]
         );
     }
