@@ -133,8 +133,10 @@ def manifest(package: Package, model: Path, example: np.ndarray, outputs: list[d
     return "\n".join(parts)
 
 
-def write_package(package: Package, model: Path, example: np.ndarray, models_root: Path) -> None:
-    """Copies the int8 model, writes everything beside it and signs."""
+def write_package(
+    package: Package, model: Path, example: np.ndarray, models_root: Path, program: Path | None = None
+) -> None:
+    """Copies the int8 model, writes everything beside it and signs, with `program` where it is given."""
     folder = models_root / package.name / VERSIONS[package.name]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -144,13 +146,16 @@ def write_package(package: Package, model: Path, example: np.ndarray, models_roo
     (folder / "manifest.toml").write_text(text)
     (folder / "CARD.md").write_text(package.card)
     print("packaged in", folder)
-    sign(folder)
+    sign(folder, program)
 
 
-def sign(folder: Path) -> None:
-    """Signs with the demonstration key; where there is no cargo, says which command does it."""
+def sign(folder: Path, program: Path | None) -> None:
+    """Signs with the demonstration key; where there is neither program nor cargo, says which command does it."""
     key = REPOSITORY / "models/demonstration.pk8"
     arguments = ["models", "sign", "--key", str(key), str(folder)]
+    if program is not None:
+        subprocess.run([str(program), *arguments], check=True)
+        return
     if shutil.which("cargo") is None:
         print("not signed yet:", shlex.join(["hcc-edge", *arguments]))
         return

@@ -269,6 +269,8 @@ def vary(scene: Scene, random: np.random.Generator) -> None:
             scene.cysts.append((shape, uniform(random, (-4, 16))))
     if random.random() < ranges["ascites_share"]:
         scene.ascites = uniform(random, (0.04, 0.16))
+    place = next(i for i, (material, _) in enumerate(scene.organs) if material == "heart")
+    scene.organs[place + 1 : place + 1] = draw_chambers(random, scene.organs[place][1])
     # Without contrast medium everything stays near blood.
     if scene.hu["portal_vein"][0] == scene.hu["portal_vein"][1]:
         return
@@ -286,6 +288,18 @@ def vary(scene: Scene, random: np.random.Generator) -> None:
         elif random.random() < 0.4:
             # No rim of its own.
             tumour.portal_rim = tumour.portal_core
+
+
+def draw_chambers(random: np.random.Generator, heart: Ellipsoid) -> list[tuple[str, Ellipsoid]]:
+    """Blood inside the heart's wall, as bright as in the aorta or in the vein."""
+    chambers = []
+    for _ in range(int(random.integers(2, 5))):
+        offset = random.normal(size=3)
+        offset *= 0.45 / np.linalg.norm(offset)
+        centre = tuple(np.array(heart.centre) + offset * np.array(heart.half))
+        half = tuple(np.array(heart.half) * random.uniform(0.3, 0.5, 3))
+        chambers.append((str(random.choice(["aorta", "ivc"])), Ellipsoid(centre, half, uniform(random, (-40, 40)))))
+    return chambers
 
 
 def place_in_lobe(random: np.random.Generator, scene: Scene) -> tuple[float, ...]:

@@ -22,7 +22,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=["liver-localiser", "liver-tumour", "pmn"])
-    parser.add_argument("--minutes", type=float, default=15.0, help="training time")
+    parser.add_argument("--minutes", type=float, default=15.0, help="training time (pmn)")
+    parser.add_argument("--iterations", type=int, default=3000, help="training length (the U-Nets)")
+    parser.add_argument("--sources", type=Path, default=REPOSITORY / "scripts/models/.work/sources",
+                        help="what real_sources.py made; without it there are only phantoms")
+    parser.add_argument("--kinds", default="pgtc",
+                        help="cases to train on: p phantoms, g those of --program, t and c real CT")
+    parser.add_argument("--start", type=Path, help="model.onnx of a package of the same shape to start from")
+    parser.add_argument("--no-drawing", action="store_true", help="take the cases that are there")
+    parser.add_argument("--draw-only", action="store_true", help="draw the cases and stop")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
@@ -31,6 +39,7 @@ def main() -> None:
     parser.add_argument("--real-ct", type=Path, help="folder of real labelled CT, see above")
     parser.add_argument("--cases", type=int, help="evaluation phantoms (default: the model's own number)")
     parser.add_argument("--note", default="One run without interruption.", help="how the run went, for card and manifest")
+    parser.add_argument("--program", type=Path, help="hcc-edge that signs the package (default: built by cargo)")
     parser.add_argument("--skip-training", action="store_true")
     parser.add_argument("--train-only", action="store_true")
     options = parser.parse_args()
