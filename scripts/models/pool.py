@@ -73,10 +73,15 @@ class Pool:
             if file.stem[0] in self.shares and file.stem not in self.cases:
                 with np.load(file) as stored:
                     self.cases[file.stem] = (stored["hu"], stored["label"])
-                self.places[file.stem] = self.interesting(*self.cases[file.stem])
         self.names = {kind: [n for n in self.cases if n[0] == kind] for kind in self.shares}
-        self.with_tumour = {kind: [n for n in names if len(self.places[n]["tumour"])]
+        self.with_tumour = {kind: [n for n in names if self.cases[n][1].max() == 2]
                             for kind, names in self.names.items()}
+
+    def places_of(self, name: str, kind: str) -> np.ndarray:
+        """Flat indices of a case's voxels of one kind; looked for when the case is first used."""
+        if name not in self.places:
+            self.places[name] = self.interesting(*self.cases[name])
+        return self.places[name].get(kind, np.empty(0, np.int32))
 
     def interesting(self, hu: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
         """Flat indices, at most `PLACES` of each kind; background is looked at in every second voxel."""
@@ -102,7 +107,9 @@ class Pool:
     def evenly(self, mask: np.ndarray) -> np.ndarray:
         """Flat indices, as many from a small lesion as from a large one; crumbs at the liver's edge are none."""
         parts, count = ndimage.label(mask)
-        lesions = [np.flatnonzero(parts == part) for part in range(1, count + 1)]
+        places = np.flatnonzero(mask)
+        part = parts.ravel()[places]
+        lesions = [places[part == number] for number in range(1, count + 1)]
         lesions = [lesion for lesion in lesions if len(lesion) >= MIN_LESION_VOXELS]
         drawn = [self.random.choice(lesion, PLACES // len(lesions)) for lesion in lesions]
         return np.concatenate(drawn).astype(np.int32) if drawn else np.empty(0, np.int32)
@@ -126,7 +133,7 @@ class Pool:
         names = self.with_tumour[kind] if place_kind == "tumour" and self.with_tumour[kind] else self.names[kind]
         name = names[int(self.random.integers(len(names)))]
         hu, label = self.cases[name]
-        places = self.places[name].get(str(place_kind), ())
+        places = self.places_of(name, str(place_kind))
         place = self.random.choice(places) if len(places) else self.random.integers(hu.size)
         return self.cut(hu, label, np.unravel_index(int(place), hu.shape), side)
 

@@ -112,9 +112,9 @@ def program_case(program: Path, seed: int) -> Case:
 
 
 LOCALISER = Plan(liver_localiser, LOCALISER_INPUT, localiser_case, held_out_overview, real_cases.overview_case,
-                 classes=2, multiple=8, phantoms=44, reals=32, shares={"p": 0.5, "t": 0.3, "c": 0.2})
+                 classes=2, multiple=16, phantoms=44, reals=32, shares={"p": 0.5, "t": 0.3, "c": 0.2})
 TUMOUR = Plan(liver_tumour, TUMOUR_INPUT, tumour_case, held_out_box, real_cases.box_case,
-              classes=3, multiple=16, phantoms=96, reals=120, shares={"p": 0.35, "g": 0.1, "t": 0.35, "c": 0.2})
+              classes=3, multiple=16, phantoms=96, reals=120, shares={"p": 0.35, "g": 0.1, "t": 0.3, "c": 0.25})
 # Which source a real case's letter stands for.
 SOURCES = {"t": "total", "c": "tcga"}
 
@@ -218,8 +218,7 @@ def iterate(run: Run, options: Any, pool: Pool) -> None:
         progress = state["iterations"] / options.iterations
         # The running statistics are what will be computed with: in the end the rest is trained to fit them.
         run.network.train(progress < FROZEN_FROM)
-        side, size = (plan.side, plan.batch) if progress < FROZEN_FROM else (96, 1)
-        losses.append(step(run, pool.batch(size, side), learning_rate(progress, plan.peak_rate)))
+        losses.append(step(run, pool.batch(plan.batch, plan.side), learning_rate(progress, plan.peak_rate)))
         state["iterations"] += 1
         state["elapsed"] = before + time.time() - started
         if time.time() - reported > REPORT_S:
@@ -278,9 +277,13 @@ def dice(found: np.ndarray, wanted: np.ndarray) -> float:
     return 1.0 if total == 0 else 2.0 * int((found & wanted).sum()) / total
 
 
-def held_out(plan: Plan, count: int) -> list[Case]:
-    """Phantoms from the evaluation seeds and ranges."""
-    return [plan.held_out_case(seed) for seed in phantom.EVAL_SEEDS[20_000 : 20_000 + count]]
+def held_out(plan: Plan, seeds: range, folder: Path) -> list[Case]:
+    """Phantoms from the evaluation ranges; drawn once into `folder`."""
+    cases = []
+    for file in draw_cases(plan.held_out_case, {f"h{seed}": seed for seed in seeds}, folder, 1):
+        with np.load(file) as stored:
+            cases.append((stored["hu"].astype(np.float32), stored["label"]))
+    return cases
 
 
 def evaluate_localiser(network: ort.InferenceSession, cases: list[Case]) -> dict[str, float]:
@@ -387,7 +390,7 @@ def longest_in_plane_mm(mask: np.ndarray) -> float:
     """The longest in-plane distance over all slices at 2 mm, as RECIST measures."""
     longest = 0.0
     for plane in mask:
-        places = np.argwhere(plane ^ (ndimage.binary_erosion(plane) & plane))
+        places = np.argwhere(plane & ~ndimage.binary_erosion(plane))
         if len(places) > 1:
             directions = np.stack([np.cos(ANGLES), np.sin(ANGLES)])
             extents = np.ptp(places @ directions, axis=0)
@@ -400,6 +403,7 @@ def lesion_dice(found: np.ndarray, wanted: np.ndarray) -> list[tuple[float, floa
     much the longest in-plane diameter of what was found there is off (infinite where nothing was)."""
     parts, sizes = parts_of(wanted)
     found_parts, _ = parts_of(found)
+    places = ndimage.find_objects(found_parts)
     result = []
     for index, window in enumerate(ndimage.find_objects(parts), start=1):
         grown = tuple(slice(max(s.start - 3, 0), s.stop + 3) for s in window)
@@ -410,7 +414,8 @@ def lesion_dice(found: np.ndarray, wanted: np.ndarray) -> list[tuple[float, floa
         touching = touching[touching > 0]
         error = np.inf
         if len(touching):
-            seen = found_parts == np.bincount(touching).argmax()
-            error = abs(longest_in_plane_mm(seen) - longest_in_plane_mm(parts == index))
+            number = int(np.bincount(touching).argmax())
+            seen = found_parts[places[number - 1]] == number
+            error = abs(longest_in_plane_mm(seen) - longest_in_plane_mm(parts[window] == index))
         result.append((float(diameter), dice(found[grown] & near, lesion), error))
     return result

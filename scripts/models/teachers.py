@@ -1,10 +1,9 @@
 """Two published networks that label real CT for training: OBELISK (eight organs) and KiU-Net (liver, tumour).
 
 Architectures after Heinrich et al., "OBELISK-Net" (Medical Image Analysis 54, 2019) and Valanarasu et al.,
-"KiU-Net" (arXiv 2006.04878, the 3-D variant); the weights are plain arrays in `.npz` files that the caller
-names and that are never part of the repository. Volumes are `[z, y, x]` HU in RAS+ directions (z towards
-superior, y towards anterior, x towards the patient's right to left as in the array's transpose: increasing x
-is towards the patient's right... see `phantom`), spacing in mm.
+"KiU-Net" (arXiv 2006.04878, the 3-D variant). The weights are plain arrays in `.npz` files that the caller
+names; they are never part of the repository. Volumes are `[z, y, x]`, HU, the RAS+ array transposed, as in
+`phantom`; spacing is in mm.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ OBELISK_ORGANS = ("background", "spleen", "pancreas", "left kidney", "gallbladde
                   "duodenum")
 KIUNET_SHAPE = (48, 256, 256)
 KIUNET_OVERLAP = 24
-# Array directions of the networks against RAS+.
+# Array directions of the networks against RAS+: both were tried, and these found most of a real liver.
 LEFTWARDS, KIUNET_Y, KIUNET_X = -1, -1, -1
 BODY_HU = -300
 EPSILON = 1e-5
@@ -121,7 +120,8 @@ def kiunet_logits(weights: Weights, image: Tensor) -> Tensor:
                   wide + cross("intere2_2", "inte2_2bn", deep, (2, 4, 4)))
     deep2, wide2 = deep, wide
     # A plane at the end, so that three are left after the pooling.
-    deep, wide = pooled("encoder3", "en3_bn", F.pad(deep, (0, 0, 0, 0, 0, 1))), scaled("encoderf3", "enf3_bn", wide, (1, 2, 2))
+    padded = F.pad(deep, (0, 0, 0, 0, 0, 1))
+    deep, wide = pooled("encoder3", "en3_bn", padded), scaled("encoderf3", "enf3_bn", wide, (1, 2, 2))
     deep, wide = (deep + cross("intere3_1", "inte3_1bn", wide, (0.25, 0.0625, 0.0625)),
                   wide + cross("intere3_2", "inte3_2bn", deep, (4, 16, 16)))
     deep, wide = scaled("decoder1", "de1_bn", deep, (2, 2, 2)), pooled("decoderf1", "def1_bn", wide)

@@ -1,12 +1,13 @@
 """Trains, exports, quantises, evaluates and packages one demonstration model.
 
-    scripts/models/train liver-localiser|liver-tumour|pmn [--minutes 15] [--real-ct FOLDER]
+    scripts/models/train liver-localiser|liver-tumour [--iterations 3000] [--start models/liver-tumour/0.2.0/model.onnx]
+    scripts/models/train pmn [--minutes 15]
 
-Stopped runs resume from the checkpoint in `--work`. Runs on the CPU unless `--device cuda` is given.
-The package lands in `models/<name>/<version>/`, signed with the demonstration key. `--real-ct` is a folder
-that holds `example_ct.nii.gz`, `example_ct_sm.nii.gz` and their label maps (TotalSegmentator's
-reference files); without it the card says that no real CT was measured. `--skip-training` packages
-the checkpoint as it is.
+Cases are drawn first (`--draw-only` does no more) and stay in `--work`; a stopped run resumes from its checkpoint
+there, with its loss as a picture beside it. Runs on the CPU unless `--device cuda` is given. The package lands in
+`models/<name>/<version>/`, signed with the demonstration key. `--sources` is what `real_sources.py` made of real CT,
+`--real-ct` the folder it was made of, see `real_ct.py`; without them there are only phantoms, and the card says that no
+real CT was measured. `--skip-training` packages the checkpoint as it is.
 """
 
 from __future__ import annotations

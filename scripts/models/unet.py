@@ -77,8 +77,8 @@ class PlainConvUNet(nn.Module):
 
 
 def liver_localiser() -> PlainConvUNet:
-    """Background and liver at 4 mm; sides are multiples of 8."""
-    return PlainConvUNet(classes=2, widths=(8, 16, 32, 48), convs_down=(1, 2, 2, 2))
+    """Background and liver at 4 mm; sides are multiples of 16."""
+    return PlainConvUNet(classes=2, widths=(16, 32, 64, 96), convs_down=(1, 2, 2, 2), half_inside=True)
 
 
 def liver_tumour() -> PlainConvUNet:
