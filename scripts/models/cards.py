@@ -6,7 +6,9 @@ from typing import Any
 
 from specifications import VERSIONS
 
-FIRST_LINE = "None of this is clinical evidence: a demonstration model, trained on computer-made phantoms and two CT scans."
+FIRST_LINE = (
+    "None of this is clinical evidence: a demonstration model, trained on computer-made phantoms and two CT scans."
+)
 PMN_FIRST_LINE = "None of this is clinical evidence: a demonstration model, trained on computer-made phantoms only."
 
 PURPOSE = {
@@ -44,7 +46,8 @@ labels by another network) and `tcga` (portal phase, one large mass; the label i
 were training material, so their figures are no proof; `dcmqi` (three slices, drawn by hand, no contrast medium to
 speak of, repeated to 60 mm; QIICR/dcmqi) was never trained on. Sources: TCGA-LIHC, TCIA, CC BY 3.0,
 doi 10.7937/K9/TCIA.2016.IMMQW8UQ; TotalSegmentator, Apache-2.0. Teachers: KiU-Net trained on LiTS
-(pascual-tejero/liver-tumor-vessel-segmentation, MIT) and OBELISK trained on TCIA Pancreas-CT (mattiaspaul/OBELISK, MIT)."""
+(pascual-tejero/liver-tumor-vessel-segmentation, MIT) and OBELISK trained on TCIA Pancreas-CT
+(mattiaspaul/OBELISK, MIT)."""
 
 UNET_LIMITS = """\
 * Its real CT are two examinations, bent and recoloured; everything else are ellipsoids, tubes and noise with textbook

@@ -79,7 +79,8 @@ def fine_tune(network: PlainConvUNet, images: list[Tensor], batch: Callable[[], 
     hooks = [module.register_forward_pre_hook(RoundedInput(*limits))
              for module, limits in zip(modules, input_ranges(network, images), strict=True)]
     for module in modules:
-        parametrize.register_parametrization(module, "weight", RoundedWeight(int(isinstance(module, nn.ConvTranspose3d))))
+        axis = int(isinstance(module, nn.ConvTranspose3d))
+        parametrize.register_parametrization(module, "weight", RoundedWeight(axis))
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate)
     losses = []
     for _ in range(steps):

@@ -95,7 +95,7 @@ def quantise(
     overrides = {}
     if method == "mse":
         ranges = least_error_ranges(float_path, tensor, calibration)
-        overrides = {name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in ranges.items()}
+        overrides = {name: [{"rmin": np.float32(a), "rmax": np.float32(b)}] for name, (a, b) in ranges.items()}
     calibrate = CalibrationMethod.Percentile if method == "percentile" else CalibrationMethod.MinMax
     quantize_static(
         str(float_path),

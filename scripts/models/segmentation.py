@@ -346,7 +346,8 @@ class Tally:
         healthy = [row for row in self.rows if row["healthy"]]
         enhanced = [row for row in ill if row["enhanced"]]
         result = {
-            "liver_dice": self.mean("liver", self.rows), "liver_dice_least": round(min(r["liver"] for r in self.rows), 4),
+            "liver_dice": self.mean("liver", self.rows),
+            "liver_dice_least": round(min(row["liver"] for row in self.rows), 4),
             "tumour_dice": self.mean("tumour", ill), "enhanced_tumour_dice": self.mean("tumour", enhanced),
             "false_tumour_ml": self.mean("false_ml", ill), "false_lesions": self.mean("false_lesions", ill),
             "count_exact": self.mean("count", self.rows), "cases_with_tumour": len(ill),

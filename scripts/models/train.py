@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=["liver-localiser", "liver-tumour", "pmn"])
     parser.add_argument("--minutes", type=float, default=15.0, help="training time (pmn)")
-    parser.add_argument("--iterations", type=int, default=3000, help="training length (the U-Nets)")
+    parser.add_argument("--iterations", type=int, default=3000, help="training length (U-Nets)")
     parser.add_argument("--sources", type=Path, default=REPOSITORY / "scripts/models/.work/sources",
                         help="what real_sources.py made; without it there are only phantoms")
     parser.add_argument("--kinds", default="pgtc",
