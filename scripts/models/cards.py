@@ -6,7 +6,10 @@ from typing import Any
 
 from specifications import VERSIONS
 
-FIRST_LINE = "None of this is clinical evidence: a demonstration model, trained on computer-made phantoms only."
+FIRST_LINE = (
+    "None of this is clinical evidence: a demonstration model, trained on computer-made phantoms and two CT scans."
+)
+PMN_FIRST_LINE = "None of this is clinical evidence: a demonstration model, trained on computer-made phantoms only."
 
 PURPOSE = {
     "liver-localiser": (
@@ -21,23 +24,38 @@ PURPOSE = {
 }
 
 FIGURES = {
-    "liver-localiser": "`liver_in_box` is the share of the liver inside the box that was found.",
+    "liver-localiser": (
+        "`liver_in_box` is the share of the liver inside the box that was found, margin included. `real_*_liver` is "
+        "the Dice\nof the liver, `real_*_in_box` the share of it in the box, on whole real scans."
+    ),
     "liver-tumour": (
-        "`lesion_dice_a_b_mm` is the Dice within\n6 mm around each lesion whose equivalent diameter lies in that "
-        "bin; `false_lesions` are parts of 50 mm³ or more per\nphantom that touch no tumour; `enhanced_*` leaves "
-        "out the livers with a\nmedian below 65 HU, that is, without contrast medium."
+        "`liver_dice` counts tumour as\nliver. `tumour_dice`, `false_tumour_ml` and `false_lesions` are means over "
+        "the phantoms with tumour, `enhanced_*` over\nthose of them whose liver's median is above 65 HU; "
+        "`healthy_*` over those without any. A lesion is a connected part of\n50 mm³ or more; a false one touches no "
+        "tumour; `count_exact` is the share of all phantoms with as many found as there\nare. `lesion_dice_a_b_mm` is "
+        "the Dice within 6 mm around each lesion whose equivalent diameter lies in that bin,\n`diameter_error_mm` the "
+        "median error of the longest in-plane diameter of lesions of 20 mm or more.\n`real_*` is measured in the "
+        "labelled liver's box with its margin: Dice of the liver and, where a tumour is labelled,\nof the tumour; "
+        "`*_tumour_ml` is everything called tumour there."
     ),
 }
 
+REAL = """\
+Real CT: `example_ct` and its top 30 slices `example_ct_sm` (TotalSegmentator's reference files, no contrast medium,
+labels by another network) and `tcga` (portal phase, one large mass; the label is the teachers', not a radiologist's)
+were training material, so their figures are no proof; `dcmqi` (three slices, drawn by hand, no contrast medium to
+speak of, repeated to 60 mm; QIICR/dcmqi) was never trained on. Sources: TCGA-LIHC, TCIA, CC BY 3.0,
+doi 10.7937/K9/TCIA.2016.IMMQW8UQ; TotalSegmentator, Apache-2.0. Teachers: KiU-Net trained on LiTS
+(pascual-tejero/liver-tumor-vessel-segmentation, MIT) and OBELISK trained on TCIA Pancreas-CT
+(mattiaspaul/OBELISK, MIT)."""
+
 UNET_LIMITS = """\
-* It was never trained on a patient. The phantoms are ellipsoids, tubes and noise with textbook enhancement; fatty
-  or cirrhotic livers, ascites, surgery, stents, metal, lipiodol, motion and children are not in them.
-* Real CT is measured only where the table says so: two non-contrast examinations whose labels are another
-  network's output, one being a part of the other. That is a sanity check and no evidence.
-* No contrast-enhanced real CT with labels was available; tumour detection in people is untested.
-* Without contrast medium a liver is as dark as tumour: the fine network calls large parts of it tumour.
+* Its real CT are two examinations, bent and recoloured; everything else are ellipsoids, tubes and noise with textbook
+  enhancement. Cirrhosis, surgery, stents, metal, lipiodol, motion and children are not in them.
+* No radiologist's label of a tumour was available; tumour detection in people is untested.
+* Without contrast medium a liver has hardly any contrast to tumour: what is called tumour there means nothing.
 * A volume must be in RAS+ directions; a mirrored one puts the liver on the wrong side.
-* Training took minutes on a CPU. A site that wants to use the appliance imports its own network.
+* Training took an hour on a shared CPU. A site that wants to use the appliance imports its own network.
 """
 
 PMN_LIMITS = """\
@@ -66,6 +84,16 @@ def measured_in(training: dict[str, Any]) -> str:
     return f"float in PyTorch, {engine}" if training["float_metric"] else f"{engine}; float was not measured"
 
 
+def unet_trained_on(training: dict[str, Any]) -> str:
+    start = training.get("started_from", "nothing")
+    begun = "" if start == "nothing" else f" It started from the weights of {start}."
+    return (
+        f"{training['cases']} cases ({training['data']}), "
+        f"{training['iterations']} iterations, {training['minutes']} minutes on {training['device']}, seed "
+        f"{training['seed']}.{begun} Generator of the phantoms: `scripts/models/phantom.py`.\n\n{training['note']}"
+    )
+
+
 def trained_on(training: dict[str, Any]) -> str:
     return (
         f"{training['cases']} phantoms ({training['data']}) from the training seeds and ranges, "
@@ -77,13 +105,7 @@ def trained_on(training: dict[str, Any]) -> str:
 def unet_card(name: str, training: dict[str, Any]) -> str:
     """CARD.md of a U-Net."""
     real = any(key.startswith("real_") for key in training["int8_metric"])
-    note = (
-        "`real_*` is the Dice of the liver on real non-contrast CT (TotalSegmentator's reference files); "
-        "`*_tumour_ml` is what was called tumour there, where none is labelled. The fine network was given "
-        "the labelled liver's box."
-        if real
-        else "No real CT was at hand when this was measured."
-    )
+    note = REAL if real else "No real CT was at hand when this was measured."
     return f"""{FIRST_LINE}
 
 # {name} {VERSIONS[name]}
@@ -92,12 +114,14 @@ def unet_card(name: str, training: dict[str, Any]) -> str:
 {PURPOSE[name]}
 
 ## Trained on
-{trained_on(training)}
+{unet_trained_on(training)}
 
 ## Measured
 On {training["held_out_cases"]} phantoms with seeds never used in training, and parameter ranges shifted and partly widened, each in one pass
-(no sliding window), float ONNX against the int8 file in this package. {FIGURES[name]}
-`patch_ms` is one patch in ONNX Runtime on two threads of a shared machine. {note}
+(no sliding window), float ONNX against the int8 file in this package (calibration: {training["calibration"]}). {FIGURES[name]}
+`patch_ms` is one patch in ONNX Runtime on two threads of a shared machine.
+
+{note}
 
 {metric_table(training)}
 
@@ -107,7 +131,7 @@ On {training["held_out_cases"]} phantoms with seeds never used in training, and 
 
 def pmn_card(training: dict[str, Any], threshold: float) -> str:
     """CARD.md of the PMN."""
-    return f"""{FIRST_LINE}
+    return f"""{PMN_FIRST_LINE}
 
 # pmn {VERSIONS["pmn"]}
 

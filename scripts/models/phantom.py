@@ -49,6 +49,7 @@ TRAIN_RANGES: dict[str, Any] = {
     "portal_rim_aggressive_hu": (-34, -8),
     "blush_hu": (18, 58),
     "rim_hu": (20, 60),
+    "varied": False,
 }
 EVAL_RANGES: dict[str, Any] = TRAIN_RANGES | {
     "body_half_x_mm": (152, 202),
@@ -67,6 +68,32 @@ EVAL_RANGES: dict[str, Any] = TRAIN_RANGES | {
     "portal_rim_aggressive_hu": (-30, -6),
     "blush_hu": (16, 54),
     "rim_hu": (16, 54),
+}
+
+# What the segmentation networks see beside that: livers without tumour, fatty livers, vessels brighter than, as
+# bright as or darker than liver, cysts (which are no tumour), fluid round the liver, finer textures.
+VARIED: dict[str, Any] = {
+    "varied": True,
+    "healthy_share": 0.3,
+    "fatty_share": 0.15,
+    "cyst_share": 0.3,
+    "ascites_share": 0.1,
+    "noise_sd_hu": (4, 26),
+    "slice_mm": (0.7, 8),
+    "diameter_mm": (8, 120),
+    "tumours": (1, 6),
+    "non_contrast_share": 0.1,
+    "liver_portal_hu": (72, 150),
+    "washout_hu": (-60, -10),
+}
+SEGMENTATION_TRAIN = TRAIN_RANGES | VARIED
+SEGMENTATION_EVAL = EVAL_RANGES | VARIED | {
+    "noise_sd_hu": (6, 28),
+    "slice_mm": (0.8, 8),
+    "diameter_mm": (10, 130),
+    "liver_portal_hu": (75, 145),
+    "washout_hu": (-55, -12),
+    "kernel_mm": (0.5, 1.8),
 }
 
 # HU (arterial low, high, portal low, high) by material.
@@ -179,6 +206,8 @@ class Scene:
     proliferative: bool
     necrosis_share: float
     acquisition: dict[str, float] = field(default_factory=dict)
+    cysts: list[tuple[Ellipsoid, float]] = field(default_factory=list)
+    ascites: float = 0.0
 
 
 def uniform(random: np.random.Generator, limits: tuple[float, float]) -> float:
@@ -223,7 +252,62 @@ def compose(seed: int, ranges: dict[str, Any], minimum_tumours: int = 0) -> Scen
     scene.tumours = [draw_tumour(random, scene) for _ in range(count)]
     if scene.tumours:
         scene.necrosis_share = float(np.mean([t.necrosis_radius**3 for t in scene.tumours]))
+    if ranges["varied"]:
+        vary(scene, np.random.default_rng([seed, 10]))
     return scene
+
+
+def vary(scene: Scene, random: np.random.Generator) -> None:
+    """Adds what the plain scenes leave out; draws nothing from their generator."""
+    ranges = scene.ranges
+    if random.random() < ranges["healthy_share"]:
+        scene.tumours = []
+    if random.random() < ranges["cyst_share"]:
+        for _ in range(int(random.integers(1, 5))):
+            radius = 2.5 * 8 ** random.random()
+            shape = Ellipsoid(place_in_lobe(random, scene), tuple(radius * random.uniform(0.85, 1.15, 3)))
+            scene.cysts.append((shape, uniform(random, (-4, 16))))
+    if random.random() < ranges["ascites_share"]:
+        scene.ascites = uniform(random, (0.04, 0.16))
+    place = next(i for i, (material, _) in enumerate(scene.organs) if material == "heart")
+    scene.organs[place + 1 : place + 1] = draw_chambers(random, scene.organs[place][1])
+    # Without contrast medium everything stays near blood.
+    if scene.hu["portal_vein"][0] == scene.hu["portal_vein"][1]:
+        return
+    liver = scene.hu["liver"][1]
+    if random.random() < ranges["fatty_share"]:
+        liver = uniform(random, (30, 80))
+    relative = {"portal_vein": (5, 90), "hepatic_vein": (-15, 80), "ivc": (-10, 70), "spleen": (-15, 45)}
+    levels = {name: liver + uniform(random, limits) for name, limits in relative.items()}
+    for name, level in (levels | {"liver": liver}).items():
+        scene.hu[name] = (scene.hu[name][0], level)
+    for tumour in scene.tumours:
+        if random.random() < 0.08:
+            # Brighter than liver in the portal phase: no washout.
+            tumour.portal_core, tumour.portal_rim = uniform(random, (18, 50)), uniform(random, (18, 50))
+        elif random.random() < 0.4:
+            # No rim of its own.
+            tumour.portal_rim = tumour.portal_core
+
+
+def draw_chambers(random: np.random.Generator, heart: Ellipsoid) -> list[tuple[str, Ellipsoid]]:
+    """Blood inside the heart's wall, as bright as in the aorta or in the vein."""
+    chambers = []
+    for _ in range(int(random.integers(2, 5))):
+        offset = random.normal(size=3)
+        offset *= 0.45 / np.linalg.norm(offset)
+        centre = tuple(np.array(heart.centre) + offset * np.array(heart.half))
+        half = tuple(np.array(heart.half) * random.uniform(0.3, 0.5, 3))
+        chambers.append((str(random.choice(["aorta", "ivc"])), Ellipsoid(centre, half, uniform(random, (-40, 40)))))
+    return chambers
+
+
+def place_in_lobe(random: np.random.Generator, scene: Scene) -> tuple[float, ...]:
+    """A point somewhere in a lobe."""
+    lobe = scene.liver[int(random.choice(3, p=[0.6, 0.25, 0.15]))]
+    direction = random.normal(size=3)
+    direction *= random.random() ** (1 / 3) * 0.85 / np.linalg.norm(direction)
+    return tuple(np.array(lobe.centre) + direction * np.array(lobe.half))
 
 
 def draw_liver(
@@ -525,13 +609,14 @@ def paint_spine(canvas: Canvas, scene: Scene) -> None:
     canvas.paint("cortex", whole, (x.abs() < 4) & (y < -32) & (y > -58) & (torch.remainder(z, 34) > 10))
 
 
-def liver_mask(canvas: Canvas, scene: Scene, inner: Tensor) -> Tensor:
-    """Union of the lobes with a rough surface, held inside the cavity and under the diaphragm."""
+def liver_mask(canvas: Canvas, scene: Scene, inner: Tensor, surface: float = 1.0) -> Tensor:
+    """Union of the lobes with a rough surface, held inside the cavity and under the diaphragm; `surface`
+    above 1 swells the lobes."""
     mask = torch.zeros(canvas.grid.shape, dtype=torch.bool)
     rough = smooth_field(canvas.grid, np.random.default_rng([scene.seed, 3]), 28.0, 0.06)
     for lobe in scene.liver:
         box, radius = canvas.ellipsoid(lobe)
-        mask[box] |= (radius + rough[box] < 1) & (inner[box] < 0.985)
+        mask[box] |= (radius + rough[box] < surface) & (inner[box] < 0.985)
     return mask
 
 
@@ -543,6 +628,9 @@ def paint_materials(canvas: Canvas, scene: Scene) -> Tensor:
         allowed = inner[box] < 1 if material not in ("heart", "marrow", "cortex", "muscle") else radius < 9
         canvas.paint(material, box, (radius < 1) & allowed)
     paint_spine(canvas, scene)
+    if scene.ascites:
+        around = liver_mask(canvas, scene, inner, 1 + scene.ascites)
+        canvas.material[around] = MATERIALS.index("fluid")
     liver = liver_mask(canvas, scene, inner)
     bone = canvas.material == MATERIALS.index("cortex")
     gland = [o for m, o in scene.organs if m == "kidney_cortex"]
@@ -571,6 +659,25 @@ def paint_materials(canvas: Canvas, scene: Scene) -> Tensor:
         if not hepatic:
             liver[box] &= ~inside
     return liver
+
+
+def paint_texture(scene: Scene, grid: Grid, liver: Tensor, hu: list[Tensor]) -> None:
+    """Liver is not even: a fine and a coarse mottling, and a slow change across the organ."""
+    random = np.random.default_rng([scene.seed, 11])
+    for spacing_mm, limits in ((5.0, (0, 7)), (22.0, (0, 6)), (90.0, (0, 6))):
+        field_hu = smooth_field(grid, random, spacing_mm, uniform(random, limits))
+        for volume in hu:
+            volume[liver] += field_hu[liver]
+
+
+def paint_cysts(canvas: Canvas, scene: Scene, liver: Tensor, hu: list[Tensor]) -> None:
+    """Water in the liver, sharply bounded; its label stays liver."""
+    for shape, level in scene.cysts:
+        box, radius = canvas.ellipsoid(shape)
+        if radius.numel():
+            inside = (radius < 1) & liver[box]
+            for volume in hu:
+                volume[box][inside] = level
 
 
 def paint_tumours(canvas: Canvas, scene: Scene, liver: Tensor, hu: list[Tensor]) -> Tensor:
@@ -642,6 +749,9 @@ def render(scene: Scene, grid: Grid, phases: tuple[str, ...] = PHASES) -> tuple[
         levels = torch.tensor([scene.hu[name][phase] for name in MATERIALS])
         values = levels[canvas.material.long()]
         hu.append(values + torch.where(values > -300, texture, texture * 0))
+    if scene.ranges["varied"]:
+        paint_texture(scene, grid, liver, hu)
+        paint_cysts(canvas, scene, liver, hu)
     tumour = paint_tumours(canvas, scene, liver, hu)
     label = liver.to(torch.uint8) + tumour.to(torch.uint8)
     images = []

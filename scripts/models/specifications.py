@@ -11,7 +11,7 @@ from pmn import PmnSettings
 PMN = PmnSettings()
 
 # What a new run is packaged as.
-VERSIONS = {"liver-localiser": "0.1.0", "liver-tumour": "0.2.0", "pmn": "0.2.0"}
+VERSIONS = {"liver-localiser": "0.2.0", "liver-tumour": "0.3.0", "pmn": "0.2.0"}
 
 LOCALISER_INPUT: dict[str, Any] = {
     "phases": ["portal"],
@@ -26,12 +26,12 @@ LOCALISER_INPUT: dict[str, Any] = {
 }
 LOCALISER_OUTPUT: dict[str, Any] = {"tensors": ["logits"], "classes": ["background", "liver"]}
 
-# Intensity statistics as in nnU-Net's LiTS plan.
+# Mean and deviation as in nnU-Net's LiTS plan; the clip is wider, so that fat and air are not the same.
 TUMOUR_INPUT: dict[str, Any] = {
     "phases": ["portal"],
     "axis_order": "zyx",
     "spacing_mm": [2.0, 2.0, 2.0],
-    "hu_clip": [-17.0, 201.0],
+    "hu_clip": [-100.0, 250.0],
     "mean": 99.40,
     "sd": 39.39,
     "patch": [96, 96, 96],

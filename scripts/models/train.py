@@ -1,12 +1,13 @@
 """Trains, exports, quantises, evaluates and packages one demonstration model.
 
-    scripts/models/train liver-localiser|liver-tumour|pmn [--minutes 15] [--real-ct FOLDER]
+    scripts/models/train liver-localiser|liver-tumour [--iterations 3000] [--start models/liver-tumour/0.3.0/model.onnx]
+    scripts/models/train pmn [--minutes 15]
 
-Stopped runs resume from the checkpoint in `--work`. Runs on the CPU unless `--device cuda` is given.
-The package lands in `models/<name>/<version>/`, signed with the demonstration key. `--real-ct` is a folder
-that holds `example_ct.nii.gz`, `example_ct_sm.nii.gz` and their label maps (TotalSegmentator's
-reference files); without it the card says that no real CT was measured. `--skip-training` packages
-the checkpoint as it is.
+Cases are drawn first (`--draw-only` does no more) and stay in `--work`; a stopped run resumes from its checkpoint
+there, with its loss as a picture beside it. Runs on the CPU unless `--device cuda` is given. The package lands in
+`models/<name>/<version>/`, signed with the demonstration key. `--sources` is what `real_sources.py` made of real CT,
+`--real-ct` the folder it was made of, see `real_ct.py`; without them there are only phantoms, and the card says that no
+real CT was measured. `--skip-training` packages the checkpoint as it is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=["liver-localiser", "liver-tumour", "pmn"])
-    parser.add_argument("--minutes", type=float, default=15.0, help="training time")
+    parser.add_argument("--minutes", type=float, default=15.0, help="training time (pmn)")
+    parser.add_argument("--iterations", type=int, default=3000, help="training length (U-Nets)")
+    parser.add_argument("--sources", type=Path, default=REPOSITORY / "scripts/models/.work/sources",
+                        help="what real_sources.py made; without it there are only phantoms")
+    parser.add_argument("--kinds", default="pgtc",
+                        help="cases to train on: p phantoms, g those of the appliance, t and c real CT")
+    parser.add_argument("--start", type=Path, help="model.onnx of a package of the same shape to start from")
+    parser.add_argument("--no-drawing", action="store_true", help="take the cases that are there")
+    parser.add_argument("--draw-only", action="store_true", help="draw the cases and stop")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--schedule", choices=["cpu", "paper"], default="cpu", help="of the pmn")
     parser.add_argument("--device", default="cpu")

@@ -8,7 +8,12 @@ of a stage, going up a 2x2x2 transposed convolution; skips are concatenated; the
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import onnx
 import torch
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 LEAKY_SLOPE = 0.01
@@ -72,10 +77,62 @@ class PlainConvUNet(nn.Module):
 
 
 def liver_localiser() -> PlainConvUNet:
-    """Background and liver at 4 mm; sides are multiples of 8."""
-    return PlainConvUNet(classes=2, widths=(8, 16, 32, 48), convs_down=(1, 2, 2, 2))
+    """Background and liver at 4 mm; sides are multiples of 16."""
+    return PlainConvUNet(classes=2, widths=(16, 32, 64, 96), convs_down=(1, 2, 2, 2), half_inside=True)
 
 
 def liver_tumour() -> PlainConvUNet:
     """Background, liver and tumour at 2 mm; sides are multiples of 16."""
     return PlainConvUNet(classes=3, widths=(16, 32, 64, 96), convs_down=(2, 2, 2, 2), half_inside=True)
+
+
+def convolutions(network: PlainConvUNet) -> list[tuple[nn.Module, nn.BatchNorm3d | None]]:
+    """Every convolution in the order of the computation, each with the norm after it."""
+    found = [(unit[0], unit[1]) for stage in network.down for unit in stage]
+    for up, merge in zip(network.up, network.merge, strict=True):
+        found += [(up, None), (merge[0], merge[1])]
+    return [*found, (network.head, None)]
+
+
+def start_from(network: PlainConvUNet, path: Path, example: Tensor) -> None:
+    """Takes the weights of a packaged model of the same shape (int8 or float ONNX, norms folded). The norms
+    are set so that on `example` they change nothing; afterwards they learn as any other."""
+    model = onnx.load(path)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in constants:
+            whole, scale = constants[node.input[0]].astype(np.float32), constants[node.input[1]]
+            axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+            shape = [-1 if scale.size > 1 and n == axis else 1 for n in range(whole.ndim)]
+            constants[node.output[0]] = whole * scale.reshape(shape)
+    nodes = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    places = convolutions(network)
+    if len(nodes) != len(places):
+        raise ValueError(f"{path} has {len(nodes)} convolutions, the network has {len(places)}")
+    for node, (module, norm) in zip(nodes, places, strict=True):
+        weight, bias = constants[node.input[1]], constants[node.input[2]]
+        if weight.shape != tuple(module.weight.shape):
+            raise ValueError(f"{path}: {node.name} is {weight.shape}, the network's is {tuple(module.weight.shape)}")
+        with torch.no_grad():
+            module.weight.copy_(torch.from_numpy(weight.copy()))
+            module.bias.copy_(torch.from_numpy(bias.copy()))
+    keep_function(network, [norm for _, norm in places if norm is not None], example)
+
+
+@torch.no_grad()
+def keep_function(network: nn.Module, norms: list[nn.BatchNorm3d], example: Tensor) -> None:
+    """Sets each norm to what it receives on `example`, so that it passes everything on unchanged."""
+
+    def set_norm(norm: nn.BatchNorm3d, received: tuple[Tensor]) -> None:
+        mean = received[0].mean((0, 2, 3, 4))
+        variance = received[0].var((0, 2, 3, 4)) + 1e-3
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_((variance + norm.eps).sqrt())
+        norm.bias.copy_(mean)
+
+    hooks = [norm.register_forward_pre_hook(set_norm) for norm in norms]
+    network.eval()
+    network(example)
+    for hook in hooks:
+        hook.remove()
