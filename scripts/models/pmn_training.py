@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from boxes import BoxCase, read_box, token_shares
+from checkpoint import resume, save
 from pmn import PMN_ABSENT, PrototypeMambaNet, squared_distance
-from segmentation import save
 from specifications import PMN
 
 # Weights of the losses beside the distance cross entropy of bank A; ours.
@@ -215,12 +215,7 @@ def train(
     network = PrototypeMambaNet(PMN).to(device)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[schedule.optimiser]
     optimiser = kind(network.parameters(), weight_decay=schedule.decay)
-    state = {"iterations": 0, "elapsed": 0.0, "fixed": False}
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device)
-        network.load_state_dict(saved["network"])
-        optimiser.load_state_dict(saved["optimiser"])
-        state = saved["state"]
+    state = resume(checkpoint, network, optimiser, device) or {"iterations": 0, "elapsed": 0.0, "fixed": False}
     boxes = Boxes(folder, seed + state["iterations"])
     base, started, saved_at, seen, hits = dict(state), time.time(), time.time(), [], []
     while (progress := progress_of(state, schedule, minutes, len(boxes.files))) < 1:

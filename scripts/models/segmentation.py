@@ -25,6 +25,7 @@ from torch import Tensor
 
 import phantom
 import real_cases
+from checkpoint import resume, save
 from package import REPOSITORY, engine_command
 from pool import Case, MakeCase, Pool, draw_cases
 from real_sources import load_zyx, resample, resample_labels
@@ -165,11 +166,8 @@ class Run:
     cases: Path
 
     def save(self) -> None:
-        """Writes the checkpoint beside itself first, so that a stop never leaves half a file."""
-        draft = self.checkpoint.with_suffix(".part")
-        torch.save({"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(),
-                    "state": self.state}, draft)
-        draft.replace(self.checkpoint)
+        """The checkpoint and, beside it, the loss as a picture."""
+        save(self.checkpoint, self.network, self.optimiser, self.state)
         curve(self.state["curve"], self.checkpoint.with_suffix(".png"))
 
 
@@ -179,13 +177,7 @@ def open_run(plan: Plan, options: Any) -> Run:
     network = plan.build().to(options.device, memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.peak_rate, weight_decay=1e-3)
     checkpoint = options.work / f"{options.model}.pt"
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    state = {"iterations": 0, "elapsed": 0.0, "curve": []}
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=options.device)
-        network.load_state_dict(saved["network"])
-        optimiser.load_state_dict(saved["optimiser"])
-        state = saved["state"]
+    state = resume(checkpoint, network, optimiser, options.device) or {"iterations": 0, "elapsed": 0.0, "curve": []}
     return Run(plan, network, optimiser, state, checkpoint, checkpoint.with_suffix(".cases"))
 
 

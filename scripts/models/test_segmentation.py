@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 from pathlib import Path
 
@@ -88,6 +89,11 @@ def test_folding_the_norms_keeps_the_function_and_rounding_moves_it_little() -> 
     assert losses == [] and torch.allclose(network(image), before, atol=1e-4)
     losses = qat.fine_tune(network, [image], lambda: (image, target), torch.nn.functional.cross_entropy, 3, 1e-2)
     assert losses[-1] < losses[0]
+
+
+def test_every_program_finds_its_parts() -> None:
+    for module in Path(__file__).parent.glob("*.py"):
+        importlib.import_module(module.stem)
 
 
 if __name__ == "__main__":
