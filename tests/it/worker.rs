@@ -28,7 +28,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// In the order of use.
 const PACKAGES: [(&str, &str, Task); 5] = [
     ("liver-localiser", "0.1.0", Task::Localisation),
-    ("liver-tumour", "0.2.0", Task::Segmentation),
+    ("liver-tumour", "0.3.0", Task::Segmentation),
     ("pmn", "0.2.0", Task::Classification),
     ("nomogram-tace", "0.1.0", Task::Nomogram),
     ("nomogram-haic", "0.1.0", Task::Nomogram),
