@@ -22,6 +22,7 @@ use crate::config::{self, Effective, Sources};
 use crate::daemon::device::Device;
 use crate::daemon::lane::{Ended, Lane};
 use crate::daemon::notice::{Notice, Tell};
+use crate::daemon::pulse::Pulse;
 use crate::daemon::release;
 use crate::daemon::sealing::open_journal;
 use crate::host::clock;
@@ -151,7 +152,8 @@ fn carry(device: &Arc<Device>, study: &Path) -> anyhow::Result<PathBuf> {
         | Notice::Fatal(_) => {}
     });
     let stop = Arc::new(AtomicBool::new(false));
-    let lane = Lane { device: device.clone(), journal: journal.clone(), tell, stop };
+    let pulse = Arc::new(Pulse::start());
+    let lane = Lane { device: device.clone(), journal: journal.clone(), tell, stop, pulse };
     let Ended::Released { seq } = lane.carry(job)? else { bail!("the study was not finished") };
     let ledger = journal.ledger();
     let failed = ledger.result(seq).is_some_and(|entry| entry.failed);

@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 
 use super::device::Device;
 use super::notice::{Notice, Tell, ThreadError, job};
+use super::pulse::{self, Pulse, Task};
 use crate::host::clock;
 use crate::host::errors::one_line;
+use crate::host::fail_point;
 use crate::host::files::free_bytes;
 use crate::host::inbox::{self, ClaimError, Inbox, MAX_FOLDERS, Ready};
 use crate::host::journal::{JobId, Journal, Record};
@@ -52,6 +54,8 @@ pub struct Intake {
     pub stop: Arc<AtomicBool>,
     /// Set to true to look now instead of at the next period.
     pub rescan: Arc<AtomicBool>,
+    /// Where the thread promises to come round.
+    pub pulse: Arc<Pulse>,
 }
 
 /// What the thread remembers from one look to the next.
@@ -80,6 +84,8 @@ impl Intake {
             retry: Instant::now() + RETRY,
         };
         while !self.stop.load(Ordering::Relaxed) {
+            self.pulse.promise(Task::Intake, pulse::STEP);
+            fail_point::stand_still("intake");
             if let Some(failure) = self.journal.failure() {
                 return Err(failure.into());
             }
@@ -206,6 +212,7 @@ impl Intake {
     fn wait_for_room(&self, until: Instant) {
         let full = || self.journal.ledger().open().len() > MOST_CLAIMED / 2;
         while Instant::now() < until && self.is_going() && full() {
+            self.pulse.promise(Task::Intake, pulse::WAIT);
             thread::sleep(ROOM_TICK);
         }
     }
@@ -218,6 +225,7 @@ impl Intake {
         let mut left = Duration::from_millis(self.device.config.inbox.rescan.0);
         while !left.is_zero() && self.is_going() {
             let step = left.min(TICK);
+            self.pulse.promise(Task::Intake, pulse::WAIT);
             if inbox.wait(step) || self.rescan.swap(false, Ordering::Relaxed) {
                 return;
             }

@@ -14,6 +14,7 @@ use super::device::{Device, SOFTWARE};
 use super::inside::order::{self, ImageFile, ImageKind, WorkOrder};
 use super::notice::{Notice, Tell, ThreadError, job};
 use super::packages::PackageSet;
+use super::pulse::{self, Pulse, Task};
 use super::release::{self, Run};
 use super::sealing::{self, Identity};
 use crate::analysis::ANALYSIS_VERSION;
@@ -68,6 +69,8 @@ pub struct Lane {
     pub tell: Tell,
     /// True when the daemon is being stopped.
     pub stop: Arc<AtomicBool>,
+    /// Where the thread promises to come round.
+    pub pulse: Arc<Pulse>,
 }
 
 impl Lane {
@@ -85,6 +88,7 @@ impl Lane {
         let mut next = study.step(Event::Begin, clock.now());
         let mut seq = known.seq.unwrap_or_default();
         while let Some(command) = next {
+            self.pulse.promise(Task::Lane, pulse::STEP);
             let Some(event) = case.carry_out(command, clock)? else { return Ok(Ended::Stopped) };
             if let Event::Sealed { seq: sealed } = event {
                 seq = sealed;
@@ -102,6 +106,7 @@ impl Lane {
     fn pause(&self, how_long: Duration) -> bool {
         let mut left = how_long;
         while !self.stopping() && !left.is_zero() {
+            self.pulse.promise(Task::Lane, pulse::WAIT);
             let step = left.min(TICK);
             thread::sleep(step);
             left -= step;
@@ -292,6 +297,8 @@ impl<'a> Case<'a> {
         }
         let in_use = packages.in_use();
         let started = Instant::now();
+        let worker_time = lane.device.worker_setup().limits.time;
+        lane.pulse.promise(Task::Lane, worker_time.saturating_add(pulse::STEP));
         let ended = release::fresh_out(&self.folder).map_err(WorkerError::Io).and_then(|out| {
             let (setup, inputs) = (lane.device.worker_setup(), self.inputs(packages));
             worker::run(Job { setup, inputs, out: &out }, &lane.stop, &mut |stage, percent| {

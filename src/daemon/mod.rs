@@ -17,6 +17,8 @@ pub mod packages;
 
 pub mod notice;
 
+pub mod pulse;
+
 pub mod lane;
 
 pub mod sealing;

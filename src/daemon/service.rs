@@ -4,7 +4,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc as channel;
+use tokio::time::{Interval, interval};
 
 use super::control::Control;
 use super::device::Device;
@@ -21,6 +22,7 @@ use super::lane::{Ended, Lane};
 use super::notice::{Notice, Tell, ThreadError};
 use super::outbox::JournalOutbox;
 use super::packages::{PackageSet, PackagesError};
+use super::pulse::{self, Pulse, Task};
 use super::sealing::{self, OpenError, clock_quality};
 use super::{presence, recover, retention, telemetry};
 use crate::config::EngineKind;
@@ -31,6 +33,7 @@ use crate::host::mqtt::delivery::DeliveryLimits;
 use crate::host::mqtt::link::{BrokerSettings, Credentials};
 use crate::host::mqtt::topic::{AlarmCode, Verb};
 use crate::host::mqtt::uplink::{UplinkEvent, UplinkSettings};
+use crate::host::supervisor::{self, Word};
 use crate::host::worker::{SelfTest, WorkerError, run_self_test};
 use crate::seal::wire::ClockQuality;
 use crate::units::Millis;
@@ -40,6 +43,9 @@ const MAX_NOTICES: usize = 256;
 
 /// How often the sensors are read and published.
 const TELEMETRY: Duration = Duration::from_secs(30);
+
+/// The longest the lane waits for a study without coming round.
+const ROUND: Duration = Duration::from_millis(500);
 
 /// How often old inputs are looked for.
 const SWEEP: Duration = Duration::from_secs(3_600);
@@ -167,6 +173,7 @@ struct Threads {
     stop: Arc<AtomicBool>,
     rescan: Arc<AtomicBool>,
     notices: channel::Receiver<Notice>,
+    pulse: Arc<Pulse>,
 }
 
 impl Threads {
@@ -186,11 +193,13 @@ impl Threads {
             let _ = queue.send(job);
         }
         let (stop, rescan) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let pulse = Arc::new(Pulse::start());
         let lane = Lane {
             device: device.clone(),
             journal: journal.clone(),
             tell: tell.clone(),
             stop: stop.clone(),
+            pulse: pulse.clone(),
         };
         let intake = Intake {
             device: device.clone(),
@@ -199,10 +208,11 @@ impl Threads {
             tell: tell.clone(),
             stop: stop.clone(),
             rescan: rescan.clone(),
+            pulse: pulse.clone(),
         };
         let lane = spawn("lane", tell.clone(), move || work(&lane, &waiting))?;
         let intake = spawn("intake", tell, move || intake.run())?;
-        Ok(Self { intake, lane, stop, rescan, notices })
+        Ok(Self { intake, lane, stop, rescan, notices, pulse })
     }
 }
 
@@ -222,14 +232,27 @@ fn spawn(
 
 /// Carries studies one after the other until the intake ends.
 fn work(lane: &Lane, waiting: &mpsc::Receiver<JobId>) -> Result<(), ThreadError> {
-    while let Ok(job) = waiting.recv() {
+    loop {
+        lane.pulse.promise(Task::Lane, pulse::WAIT);
+        let job = match waiting.recv_timeout(ROUND) {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        };
         if let Ended::Stopped = lane.carry(job)?
             && lane.stop.load(Ordering::Relaxed)
         {
             return Ok(());
         }
     }
-    Ok(())
+}
+
+/// Waits for the timer; for ever when there is none.
+async fn next(timer: &mut Option<Interval>) {
+    match timer {
+        Some(timer) => drop(timer.tick().await),
+        None => std::future::pending().await,
+    }
 }
 
 struct Service {
@@ -245,9 +268,11 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut sensors = tokio::time::interval(TELEMETRY);
-        let mut sweep = tokio::time::interval(SWEEP);
+        let mut sensors = interval(TELEMETRY);
+        let mut sweep = interval(SWEEP);
+        let mut watchdog = supervisor::patience().map(|patience| interval(patience / 3));
         let mut telemetry = telemetry::Telemetry::new(&self.control.device);
+        supervisor::tell(Word::Ready);
         let ended = loop {
             tokio::select! {
                 _ = terminate.recv() => break Ok(()),
@@ -268,10 +293,19 @@ impl Service {
                     self.uplink.alarm(AlarmCode::Journal, self.journal_alarm());
                 }
                 _ = sweep.tick() => self.sweep(),
+                () = next(&mut watchdog) => self.reassure(),
             }
         };
         self.end().await;
         ended
+    }
+
+    /// Tells the service manager that all is well, if it is.
+    fn reassure(&self) {
+        match self.threads.pulse.overdue() {
+            None => supervisor::tell(Word::Alive),
+            Some(task) => log::error!("{task:?} does not come round; the watchdog will notice"),
+        }
     }
 
     fn act_on(&self, notice: Notice, telemetry: &mut telemetry::Telemetry) {
@@ -349,6 +383,7 @@ impl Service {
     /// Stops intake and worker first, then says farewell; what the journal has is safe meanwhile.
     async fn end(self) {
         log::info!("stopping");
+        supervisor::tell(Word::Stopping);
         let Threads { intake, lane, stop, notices, .. } = self.threads;
         stop.store(true, Ordering::Relaxed);
         // Without a listener no thread waits to be heard.

@@ -5,7 +5,8 @@
 //! `HCC_EDGE_FAIL_AT=<point>` ends the process the first time it gets there, `<point>:<n>` the n-th
 //! time. `hcc-edge fail-points` prints the names. The journal has four points for each kind of
 //! record: `journal.<kind>.unwritten`, `.torn` (half of the group's bytes are in the file),
-//! `.unsynced` and `.synced`. `HCC_EDGE_SEGMENT_BYTES` makes segments small enough to roll in a test.
+//! `.unsynced` and `.synced`. `HCC_EDGE_SEGMENT_BYTES` makes segments small enough to roll in a test;
+//! `HCC_EDGE_STAND_STILL=<thread>` lets a thread hang, and `HCC_EDGE_PATIENCE_MS` is how long it may.
 
 use super::journal::Record;
 
@@ -44,6 +45,7 @@ mod armed {
     use std::env::var;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
 
     struct Armed {
         point: String,
@@ -82,6 +84,19 @@ mod armed {
     pub fn segment_bytes(usual: u64) -> u64 {
         var("HCC_EDGE_SEGMENT_BYTES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
     }
+
+    /// Hangs here for good if a test asked for this thread.
+    pub fn stand_still(thread: &str) {
+        while var("HCC_EDGE_STAND_STILL").is_ok_and(|asked| asked == thread) {
+            std::thread::park();
+        }
+    }
+
+    /// How long a thread may take for what usually may take `usual`.
+    pub fn patience(usual: Duration) -> Duration {
+        let asked = var("HCC_EDGE_PATIENCE_MS").ok().and_then(|text| text.parse().ok());
+        asked.map_or(usual, Duration::from_millis)
+    }
 }
 
 #[cfg(not(feature = "fail-points"))]
@@ -96,9 +111,17 @@ mod armed {
     pub fn segment_bytes(usual: u64) -> u64 {
         usual
     }
+
+    /// Nothing: the feature is off.
+    pub fn stand_still(_: &str) {}
+
+    /// The usual one: the feature is off.
+    pub fn patience(usual: std::time::Duration) -> std::time::Duration {
+        usual
+    }
 }
 
-pub use armed::{reach, reach_journal, segment_bytes};
+pub use armed::{patience, reach, reach_journal, segment_bytes, stand_still};
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,8 @@ pub mod fail_point;
 
 pub mod clock;
 
+pub mod supervisor;
+
 pub mod keys;
 
 pub mod certificates;

@@ -6,6 +6,8 @@
     reason = "tests read files and the clock, and stop at the first thing that fails"
 )]
 
+mod board;
+
 mod broker;
 
 mod edge;
@@ -60,5 +62,6 @@ mod dicom_sender;
 mod scripts;
 
 mod subscribe;
+mod supervisor;
 
 mod worker;
