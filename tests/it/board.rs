@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::broker::Mosquitto;
+use crate::edge::Edge;
 use crate::real_data::not_checked;
 
 fn common(name: &str) -> PathBuf {
@@ -109,4 +111,57 @@ fn the_daemon_asks_for_no_system_call_that_its_unit_forbids() {
     assert!(calls.contains("landlock_restrict_self") && calls.len() > 40, "{calls:?}");
     let forbidden: Vec<_> = calls.difference(&allowed).collect();
     assert!(forbidden.is_empty(), "the unit forbids {forbidden:?}");
+}
+
+/// `mosquitto_sub`'s or `mosquitto_pub`'s exit status, as this user of the broker.
+fn client(program: &str, broker: &Mosquitto, user: Option<&str>, arguments: &[&str]) -> i32 {
+    let mut command = Command::new(program);
+    command.args(["-V", "mqttv5", "-h", "127.0.0.1", "-p", &broker.port().to_string()]);
+    command.args(user.map_or_else(Vec::new, |user| vec!["-u", user]));
+    command.args(arguments).output().unwrap().status.code().unwrap()
+}
+
+/// What `mosquitto_sub` ends with when nothing came in time.
+const NOTHING_CAME: i32 = 27;
+
+#[test]
+fn the_example_access_list_gives_each_box_its_own_topics_and_no_others() {
+    let acl = fs::read_to_string(common("mosquitto/hcc-edge.acl")).unwrap();
+    let broker = Mosquitto::start_with_acl(&acl.replace("north-hospital", "ward"));
+    let mut edge = Edge::new(broker.port(), "");
+    let password = edge.state().join("password");
+    fs::write(&password, "any\n").unwrap();
+    edge.start_with(&[
+        ("HCC_EDGE_MQTT__USERNAME", "box-1"),
+        ("HCC_EDGE_MQTT__PASSWORD_FILE", password.to_str().unwrap()),
+    ]);
+    let hears = |user, topic: &str, seconds| {
+        client("mosquitto_sub", &broker, user, &["-t", topic, "-C", "1", "-W", seconds])
+    };
+    let (room, box_1) = (Some("control-room"), Some("box-1"));
+    for topic in ["status", "info"] {
+        let topic = format!("hcc/v1/ward/box-1/{topic}");
+        assert_eq!(hears(room, &topic, "120"), 0, "{topic}\n{}", edge.log());
+    }
+    let says = |user, topic: &str| {
+        let arguments = ["-q", "1", "-r", "-m", "forged", "-t", topic];
+        client("mosquitto_pub", &broker, user, &arguments);
+        hears(room, topic, "2")
+    };
+    assert_eq!(says(box_1, "hcc/v1/ward/box-1/job"), 0, "its own topics are a box's");
+    for (user, topic) in [
+        (box_1, "hcc/v1/ward/box-2/result"),
+        (box_1, "hcc/v1/elsewhere/box-1/result"),
+        (box_1, "hcc/v1/ward/box-1/ack"),
+        (box_1, "hcc/v1/ward/box-1/cmd/ping"),
+        (room, "hcc/v1/ward/box-2/result"),
+        (Some("dashboard"), "hcc/v1/ward/box-1/cmd/ping"),
+        (None, "hcc/v1/ward/box-2/status"),
+    ] {
+        assert_eq!(says(user, topic), NOTHING_CAME, "{user:?} on {topic}");
+    }
+    assert_eq!(hears(box_1, "hcc/v1/ward/box-2/#", "1"), NOTHING_CAME);
+    assert_eq!(hears(None, "hcc/v1/ward/box-1/status", "1"), NOTHING_CAME);
+    assert_eq!(edge.terminate(), Some(0));
+    assert!(!edge.log().contains("NotAuthorized"), "{}", edge.log());
 }
