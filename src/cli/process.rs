@@ -20,7 +20,7 @@ use super::settings::{self, ConfigArgs};
 use super::show::Readable;
 use crate::config::{self, Effective, Sources};
 use crate::daemon::device::Device;
-use crate::daemon::lane::{Ended, Lane};
+use crate::daemon::lane::{Ended, Lane, Tested};
 use crate::daemon::notice::{Notice, Tell};
 use crate::daemon::release;
 use crate::daemon::sealing::open_journal;
@@ -151,7 +151,8 @@ fn carry(device: &Arc<Device>, study: &Path) -> anyhow::Result<PathBuf> {
         | Notice::Fatal(_) => {}
     });
     let stop = Arc::new(AtomicBool::new(false));
-    let lane = Lane { device: device.clone(), journal: journal.clone(), tell, stop };
+    let lane =
+        Lane { device: device.clone(), journal: journal.clone(), tell, stop, tested: Tested::Any };
     let Ended::Released { seq } = lane.carry(job)? else { bail!("the study was not finished") };
     let ledger = journal.ledger();
     let failed = ledger.result(seq).is_some_and(|entry| entry.failed);
