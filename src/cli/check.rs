@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
@@ -210,7 +211,7 @@ fn packages(device: &Device) -> Vec<Item> {
     let names: Vec<String> =
         packages.in_use().iter().map(|p| format!("{} {}", p.name, p.version)).collect();
     let signed = Item::good("packages", names.join(", "));
-    match self_test(device, packages) {
+    match self_test(device, packages, &AtomicBool::new(false)) {
         Ok(test) => {
             vec![signed, Item::good("self-test", self_test_line(&test))]
         }

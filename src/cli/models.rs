@@ -1,4 +1,6 @@
-//! `hcc-edge models`: signs, verifies and lists model packages.
+//! `hcc-edge models`: signs, verifies, lists, installs and selects model packages.
+
+mod change;
 
 use std::path::{Path, PathBuf};
 
@@ -10,11 +12,12 @@ use super::exit::{NO_INPUT, OK, VERIFICATION_FAILED};
 use crate::analysis::engine::lower;
 use crate::analysis::engine::manifest::Manifest;
 use crate::analysis::engine::package::MODEL_FILE;
-use crate::host::packages::VerifiedPackage;
+use crate::host::packages::list::{self, Listed, Standing};
+use crate::host::packages::{Terms, VerifiedPackage};
 use crate::host::{keys, packages};
 use crate::seal::trust::TrustStore;
 use crate::seal::verify::PackageMode;
-use crate::seal::wire::Digest;
+use crate::seal::wire::{Digest, Slug};
 
 /// Arguments of `models`.
 #[derive(Debug, clap::Args)]
@@ -38,8 +41,34 @@ enum Action {
     },
     /// Verify every package in use.
     Verify(Where),
-    /// List the packages in use without verifying them.
+    /// List every version that lies there, and which are in use, without verifying them.
     List(Where),
+    /// Verify a package, ask it its stored question, and put it among the device's own.
+    Install {
+        #[command(flatten)]
+        device: change::DeviceArgs,
+        /// Also put it in use, as the first version of a package always is.
+        #[arg(long = "use")]
+        select: bool,
+        /// Folder of the package, `NAME/VERSION`.
+        folder: PathBuf,
+    },
+    /// Put an installed version in use; the next study is analysed with it.
+    Use {
+        #[command(flatten)]
+        device: change::DeviceArgs,
+        /// Name of the package.
+        name: Slug,
+        /// Its version.
+        version: String,
+    },
+    /// Put the version in use again that was before.
+    Rollback {
+        #[command(flatten)]
+        device: change::DeviceArgs,
+        /// Name of the package.
+        name: Slug,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -71,6 +100,15 @@ pub fn run(args: &Args, json: bool) -> anyhow::Result<u8> {
         Action::Sign { key, folder } => sign(key, folder, json),
         Action::Verify(place) => verify(place, &args.state_dir, json),
         Action::List(place) => list(place, &args.state_dir, json),
+        Action::Install { device, select, folder } => {
+            change::install(&device.target(&args.state_dir)?, folder, *select, json)
+        }
+        Action::Use { device, name, version } => {
+            change::select(&device.target(&args.state_dir)?, name, version, json)
+        }
+        Action::Rollback { device, name } => {
+            change::roll_back(&device.target(&args.state_dir)?, name, json)
+        }
     }
 }
 
@@ -103,11 +141,12 @@ fn trust_for_packages(
 fn verify(place: &Where, state: &Path, json: bool) -> anyhow::Result<u8> {
     let roots = place.roots(state);
     let trust = trust_for_packages(place.trust.as_deref(), state, &roots, place.mode())?;
+    let terms = Terms::new(trust, place.mode(), &roots)?;
     let folders = packages::installed(&roots)?;
     let mut refused = 0;
     let mut report = Vec::new();
     for folder in &folders {
-        match packages::load(folder, &trust, place.mode()) {
+        match packages::load(folder, &terms) {
             Ok(package) => report.push(json!({
                 "folder": folder, "verified": true, "name": package.name, "version": package.version,
                 "task": package.task, "intended_use": package.intended_use,
@@ -150,10 +189,38 @@ fn engine(package: &VerifiedPackage) -> Value {
 }
 
 fn list(place: &Where, state: &Path, json: bool) -> anyhow::Result<u8> {
-    let folders = packages::installed(&place.roots(state))?;
-    let report: Vec<Value> = folders.iter().map(|folder| json!({ "folder": folder })).collect();
-    print(&report, json);
+    let roots = place.roots(state);
+    let terms = Terms::new(TrustStore::default(), place.mode(), &roots)?;
+    let listed = list::list(&roots, &terms)?;
+    if json {
+        let entry = |package: &Listed| {
+            json!({
+                "folder": package.folder, "name": package.name,
+                "version": package.version.to_string(),
+                "in_use": package.standing.is_in_use(), "why": why(&package.standing),
+            })
+        };
+        println!("{}", json!({ "packages": listed.iter().map(entry).collect::<Vec<_>>() }));
+        return Ok(OK);
+    }
+    for Listed { name, version, folder, standing } in &listed {
+        let used = if standing.is_in_use() { "in use" } else { "" };
+        println!("{name:16} {version:8} {used:6}  {}: {}", folder.display(), why(standing));
+    }
     Ok(OK)
+}
+
+/// How a version stands, in words.
+fn why(standing: &Standing) -> String {
+    match standing {
+        Standing::Selected => "selected".to_owned(),
+        Standing::Highest => "the highest version there, none is selected".to_owned(),
+        Standing::Other => "another version there is in use".to_owned(),
+        Standing::Behind(root) => {
+            format!("{} has the package and is searched before", root.display())
+        }
+        Standing::Revoked(floor) => format!("revoked, every version below {floor} is"),
+    }
 }
 
 fn print(report: &[Value], json: bool) {
@@ -169,7 +236,7 @@ fn print(report: &[Value], json: bool) {
                 print_engine(&package["engine"]);
             }
             (_, Some(reason)) => println!("refused  {folder}: {reason}"),
-            _ => println!("{folder}"),
+            _ => {}
         }
     }
 }

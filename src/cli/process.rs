@@ -20,7 +20,7 @@ use super::settings::{self, ConfigArgs};
 use super::show::Readable;
 use crate::config::{self, Effective, Sources};
 use crate::daemon::device::Device;
-use crate::daemon::lane::{Ended, Lane};
+use crate::daemon::lane::{Ended, Lane, Tested};
 use crate::daemon::notice::{Notice, Tell};
 use crate::daemon::pulse::Pulse;
 use crate::daemon::release;
@@ -153,7 +153,8 @@ fn carry(device: &Arc<Device>, study: &Path) -> anyhow::Result<PathBuf> {
     });
     let stop = Arc::new(AtomicBool::new(false));
     let pulse = Arc::new(Pulse::start());
-    let lane = Lane { device: device.clone(), journal: journal.clone(), tell, stop, pulse };
+    let (device, journal) = (device.clone(), journal.clone());
+    let lane = Lane { device, journal, tell, stop, pulse, tested: Tested::Any };
     let Ended::Released { seq } = lane.carry(job)? else { bail!("the study was not finished") };
     let ledger = journal.ledger();
     let failed = ledger.result(seq).is_some_and(|entry| entry.failed);

@@ -116,10 +116,7 @@ impl Device {
 
     /// Which packages are accepted.
     pub fn package_mode(&self) -> PackageMode {
-        match self.config.mode {
-            Mode::Demonstration => PackageMode::Demonstration,
-            Mode::Clinical => PackageMode::Clinical,
-        }
+        package_mode(self.config.mode)
     }
 
     /// How every worker is started and bounded.
@@ -138,5 +135,13 @@ impl Device {
             isa: self.config.engine.isa.map(EngineIsa::name),
             artefact_bytes: MOST_ARTEFACTS,
         }
+    }
+}
+
+/// Which packages a device in this mode accepts.
+pub fn package_mode(mode: Mode) -> PackageMode {
+    match mode {
+        Mode::Demonstration => PackageMode::Demonstration,
+        Mode::Clinical => PackageMode::Clinical,
     }
 }

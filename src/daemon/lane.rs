@@ -3,8 +3,8 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use super::packages::PackageSet;
 use super::pulse::{self, Pulse, Task};
 use super::release::{self, Run};
 use super::sealing::{self, Identity};
+use super::service::{ServiceError, self_test};
 use crate::analysis::ANALYSIS_VERSION;
 use crate::clinical::data::{ClinicalData, Subject};
 use crate::host::clock;
@@ -59,6 +60,15 @@ pub enum Ended {
     Stopped,
 }
 
+/// Which packages may compute without a self-test.
+#[derive(Debug)]
+pub enum Tested {
+    /// Those with these manifests, in the order of use.
+    Set(Mutex<Vec<Digest>>),
+    /// All that are verified: one study on the command line.
+    Any,
+}
+
 /// What every study needs to get through.
 pub struct Lane {
     /// The box.
@@ -71,6 +81,8 @@ pub struct Lane {
     pub stop: Arc<AtomicBool>,
     /// Where the thread promises to come round.
     pub pulse: Arc<Pulse>,
+    /// The packages that passed their self-test.
+    pub tested: Tested,
 }
 
 impl Lane {
@@ -100,6 +112,20 @@ impl Lane {
 
     fn stopping(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The packages in use now; what is not what passed the self-test has to pass it first.
+    fn packages(&self) -> Result<PackageSet, ServiceError> {
+        let packages = PackageSet::load(&self.device)?;
+        if let Tested::Set(tested) = &self.tested {
+            let mut tested = tested.lock().unwrap_or_else(PoisonError::into_inner);
+            if *tested != packages.digests() {
+                log::info!("other packages are in use than before");
+                self_test(&self.device, packages.clone(), &self.stop)?;
+                *tested = packages.digests();
+            }
+        }
+        Ok(packages)
     }
 
     /// Sleeps; false when the daemon is being stopped.
@@ -203,7 +229,7 @@ impl<'a> Case<'a> {
             Ok(found) => (found.inputs.clone(), found.study_digest),
             Err(refusal) => (refusal.inputs.clone(), refusal.study_digest),
         };
-        let packages = match PackageSet::load(device) {
+        let packages = match self.lane.packages() {
             Ok(packages) => {
                 (self.lane.tell)(Notice::Alarm(AlarmCode::Model, None));
                 Some(packages)
@@ -283,8 +309,7 @@ impl<'a> Case<'a> {
         let (lane, job_id) = (self.lane, self.job);
         lane.journal.append(vec![Record::Try { job: job_id, attempt }])?;
         self.run.attempts = attempt;
-        let packages = match self.packages.take().map_or_else(|| PackageSet::load(&lane.device), Ok)
-        {
+        let packages = match self.packages.take().map_or_else(|| lane.packages(), Ok) {
             Ok(packages) => packages,
             Err(error) => {
                 self.model_alarm(&one_line(&error));

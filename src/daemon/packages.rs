@@ -5,7 +5,7 @@
 use thiserror::Error;
 
 use super::device::Device;
-use crate::host::packages::{self, PackageError, VerifiedPackage};
+use crate::host::packages::{self, PackageError, Terms, VerifiedPackage};
 use crate::seal::wire::codes::Task;
 use crate::seal::wire::{BoundError, Digest, ModelUse, Slug};
 
@@ -42,13 +42,16 @@ pub enum PackagesError {
     /// A name in the list above that is no package name.
     #[error("a package name that cannot be sent")]
     Name(#[from] BoundError),
+    /// What is in use and what is revoked cannot be read.
+    #[error("the versions in use cannot be told")]
+    Selection(#[source] PackageError),
     /// The keys that vouch for packages cannot be read.
     #[error("the keys that vouch for packages cannot be read")]
     Trust(#[from] packages::PackageTrustError),
 }
 
 /// Verified packages, in the order of [`IN_USE`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PackageSet(Vec<VerifiedPackage>);
 
 impl PackageSet {
@@ -58,10 +61,11 @@ impl PackageSet {
         let mut roots = device.config.models.clone();
         roots.extend(packages::search_order(None, Some(device.state.root()), mode));
         let trust = packages::trust_for(&device.trust, &roots, mode)?;
+        let terms = Terms::new(trust, mode, &roots).map_err(PackagesError::Selection)?;
         let load = |(name, expected): &(&'static str, Task)| {
             let refused = |source| PackagesError::Refused { name, source };
             let folder = packages::find(&roots, &Slug::new(name)?).map_err(refused)?;
-            let package = packages::load(&folder, &trust, mode).map_err(refused)?;
+            let package = packages::load(&folder, &terms).map_err(refused)?;
             if package.task != *expected {
                 let (found, expected) = (package.task, *expected);
                 return Err(PackagesError::Task { name, found, expected });

@@ -2,9 +2,9 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ use super::control::Control;
 use super::device::Device;
 use super::inside::order::self_test_inputs;
 use super::intake::Intake;
-use super::lane::{Ended, Lane};
+use super::lane::{Ended, Lane, Tested};
 use super::notice::{Notice, Tell, ThreadError};
 use super::outbox::JournalOutbox;
 use super::packages::{PackageSet, PackagesError};
@@ -93,7 +93,8 @@ pub fn run(device: Device) -> Result<(), ServiceError> {
     let journal = sealing::open_journal(&device)?;
     let packages = PackageSet::load(&device)?;
     let models = packages.in_use();
-    let test = self_test(&device, packages)?;
+    let digests = packages.digests();
+    let test = self_test(&device, packages, &AtomicBool::new(false))?;
     match device.config.engine.require {
         Some(EngineKind::Cpu) if !test.report.device.starts_with("cpu") => {
             return Err(ServiceError::Engine { found: test.report.device });
@@ -110,7 +111,8 @@ pub fn run(device: Device) -> Result<(), ServiceError> {
     let settings = uplink_settings(&device, info.to_string().into_bytes())?;
     runtime.block_on(async {
         let (uplink, events) = Uplink::start(settings, Box::new(outbox.clone()), signer);
-        let threads = Threads::start(&device, &journal, open)?;
+        let tested = Tested::Set(Mutex::new(digests));
+        let threads = Threads::start(&device, &journal, open, tested)?;
         let control = Control {
             device: device.clone(),
             journal: journal.clone(),
@@ -130,11 +132,15 @@ fn clock_alarm() -> Option<Value> {
     (quality == ClockQuality::Unknown).then(|| json!({"reason": quality.sentence()}))
 }
 
-/// Asks the networks their stored questions, in a worker.
-pub fn self_test(device: &Device, packages: PackageSet) -> Result<SelfTest, ServiceError> {
+/// Asks the networks their stored questions, in a worker, until `stop` says otherwise.
+pub fn self_test(
+    device: &Device,
+    packages: PackageSet,
+    stop: &AtomicBool,
+) -> Result<SelfTest, ServiceError> {
     let inputs = self_test_inputs(packages.into_inner());
-    let test = run_self_test(device.worker_setup(), inputs, &AtomicBool::new(false))
-        .map_err(ServiceError::SelfTest)?;
+    let test =
+        run_self_test(device.worker_setup(), inputs, stop).map_err(ServiceError::SelfTest)?;
     log::info!("self-test passed; worker: {}", test.posture.summary());
     Ok(test)
 }
@@ -181,6 +187,7 @@ impl Threads {
         device: &Arc<Device>,
         journal: &Arc<Journal>,
         open: Vec<JobId>,
+        tested: Tested,
     ) -> Result<Self, io::Error> {
         let (send, notices) = channel::channel(MAX_NOTICES);
         let tell: Tell = Arc::new(move |notice| {
@@ -200,6 +207,7 @@ impl Threads {
             tell: tell.clone(),
             stop: stop.clone(),
             pulse: pulse.clone(),
+            tested,
         };
         let intake = Intake {
             device: device.clone(),

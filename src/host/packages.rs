@@ -4,6 +4,10 @@
 //!
 //! What is returned is the verified bytes themselves: nothing is read twice.
 
+pub mod install;
+pub mod list;
+pub mod selection;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
@@ -13,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+use self::selection::{Selection, Version};
 use crate::seal::cose::{MessageType, SealError, Signer, seal_detached, sha256};
 use crate::seal::trust::TrustStore;
 use crate::seal::verify::{PackageMode, Refusal, verify_manifest};
@@ -24,12 +29,12 @@ use crate::seal::wire::{Digest, Slug, Text};
 pub const MANIFEST: &str = "manifest.toml";
 /// Its detached signature.
 pub const SIGNATURE: &str = "manifest.cose";
-/// Names the version in use per package: `"liver-tumour" = "1.2.0"`.
-pub const ACTIVE: &str = "active.toml";
 /// The largest manifest, in bytes.
 pub const MAX_MANIFEST: u64 = 64 * 1024;
 /// The largest file of a package, in bytes.
 pub const MAX_FILE: u64 = 64 << 20;
+/// The most bytes of all files of a package together.
+pub const MAX_PACKAGE: u64 = 256 << 20;
 /// The most files in a package.
 pub const MAX_FILES: usize = 64;
 /// The most entries looked at in a folder of packages or versions.
@@ -48,6 +53,10 @@ pub struct VerifiedPackage {
     pub intended_use: IntendedUse,
     /// Its licence.
     pub licence: String,
+    /// Every version below this one is revoked by this package; never above its own.
+    pub revokes_below: Option<Version>,
+    /// The signature of the manifest.
+    pub manifest_cose: Vec<u8>,
     /// The whole manifest: `[input]`, `[output]` and others are read by the models' own code.
     pub manifest_toml: String,
     /// SHA-256 of the manifest.
@@ -99,11 +108,32 @@ pub enum PackageError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The file that says what is in use cannot be understood.
+    #[error("{path} cannot be used: {problem}", path = .path.display())]
+    Selection {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A file is not the one that was signed for.
     #[error("{path} is not the file that was signed for (its SHA-256 is another)", path = .path.display())]
     Digest {
         /// The file.
         path: PathBuf,
+    },
+    /// A signed package that was installed here has revoked this version.
+    #[error(
+        "{path}: version {version} is revoked here, every one below {floor} is: use a newer one",
+        path = .path.display()
+    )]
+    Revoked {
+        /// The package folder.
+        path: PathBuf,
+        /// Its version.
+        version: Version,
+        /// The lowest version that is accepted.
+        floor: Version,
     },
     /// Signing failed.
     #[error("cannot sign the package in {path}", path = .path.display())]
@@ -171,12 +201,42 @@ pub fn trust_for(
     Ok(trust)
 }
 
+/// On what terms a package is accepted.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The keys that may vouch for it.
+    pub trust: TrustStore,
+    /// Whether demonstration keys count.
+    pub mode: PackageMode,
+    /// The lowest version accepted of each package.
+    pub floors: BTreeMap<Slug, Version>,
+}
+
+impl Terms {
+    /// With the floors that are remembered in any of the folders searched.
+    pub fn new(
+        trust: TrustStore,
+        mode: PackageMode,
+        roots: &[PathBuf],
+    ) -> Result<Self, PackageError> {
+        let mut floors = BTreeMap::new();
+        for root in roots {
+            for (name, choice) in Selection::read(root)?.choices() {
+                if let Some(floor) = choice.floor.max(floors.get(name).copied()) {
+                    floors.insert(name.clone(), floor);
+                }
+            }
+        }
+        Ok(Self { trust, mode, floors })
+    }
+}
+
 /// The folder of the version in use of one package: the first root that has the package decides;
-/// there the version in `active.toml`, else the highest.
+/// there the version that is selected, else the highest.
 pub fn find(roots: &[PathBuf], name: &Slug) -> Result<PathBuf, PackageError> {
     for root in roots {
-        if let Some(version) = version_in_use(root, name)? {
-            return Ok(root.join(&**name).join(version));
+        if let Some(version) = selection::version_in_use(root, name)? {
+            return Ok(folder_of(root, name, version));
         }
     }
     Err(PackageError::NotFound { name: name.to_string(), roots: roots.to_vec() })
@@ -199,15 +259,16 @@ pub fn installed(roots: &[PathBuf]) -> Result<Vec<PathBuf>, PackageError> {
     Ok(found)
 }
 
+/// `<root>/<name>/<version>`.
+fn folder_of(root: &Path, name: &Slug, version: Version) -> PathBuf {
+    root.join(&**name).join(version.to_string())
+}
+
 /// Reads and verifies the package in one folder.
-pub fn load(
-    folder: &Path,
-    trust: &TrustStore,
-    mode: PackageMode,
-) -> Result<VerifiedPackage, PackageError> {
+pub fn load(folder: &Path, terms: &Terms) -> Result<VerifiedPackage, PackageError> {
     let manifest_bytes = read(&folder.join(MANIFEST), MAX_MANIFEST)?;
     let cose = read(&folder.join(SIGNATURE), MAX_MANIFEST)?;
-    verify_manifest(&cose, &manifest_bytes, trust, mode).map_err(|source| {
+    verify_manifest(&cose, &manifest_bytes, &terms.trust, terms.mode).map_err(|source| {
         PackageError::Signature { path: folder.to_owned(), source: Box::new(source) }
     })?;
     let refuse = |problem: String| PackageError::Manifest { path: folder.to_owned(), problem };
@@ -216,6 +277,11 @@ pub fn load(
         String::from_utf8(manifest_bytes).map_err(|_| refuse("it is not UTF-8".into()))?;
     let manifest = Manifest::parse(&manifest_toml).map_err(refuse)?;
     named_by_its_folder(folder, &manifest).map_err(|problem| refuse(problem.into()))?;
+    if let Some(&floor) = terms.floors.get(&manifest.name).filter(|&&floor| manifest.number < floor)
+    {
+        let (path, version) = (folder.to_owned(), manifest.number);
+        return Err(PackageError::Revoked { path, version, floor });
+    }
     let files = listed_files(folder, &manifest.files)?;
     Ok(VerifiedPackage {
         name: manifest.name,
@@ -223,6 +289,8 @@ pub fn load(
         task: manifest.task,
         intended_use: manifest.intended_use,
         licence: manifest.licence,
+        revokes_below: manifest.revokes_below,
+        manifest_cose: cose,
         manifest_toml,
         manifest_digest,
         files,
@@ -258,9 +326,11 @@ pub fn sign(folder: &Path, signer: &dyn Signer) -> Result<usize, PackageError> {
 struct Manifest {
     name: Slug,
     version: Text<16>,
+    number: Version,
     task: Task,
     intended_use: IntendedUse,
     licence: String,
+    revokes_below: Option<Version>,
     files: BTreeMap<String, Digest>,
 }
 
@@ -272,6 +342,7 @@ struct RawManifest {
     task: String,
     intended_use: String,
     licence: String,
+    revokes_below: Option<String>,
     files: BTreeMap<String, String>,
 }
 
@@ -284,7 +355,12 @@ impl Manifest {
         let by_name = |wanted: &str, names: &[&str]| names.contains(&wanted);
         let task = Task::ALL.iter().find(|task| by_name(&raw.task, &[task.name()]));
         let used = IntendedUse::ALL.iter().find(|kind| by_name(&raw.intended_use, &[kind.name()]));
-        version_numbers(&raw.version).ok_or("version must be three numbers with dots")?;
+        let number =
+            Version::parse(&raw.version).ok_or("version must be three numbers with dots")?;
+        let floor = raw.revokes_below.as_deref().map(|text| {
+            let floor = Version::parse(text).filter(|&floor| floor <= number);
+            floor.ok_or("revokes_below must be three numbers with dots, at most its own version")
+        });
         if raw.files.len() > MAX_FILES {
             return Err(format!("more than {MAX_FILES} files"));
         }
@@ -301,6 +377,8 @@ impl Manifest {
             intended_use: *used
                 .ok_or_else(|| format!("unknown intended_use {:?}", raw.intended_use))?,
             licence: raw.licence,
+            number,
+            revokes_below: floor.transpose()?,
             files,
         })
     }
@@ -331,9 +409,11 @@ fn listed_files(
         }
     }
     let mut files = BTreeMap::new();
+    let mut left = MAX_PACKAGE;
     for (name, digest) in listed {
         let path = folder.join(name);
-        let bytes = read(&path, MAX_FILE)?;
+        let bytes = read(&path, MAX_FILE.min(left))?;
+        left -= bytes.len() as u64;
         if sha256(&bytes) != *digest {
             return Err(PackageError::Digest { path });
         }
@@ -412,32 +492,6 @@ fn folders(root: &Path) -> Result<Vec<String>, PackageError> {
     Ok(found)
 }
 
-fn version_in_use(root: &Path, name: &Slug) -> Result<Option<String>, PackageError> {
-    let versions = folders(&root.join(&**name))?;
-    let numbered = versions.iter().filter_map(|v| Some((version_numbers(v)?, v)));
-    let Some((_, highest)) = numbered.max() else { return Ok(None) };
-    let path = root.join(ACTIVE);
-    if !path.exists() {
-        return Ok(Some(highest.clone()));
-    }
-    let text = String::from_utf8(read(&path, MAX_MANIFEST)?).unwrap_or_default();
-    let active: BTreeMap<String, String> = toml::from_str(&text).map_err(|error| {
-        PackageError::Manifest { path: path.clone(), problem: error.to_string() }
-    })?;
-    match active.get(&**name) {
-        None => Ok(Some(highest.clone())),
-        Some(version) if versions.contains(version) => Ok(Some(version.clone())),
-        Some(_) => Err(PackageError::Layout { path, problem: "it names a version that is absent" }),
-    }
-}
-
-fn version_numbers(version: &str) -> Option<[u32; 3]> {
-    let numbers: Option<Vec<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
-    let numbers: [u32; 3] = numbers?.try_into().ok()?;
-    let canonical = format!("{}.{}.{}", numbers[0], numbers[1], numbers[2]) == version;
-    canonical.then_some(numbers)
-}
-
 fn is_plain_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     (1..=64).contains(&name.len()) && name.chars().all(allowed) && !name.starts_with('.')
@@ -478,175 +532,4 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, PackageError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::seal::cose::{Ed25519Signer, key_id};
-    use crate::seal::trust::{Role, TrustedKey};
-
-    const TEXT: &str = "schema = 1\nname = \"pmn\"\nversion = \"1.0.0\"\ntask = \"classification\"\n\
-                        intended_use = \"demonstration\"\nlicence = \"Apache-2.0\"\n\n[input]\nphases = 2\n";
-
-    fn signer() -> Ed25519Signer {
-        Ed25519Signer::from_seed(&[5; 32]).unwrap()
-    }
-
-    fn trust(demonstration: bool) -> TrustStore {
-        let public_key = signer().public_key();
-        let mut store = TrustStore::default();
-        store
-            .add(TrustedKey {
-                kid: key_id(&public_key),
-                role: Role::Models,
-                device: None,
-                site: None,
-                not_before: None,
-                not_after: None,
-                public_key,
-                demonstration,
-            })
-            .unwrap();
-        store
-    }
-
-    /// A root with one signed package; returns both.
-    fn package() -> (tempfile::TempDir, PathBuf) {
-        let root = tempfile::tempdir().unwrap();
-        let folder = root.path().join("pmn/1.0.0");
-        fs::create_dir_all(folder.join("golden")).unwrap();
-        fs::write(folder.join(MANIFEST), TEXT).unwrap();
-        fs::write(folder.join("model.onnx"), b"weights").unwrap();
-        fs::write(folder.join("golden/input.bin"), b"in").unwrap();
-        assert_eq!(sign(&folder, &signer()).unwrap(), 2);
-        (root, folder)
-    }
-
-    fn loads(folder: &Path) -> Result<VerifiedPackage, PackageError> {
-        load(folder, &trust(false), PackageMode::Clinical)
-    }
-
-    #[test]
-    fn a_signed_package_is_read_whole() {
-        let (_root, folder) = package();
-        let package = loads(&folder).unwrap();
-        assert_eq!((&*package.name, &*package.version), ("pmn", "1.0.0"));
-        assert_eq!(package.task, Task::Classification);
-        assert_eq!(package.files["golden/input.bin"], b"in");
-        assert_eq!(package.files.len(), 2);
-        let manifest = fs::read(folder.join(MANIFEST)).unwrap();
-        assert_eq!(package.manifest_digest, sha256(&manifest).0);
-        assert!(package.manifest_toml.contains("[input]\nphases = 2\n\n[files]\n"));
-        sign(&folder, &signer()).unwrap();
-        assert_eq!(fs::read(folder.join(MANIFEST)).unwrap(), manifest, "signing again is the same");
-    }
-
-    #[test]
-    fn every_change_after_signing_is_refused() {
-        type Change = fn(&Path);
-        let changes: [(&str, Change); 9] = [
-            ("a changed file", |f| fs::write(f.join("model.onnx"), b"Weights").unwrap()),
-            ("a missing file", |f| fs::remove_file(f.join("golden/input.bin")).unwrap()),
-            ("a file too many", |f| fs::write(f.join("extra"), b"").unwrap()),
-            ("a changed manifest", |f| {
-                let text = fs::read_to_string(f.join(MANIFEST)).unwrap();
-                fs::write(f.join(MANIFEST), text.replace("phases = 2", "phases = 1")).unwrap();
-            }),
-            ("no signature", |f| fs::remove_file(f.join(SIGNATURE)).unwrap()),
-            ("a link", |f| std::os::unix::fs::symlink("/dev/null", f.join("link")).unwrap()),
-            ("a hidden file", |f| fs::write(f.join(".hidden"), b"").unwrap()),
-            ("a deep folder", |f| fs::create_dir_all(f.join("golden/deep")).unwrap()),
-            ("a file swapped for a link", |f| {
-                fs::rename(f.join("model.onnx"), f.parent().unwrap().join("away")).unwrap();
-                std::os::unix::fs::symlink("../away", f.join("model.onnx")).unwrap();
-            }),
-        ];
-        for (what, change) in changes {
-            let (_root, folder) = package();
-            change(&folder);
-            assert!(loads(&folder).is_err(), "accepted: {what}");
-        }
-    }
-
-    #[test]
-    fn only_trusted_keys_sign_and_demonstration_stays_demonstration() {
-        let (_root, folder) = package();
-        let verdict = |store: &TrustStore, mode| load(&folder, store, mode).is_ok();
-        assert!(verdict(&trust(true), PackageMode::Demonstration));
-        assert!(!verdict(&trust(true), PackageMode::Clinical));
-        assert!(verdict(&trust(false), PackageMode::Demonstration));
-        assert!(!verdict(&TrustStore::default(), PackageMode::Demonstration));
-    }
-
-    #[test]
-    fn a_package_cannot_take_the_place_of_another() {
-        let (root, folder) = package();
-        let elsewhere = root.path().join("liver-tumour");
-        fs::create_dir(&elsewhere).unwrap();
-        fs::rename(&folder, elsewhere.join("1.0.0")).unwrap();
-        assert!(matches!(loads(&elsewhere.join("1.0.0")), Err(PackageError::Manifest { .. })));
-        fs::rename(elsewhere.join("1.0.0"), root.path().join("pmn/2.0.0")).unwrap();
-        assert!(loads(&root.path().join("pmn/2.0.0")).is_err());
-    }
-
-    #[test]
-    fn the_version_in_use_is_named_or_the_highest() {
-        let root = tempfile::tempdir().unwrap();
-        let name = Slug::new("pmn").unwrap();
-        let roots = [PathBuf::from("/nonexistent"), root.path().to_owned()];
-        assert!(matches!(find(&roots, &name), Err(PackageError::NotFound { .. })));
-        for version in ["0.9.0", "0.10.0", "draft"] {
-            fs::create_dir_all(root.path().join("pmn").join(version)).unwrap();
-        }
-        assert!(find(&roots, &name).unwrap().ends_with("pmn/0.10.0"));
-        fs::write(root.path().join(ACTIVE), "pmn = \"0.9.0\"\n").unwrap();
-        assert!(find(&roots, &name).unwrap().ends_with("pmn/0.9.0"));
-        assert_eq!(installed(&roots).unwrap().len(), 1);
-        fs::write(root.path().join(ACTIVE), "pmn = \"0.8.0\"\n").unwrap();
-        assert!(find(&roots, &name).is_err());
-    }
-
-    #[test]
-    fn files_beside_the_packages_are_passed_over() {
-        let (root, folder) = package();
-        for name in ["README.md", "trust.toml", "demonstration.pk8", ".README.md.swp", "a b"] {
-            fs::write(root.path().join(name), b"").unwrap();
-        }
-        std::os::unix::fs::symlink(&folder, root.path().join("link")).unwrap();
-        assert_eq!(installed(&[root.path().to_owned()]).unwrap(), [folder]);
-    }
-
-    #[test]
-    fn folders_of_packages_are_limited() {
-        let root = tempfile::tempdir().unwrap();
-        for number in 0..MAX_ENTRIES {
-            fs::create_dir(root.path().join(format!("p{number}"))).unwrap();
-        }
-        assert_eq!(folders(root.path()).unwrap().len(), MAX_ENTRIES);
-        fs::create_dir(root.path().join("one-more")).unwrap();
-        assert!(matches!(folders(root.path()), Err(PackageError::Layout { .. })));
-    }
-
-    #[test]
-    fn names_and_sizes_are_limited() {
-        for good in ["a", "a/b", "A-1_2.x", &"x".repeat(64)] {
-            assert!(is_file_name(good), "{good}");
-        }
-        for bad in ["", "a/b/c", "../a", "/a", "a//b", "a b", "é", MANIFEST, &"x".repeat(65)] {
-            assert!(!is_file_name(bad), "{bad}");
-        }
-        assert_eq!(version_numbers("1.20.3"), Some([1, 20, 3]));
-        for bad in ["1.2", "1.2.3.4", "1.2.x", "01.2.3", "1.2.-3", "1.2.+3"] {
-            assert_eq!(version_numbers(bad), None, "{bad}");
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        fs::write(&path, [0; 10]).unwrap();
-        assert!(read(&path, 10).is_ok());
-        assert!(matches!(read(&path, 9), Err(PackageError::Layout { .. })));
-    }
-
-    #[test]
-    fn the_files_table_must_be_last() {
-        assert_eq!(without_files_table("a = 1\n\n[files]\nx = 1\n"), Ok("a = 1\n".into()));
-        assert!(without_files_table("a = 1\n[files]\nx = 1\n[more]\n").is_err());
-    }
-}
+mod tests;

@@ -116,6 +116,11 @@ fn t17_forgeries_through_the_broker_change_nothing() {
 }
 
 #[test]
+fn t21_tampered_exchanged_and_old_packages_compute_nothing() {
+    short_form("T21");
+}
+
+#[test]
 fn t22_overload_and_poison_are_bounded() {
     short_form("T22");
 }

@@ -60,6 +60,8 @@ fn package(name: &str, version: &str, task: Task) -> VerifiedPackage {
         task,
         intended_use: IntendedUse::Demonstration,
         licence: "Apache-2.0".to_owned(),
+        revokes_below: None,
+        manifest_cose: Vec::new(),
         manifest_digest: sha256(manifest_toml.as_bytes()).0,
         manifest_toml,
         files,

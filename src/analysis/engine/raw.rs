@@ -23,6 +23,9 @@ pub(super) struct RawManifest {
     /// Evidence for people; free in form.
     #[serde(rename = "training")]
     _training: Option<toml::Table>,
+    /// Versions that the package revokes; the host sees to it.
+    #[serde(rename = "revokes_below")]
+    _revokes_below: Option<String>,
     /// Digests; the host has checked them before these bytes came here.
     #[serde(rename = "files")]
     _files: Option<toml::Table>,

@@ -26,6 +26,8 @@ mod page;
 
 mod failure;
 
+pub use self::packages::NOMOGRAM;
+
 use std::any::Any;
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};

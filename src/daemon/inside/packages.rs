@@ -13,7 +13,7 @@ use crate::host::packages::MANIFEST;
 use crate::seal::wire::{ModelUse, Task};
 
 /// The data of a nomogram inside its package.
-const NOMOGRAM: &str = "nomogram.toml";
+pub const NOMOGRAM: &str = "nomogram.toml";
 
 /// Everything that computes.
 #[derive(Debug)]

@@ -71,6 +71,8 @@ fn package(name: &str, manifest: &str) -> VerifiedPackage {
         task: crate::seal::wire::Task::Segmentation,
         intended_use: IntendedUse::Demonstration,
         licence: "Apache-2.0".to_owned(),
+        revokes_below: None,
+        manifest_cose: Vec::new(),
         manifest_toml: manifest.to_owned(),
         manifest_digest: [9; 32],
         files: BTreeMap::from([("golden/a".to_owned(), vec![1, 2])]),
