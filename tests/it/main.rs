@@ -59,6 +59,8 @@ mod dicom_sender;
 
 mod scripts;
 
+mod segment;
+
 mod subscribe;
 
 mod worker;
