@@ -94,14 +94,14 @@ def bench(options: argparse.Namespace, place: Path) -> int:
     scores = {name: dices(found, wanted) for name, found in labels.items()}
     print(f"ours: {about['backend']}, {about['arithmetic']}, {about['threads']} threads, {about['patches']} patches; "
           f"{options.rounds} rounds")
-    print("| | seconds | × ours (least–most) | peak MiB |", *(f" {name} Dice |" for name in CLASSES.values()))
+    print("| | seconds | × ours (least–most) | peak MiB |" + "".join(f" {name} Dice |" for name in CLASSES.values()))
     print("|---" * (4 + len(CLASSES)) + "|")
     ratio = {}
     for name in commands:
         pairs = [a / b for a, b in zip(seconds[name], seconds["ours"], strict=True)]
         ratio[name] = statistics.median(pairs)
         print(f"| {name} | {statistics.median(seconds[name]):.2f} | {ratio[name]:.1f} ({min(pairs):.1f}–{max(pairs):.1f}) "
-              f"| {peak[name]:.0f} |", *(f" {score:.4f} |" for score in scores[name]))
+              f"| {peak[name]:.0f} |" + "".join(f" {score:.4f} |" for score in scores[name]))
     loss = max(a - b for a, b in zip(scores["nnU-Net"], scores["ours"], strict=True))
     holds = ratio["nnU-Net"] >= LEAST_RATIO and loss <= LARGEST_LOSS
     print(f"{ratio['nnU-Net']:.1f} times as fast, largest loss of Dice {loss:.4f}:", "holds" if holds else "does not hold",

@@ -113,6 +113,9 @@ class Results:
         stored = self.checkpoint(fold)["network_weights"]
         network.load_state_dict({name.removeprefix("_orig_mod.").removeprefix("module."): value
                                  for name, value in stored.items()})
+        for module in list(network.modules()):
+            if isinstance(getattr(module, "skip", None), nn.Sequential):
+                quantisable_skip(module)
         return network.eval()
 
     def input_table(self) -> dict[str, Any]:
@@ -147,6 +150,18 @@ class Results:
         preprocessor = self.configuration.preprocessor_class(verbose=False)
         data, _, _ = preprocessor.run_case_npy(image, None, properties, self.plans, self.configuration, self.dataset)
         return data
+
+
+@torch.no_grad()
+def quantisable_skip(block: nn.Module) -> None:
+    """A residual block's mean pool is followed by a 1x1x1 convolution that changes nothing, if by none yet: the int8
+    engine adds what is rounded to 8 bits, and a convolution's input is."""
+    if len(block.skip) != 1 or not isinstance(block.skip[0], nn.AvgPool3d):
+        return
+    channels = block.output_channels
+    identity = nn.Conv3d(channels, channels, 1, bias=False)
+    identity.weight.copy_(torch.eye(channels)[:, :, None, None, None])
+    block.skip.append(identity)
 
 
 def read_results(folder: Path, folds: list[str] | None) -> Results:

@@ -28,13 +28,14 @@ from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape, resample_data_or_seg_to_shape
 
 from compare_nnunet import dice, segment
-from import_nnunet import PATCHES_PER_VOLUME, patches, quantised
+from import_nnunet import patches, quantised
 from package import DEMONSTRATION_KEY, Package, peak_ram_mib, write_package
 from quantise import session
 from specifications import normalise
 
 FLIPS = {"ras": (1, 1, 1), "lps": (1, -1, -1)}
-LEAST_SIDE = 16
+LEAST_SIDE = 64
+SAMPLES_PER_VOLUME = 12
 
 
 @dataclass
@@ -94,19 +95,23 @@ def reference(model: Path, volume: Path, manifest: dict[str, Any]) -> np.ndarray
 
 
 def small_sides(model: Path, manifest: dict[str, Any]) -> list[int]:
-    """The smallest halving of the patch that the network takes, for the golden example."""
+    """The patch with its sides halved as far as the network takes them: for calibration and the golden example."""
     network, sides = session(model), list(manifest["input"]["patch"])
-    while True:
-        halved = [side // 2 if side // 2 >= LEAST_SIDE else side for side in sides]
-        if halved == sides:
-            return sides
+
+    def takes(shape: list[int]) -> bool:
         try:
-            (logits,) = network.run(None, {manifest["input"]["tensor"]: np.zeros((1, 1, *halved), np.float32)})
+            (logits,) = network.run(None, {manifest["input"]["tensor"]: np.zeros((1, 1, *shape), np.float32)})
         except Exception:  # ONNX Runtime raises classes of its own for shapes that a model does not take
-            return sides
-        if list(logits.shape[2:]) != halved:
-            return sides
-        sides = halved
+            return False
+        return list(logits.shape[2:]) == shape
+
+    for axes in ((1, 2), (0,)):
+        while all(sides[axis] // 2 >= LEAST_SIDE for axis in axes):
+            halved = [side // 2 if axis in axes else side for axis, side in enumerate(sides)]
+            if not takes(halved):
+                break
+            sides = halved
+    return sides
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -155,7 +160,7 @@ def main() -> None:
         example = np.random.default_rng(0).normal(0, 1, (1, 1, *sides)).astype(np.float32)
         if not options.single:
             volumes = [prepared(volume, manifest).values for volume in options.calibration]
-            samples = [window for volume in volumes for window in patches(volume, table["patch"], PATCHES_PER_VOLUME)]
+            samples = [window for volume in volumes for window in patches(volume, sides, SAMPLES_PER_VOLUME)]
             example = patches(volumes[0], sides, 1)[0]
             model, method, share = quantised(model, table["tensor"], samples, Path(place))
             training |= {"calibration": method, "labels_as_in_float": round(share, 5)}

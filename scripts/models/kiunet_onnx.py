@@ -28,5 +28,5 @@ class KiUNet(nn.Module):
 
 if __name__ == "__main__":
     source, out = map(Path, sys.argv[1:])
-    export_float(KiUNet(Weights(source)), torch.zeros(1, 1, *KIUNET_SHAPE), ("image", ["logits"]), out, dynamic=False)
+    export_float(KiUNet(Weights(source)), torch.zeros(1, 1, *KIUNET_SHAPE), ("image", ["logits"]), out, dynamic=True)
     print(out)

@@ -1,6 +1,6 @@
 """A short training of the real `nnunetv2` on phantoms: a results folder to import, and volumes it has not seen.
 
-    train_nnunet.py --work FOLDER [--shape plain|resenc] [--thick] [--folds 2] [--epochs 40]
+    train_nnunet.py --work FOLDER [--shape plain|resenc] [--thick] [--folds 1] [--epochs 20]
 
 Fingerprint, plan, preprocessing, augmentation and loss are nnU-Net's own; the planner is told of few features and
 little memory, the trainer of few iterations. `--thick` keeps every third slice (7.5 mm of 2 mm), so that the plan is
@@ -112,7 +112,7 @@ def main() -> None:
     arguments.add_argument("--shape", choices=("plain", "resenc"), default="plain")
     arguments.add_argument("--thick", action="store_true")
     arguments.add_argument("--folds", type=int, default=1)
-    arguments.add_argument("--epochs", type=int, default=40)
+    arguments.add_argument("--epochs", type=int, default=20)
     options = arguments.parse_args()
     work = options.work.resolve()
     for name in ("raw", "preprocessed", "results"):

@@ -44,7 +44,7 @@ impl Axes {
     }
 
     /// Numbers by axis of the network → by axis of the array.
-    pub(super) fn to_array<T: Copy>(&self, own: [T; 3]) -> [T; 3] {
+    pub(super) fn to_array<T: Copy>(self, own: [T; 3]) -> [T; 3] {
         let mut zyx = own;
         for (axis, value) in self.of_array.into_iter().zip(own) {
             zyx[axis] = value;
