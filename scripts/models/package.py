@@ -168,8 +168,8 @@ def write_package(package: Package, model: Path, example: np.ndarray, models_roo
 def peak_ram_mib(model: Path, tensor: str, shape: tuple[int, ...]) -> int:
     """Resident memory of a process that runs one input in ONNX Runtime, less what it had before."""
     code = (
-        "import resource, sys; import numpy as np; import onnxruntime as ort; "
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; before = peak(); "
+        "import sys; import numpy as np; import onnxruntime as ort; status = lambda: open('/proc/self/status').read(); "
+        "peak = lambda: int(status().partition('VmHWM:')[2].split()[0]); before = peak(); "
         "network = ort.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider']); "
         f"network.run(None, {{sys.argv[2]: np.zeros({shape}, np.float32)}}); "
         "print((peak() - before) // 1024 + 1)"
