@@ -196,6 +196,11 @@ def session(path: Path, threads: int = 2) -> ort.InferenceSession:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
+def is_quantised(path: Path) -> bool:
+    """Whether anything in the file is rounded to 8 bits."""
+    return any(node.op_type == "QuantizeLinear" for node in onnx.load(path).graph.node)
+
+
 def float_operators(path: Path) -> list[str]:
     """Operator types of the file that compute in float, for the manifest."""
     model = onnx.load(path)

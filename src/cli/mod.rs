@@ -8,6 +8,8 @@ pub mod receive;
 
 pub mod process;
 
+pub mod segment;
+
 #[cfg(feature = "demo")]
 pub mod demo;
 
@@ -87,6 +89,8 @@ enum Command {
     Receive(receive::ReceiveArgs),
     /// Process one study folder without inbox and broker.
     Process(process::ProcessArgs),
+    /// Label liver and tumour in one volume with one package, without study, journal and result.
+    Segment(segment::SegmentArgs),
     /// Check configuration, keys, packages, disk, clock and broker.
     Check(check::CheckArgs),
     /// Measure a study and the idle daemon on this machine.
@@ -133,6 +137,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         #[cfg(feature = "dicom-net")]
         Command::Receive(args) => receive::run(&args, json),
         Command::Process(args) => process::run(&args, json),
+        Command::Segment(args) => segment::run(&args, json),
         Command::Check(args) => check::run(&args, json),
         #[cfg(feature = "demo")]
         Command::Bench(args) => bench::run(&args, json),

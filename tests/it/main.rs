@@ -61,6 +61,8 @@ mod dicom_sender;
 
 mod scripts;
 
+mod segment;
+
 mod subscribe;
 mod supervisor;
 

@@ -3,10 +3,11 @@
 
 use super::manifest::{
     Golden, GoldenOutput, InputSpec, IntendedUse, MAX_GOLDEN_ELEMENTS, MAX_NAMES, Manifest,
-    NetworkSpec, PATCH_VOXELS, Phase, Problem, Prototypes, Quantisation, Task,
+    NetworkSpec, NnUnet, Orientation, PATCH_VOXELS, Phase, Problem, Prototypes, Quantisation, Task,
 };
 use super::raw::{
-    RawGolden, RawGoldenOutput, RawInput, RawManifest, RawOutput, RawPrototypes, RawQuantisation,
+    RawGolden, RawGoldenOutput, RawInput, RawManifest, RawNnUnet, RawOutput, RawPrototypes,
+    RawQuantisation,
 };
 use crate::units::{Bytes, Probability, Spacing};
 
@@ -97,6 +98,7 @@ impl Check {
         match self.word("task", &raw.task, &words)? {
             TaskWord::Localisation => {
                 self.absent("prototypes", raw.prototypes.is_some());
+                self.absent("nnunet", raw.nnunet.is_some());
                 let spec = self.network(raw, &LOCALISATION);
                 let spacing = self.spacing(raw);
                 Some(Task::Localisation(spec?, spacing?))
@@ -105,11 +107,16 @@ impl Check {
                 self.absent("prototypes", raw.prototypes.is_some());
                 let spec = self.network(raw, &SEGMENTATION);
                 let spacing = self.spacing(raw);
-                Some(Task::Segmentation(spec?, spacing?))
+                let recipe = match &raw.nnunet {
+                    Some(recipe) => Some(self.nnunet(recipe)?),
+                    None => None,
+                };
+                Some(Task::Segmentation(spec?, spacing?, recipe))
             }
             TaskWord::Classification => {
                 let spacing = raw.input.as_ref().is_some_and(|input| input.spacing_mm.is_some());
                 self.absent("input.spacing_mm", spacing);
+                self.absent("nnunet", raw.nnunet.is_some());
                 let spec = self.network(raw, &CLASSIFICATION);
                 let prototypes = self.need("prototypes", &raw.prototypes);
                 let patch = spec.as_ref().map(|spec| spec.input.patch);
@@ -121,6 +128,7 @@ impl Check {
                 self.absent("output", raw.output.is_some());
                 self.absent("prototypes", raw.prototypes.is_some());
                 self.absent("golden", raw.golden.is_some());
+                self.absent("nnunet", raw.nnunet.is_some());
                 Some(Task::Nomogram)
             }
         }
@@ -181,6 +189,24 @@ impl Check {
         let spacing = raw.input.as_ref().map(|input| &input.spacing_mm)?;
         let zyx = self.numbers("input.spacing_mm", spacing, (0.2, 10.0))?;
         Spacing::new(zyx).ok()
+    }
+
+    fn nnunet(&mut self, raw: &RawNnUnet) -> Option<NnUnet> {
+        let words =
+            [("file", Orientation::File), ("ras", Orientation::Ras), ("lps", Orientation::Lps)];
+        let orientation = self.word("nnunet.orientation", &raw.orientation, &words);
+        let transpose = self.sizes("nnunet.transpose", &raw.transpose, (0, 2));
+        if let Some(axes) = transpose {
+            let each_once = (0..3).all(|axis| axes.contains(&axis));
+            self.that("nnunet.transpose", each_once, format!("expected each axis once: {axes:?}"));
+        }
+        let mut mirror_axes = [false; 3];
+        for &axis in self.need("nnunet.mirror_axes", &raw.mirror_axes)? {
+            if let Some(axis) = self.whole("nnunet.mirror_axes", axis, (0, 2)) {
+                mirror_axes[axis] = true;
+            }
+        }
+        Some(NnUnet { orientation: orientation?, transpose: transpose?, mirror_axes })
     }
 
     fn output(&mut self, raw: &RawOutput, form: &Form) {

@@ -47,8 +47,8 @@ pub enum IntendedUse {
 pub enum Task {
     /// Finds the liver on the whole scan; classes `background, liver`.
     Localisation(NetworkSpec, Spacing),
-    /// Labels voxels; classes `background, liver, tumour`.
-    Segmentation(NetworkSpec, Spacing),
+    /// Labels voxels; classes `background, liver, tumour`. With the last, as nnU-Net does it.
+    Segmentation(NetworkSpec, Spacing, Option<NnUnet>),
     /// Prototype distances of a liver box.
     Classification(NetworkSpec, Prototypes),
     /// Coefficients; no network.
@@ -92,6 +92,29 @@ impl InputSpec {
     pub fn normalise(&self, hu: f32) -> f32 {
         (hu.clamp(self.hu_clip[0], self.hu_clip[1]) - self.mean) / self.sd
     }
+}
+
+/// How a network that nnU-Net v2 trained wants its volume, beside spacing, patch and intensities, which are then in
+/// the order of the network's axes. Cropping and resampling are nnU-Net's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NnUnet {
+    /// The axes that are transposed.
+    pub orientation: Orientation,
+    /// Axis of the network → axis of the oriented volume (`transpose_forward` of the plan).
+    pub transpose: [usize; 3],
+    /// Axes of the network along which it was trained on mirrored patches too.
+    pub mirror_axes: [bool; 3],
+}
+
+/// How nnU-Net read the volumes that a network was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Orientation {
+    /// `[k, j, i]` as the file stores them, wherever they point (`SimpleITKIO`, `NibabelIO`).
+    File,
+    /// `[z, y, x]` towards Superior, Anterior and Right (`NibabelIOWithReorient`).
+    Ras,
+    /// `[z, y, x]` towards Superior, Posterior and Left, as the slices of a lying patient are stored.
+    Lps,
 }
 
 /// Contrast phase of an input channel.
@@ -201,7 +224,7 @@ impl Manifest {
     /// What the package's network needs; `None` for a nomogram.
     pub fn network(&self) -> Option<&NetworkSpec> {
         match &self.task {
-            Task::Localisation(spec, _) | Task::Segmentation(spec, _) => Some(spec),
+            Task::Localisation(spec, _) | Task::Segmentation(spec, _, _) => Some(spec),
             Task::Classification(spec, _) => Some(spec),
             Task::Nomogram => None,
         }
@@ -223,7 +246,7 @@ mod tests {
     #[test]
     fn reads_every_task() {
         let unet = Manifest::from_toml(&unet_manifest(3, 2.0)).unwrap();
-        let Task::Segmentation(spec, spacing) = &unet.task else { panic!("{:?}", unet.task) };
+        let Task::Segmentation(spec, spacing, None) = &unet.task else { panic!("{:?}", unet.task) };
         assert_eq!(spacing.zyx(), [2.0; 3]);
         assert_eq!(spec.input.patch, [8; 3]);
         assert_eq!(spec.input.normalise(-2000.0), -5.0);
@@ -278,6 +301,33 @@ mod tests {
         {
             assert!(keys.iter().any(|found| found == key), "{key} in {keys:?}");
         }
+    }
+
+    #[test]
+    fn an_imported_network_says_how_it_saw_its_volumes() {
+        let with = |table: &str| {
+            let text = unet_manifest(3, 2.0);
+            text.replace("[golden]", &format!("[nnunet]\n{table}\n[golden]"))
+        };
+        let good = "orientation = \"ras\"\ntranspose = [1, 2, 0]\nmirror_axes = [2, 0]";
+        let manifest = Manifest::from_toml(&with(good)).unwrap();
+        let Task::Segmentation(_, _, Some(recipe)) = manifest.task else {
+            panic!("{:?}", manifest.task)
+        };
+        let expected = NnUnet {
+            orientation: Orientation::Ras,
+            transpose: [1, 2, 0],
+            mirror_axes: [true, false, true],
+        };
+        assert_eq!(recipe, expected);
+        let bad = "orientation = \"lip\"\ntranspose = [0, 1, 1]\nmirror_axes = [3]";
+        assert_eq!(
+            problems(&with(bad)),
+            ["nnunet.orientation", "nnunet.transpose", "nnunet.mirror_axes"]
+        );
+        let localiser =
+            unet_manifest(2, 2.0).replace("[golden]", &format!("[nnunet]\n{good}\n[golden]"));
+        assert_eq!(problems(&localiser), ["nnunet"]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(super) struct RawManifest {
     pub(super) peak_ram_mib: Option<i64>,
     pub(super) input: Option<RawInput>,
     pub(super) output: Option<RawOutput>,
+    pub(super) nnunet: Option<RawNnUnet>,
     pub(super) prototypes: Option<RawPrototypes>,
     pub(super) quantisation: Option<RawQuantisation>,
     pub(super) golden: Option<RawGolden>,
@@ -51,6 +52,15 @@ pub(super) struct RawInput {
 pub(super) struct RawOutput {
     pub(super) tensors: Option<Vec<String>>,
     pub(super) classes: Option<Vec<String>>,
+}
+
+/// `[nnunet]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawNnUnet {
+    pub(super) orientation: Option<String>,
+    pub(super) transpose: Option<Vec<i64>>,
+    pub(super) mirror_axes: Option<Vec<i64>>,
 }
 
 /// `[prototypes]`.

@@ -94,7 +94,7 @@ impl<'a> Localiser<'a> {
             Network::load(self.package, &[1, 1, z, y, x], self.compute).map_err(failed)?;
         let shape = [1, spec.classes.len(), z, y, x];
         network.expect_output(0, &spec.outputs[0], &shape).map_err(failed)?;
-        let evidence = blended(&network, model.values.view(), Mirroring::Off, progress);
+        let evidence = blended(&network, model.values.view(), Mirroring::OFF, progress);
         Ok((model, evidence.map_err(failed)?, network.engine()))
     }
 }

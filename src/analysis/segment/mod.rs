@@ -10,6 +10,8 @@ pub mod segmenter;
 
 mod window;
 
+mod nnunet;
+
 pub(in crate::analysis) mod restore;
 
 pub(in crate::analysis) mod sampling;
@@ -34,14 +36,14 @@ pub struct Progress {
     pub total: usize,
 }
 
-/// Whether a patch is also shown mirrored, and the answers averaged.
+/// The axes of the network along which a patch is also shown mirrored, in every combination, and the answers averaged:
+/// twice the work for each axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mirroring {
+pub struct Mirroring(pub [bool; 3]);
+
+impl Mirroring {
     /// Each patch once.
-    #[default]
-    Off,
-    /// Each patch in all eight mirrorings of three axes: eight times the work.
-    AllAxes,
+    pub const OFF: Self = Self([false; 3]);
 }
 
 /// Why there are no labels.

@@ -3,6 +3,7 @@
 use ndarray::{Array2, Array3, ArrayView4, ArrayViewMut1, ArrayViewMut3, Axis, Zip, s};
 
 use crate::analysis::threads::slabs;
+use crate::analysis::volume::kernel::{Order, source_position};
 use crate::analysis::volume::{BACKGROUND, Mask, VoxelBox};
 
 /// Where a network's grid lies on the scan's: `scan voxel = origin + index * step`, `[z, y, x]`.
@@ -30,10 +31,37 @@ pub(super) fn labels(
     });
     let mut labels = Array3::from_elem(shape, BACKGROUND);
     let [z, y, x] = [0, 1, 2].map(|axis| region.start[axis]..region.end[axis]);
-    slabs(threads, labels.slice_mut(s![z, y, x]), |first, slab| {
-        label_slices(evidence, &axes, first, slab);
-    });
+    label(evidence, &axes, labels.slice_mut(s![z, y, x]), threads);
     Mask { labels }
+}
+
+/// The same where `labels` and the evidence are two grids of one box; `orders` say how to interpolate along each axis.
+pub(super) fn resized(
+    evidence: ArrayView4<'_, f32>,
+    orders: [Order; 3],
+    labels: ArrayViewMut3<'_, u8>,
+    threads: usize,
+) {
+    let (_, depth, height, width) = evidence.dim();
+    let (input, output) = ([depth, height, width], <[usize; 3]>::from(labels.dim()));
+    let axes = [0, 1, 2].map(|axis| {
+        let position = |voxel| source_position(voxel, input[axis], output[axis]);
+        let at = |voxel| match orders[axis] {
+            Order::Nearest => Between::new((position(voxel) + 0.5).floor(), input[axis]),
+            Order::Linear | Order::Cubic => Between::new(position(voxel), input[axis]),
+        };
+        (0..output[axis]).map(at).collect::<Vec<Between>>()
+    });
+    label(evidence, &axes, labels, threads);
+}
+
+fn label(
+    evidence: ArrayView4<'_, f32>,
+    axes: &[Vec<Between>; 3],
+    labels: ArrayViewMut3<'_, u8>,
+    threads: usize,
+) {
+    slabs(threads, labels, |first, slab| label_slices(evidence, axes, first, slab));
 }
 
 /// Labels the slices of the region from number `first` on.
@@ -100,6 +128,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::analysis::volume::resample::orders;
 
     /// All eight corners of every voxel, in f64, then the arg-max over all classes.
     fn reference(
@@ -159,6 +188,34 @@ mod tests {
                 }
             }
             prop_assert!(compared > 400);
+        }
+    }
+
+    /// Labels that `resample_data_or_seg_to_shape` of nnunetv2 2.8.1 gives on the same evidence, order 1.
+    #[test]
+    fn labels_come_back_as_in_nnunet() {
+        let noise = |z: usize, y: usize, x: usize| {
+            ((z * 7919 + y * 104_729 + x * 1_299_709) % 2001) as f32 - 1000.0
+        };
+        let mm = [[2.0, 1.3, 1.4], [4.0, 1.3, 1.4], [1.3, 1.4, 3.4]];
+        let scan_mm = [[2.5, 1.0, 1.0], [5.0, 1.0, 1.0], [1.0, 1.0, 5.0]];
+        let sizes = [([4, 3, 4], [3, 4, 5]), ([4, 3, 4], [3, 4, 5]), ([3, 4, 4], [4, 5, 3])];
+        let expected = [
+            "202210100101111100101102111101021111221011110011110000212202",
+            "202210110101111100101111111111020011221011110011110000212222",
+            "221001111220221221001011120221121001011110121111011001110111",
+        ];
+        for case in 0..3 {
+            let ([d, h, w], shape) = sizes[case];
+            let evidence = Array4::from_shape_fn([2, d, h, w], |(class, z, y, x)| match class {
+                0 => noise(z, y, x) / 500.0,
+                _ => noise(z + 1, y + 1, x + 1) / 400.0 - 0.3,
+            });
+            let mut labels = Array3::zeros(shape);
+            let orders = orders(mm[case], scan_mm[case], Order::Linear);
+            resized(evidence.view(), orders, labels.view_mut(), 2);
+            let found: String = labels.iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected[case], "case {case}");
         }
     }
 

@@ -1,10 +1,11 @@
 //! Liver and tumour labels inside the liver's box.
 
+use super::nnunet::{Axes, Imported};
 use super::restore::{Placement, labels};
 use super::window::{blended, window_count};
 use super::{Mirroring, Progress, SegmentError, sampling};
 use crate::analysis::engine::int8::compute::Compute;
-use crate::analysis::engine::manifest::{InputSpec, Task};
+use crate::analysis::engine::manifest::{InputSpec, NnUnet, Task};
 use crate::analysis::engine::network::{EngineInfo, Network};
 use crate::analysis::engine::package::Package;
 use crate::analysis::volume::{HuVolume, Mask, VoxelBox};
@@ -18,6 +19,8 @@ pub struct Segmenter {
     input: InputSpec,
     classes: usize,
     spacing: Spacing,
+    /// `None`: ours.
+    recipe: Option<NnUnet>,
     mirroring: Mirroring,
     peak_per_patch: Bytes,
 }
@@ -26,7 +29,7 @@ impl Segmenter {
     /// Loads a segmentation package.
     pub fn load(package: &Package, compute: Compute) -> Result<Self, SegmentError> {
         let failed = |source| SegmentError::Engine { stage: STAGE, source };
-        let Task::Segmentation(spec, spacing) = &package.manifest.task else {
+        let Task::Segmentation(spec, spacing, recipe) = &package.manifest.task else {
             let package = package.manifest.name.clone();
             return Err(SegmentError::WrongTask { package, stage: STAGE });
         };
@@ -44,15 +47,16 @@ impl Segmenter {
             input: spec.input.clone(),
             classes,
             spacing: *spacing,
-            mirroring: Mirroring::Off,
+            recipe: *recipe,
+            mirroring: Mirroring::OFF,
             peak_per_patch,
         })
     }
 
-    /// Shows patches mirrored too, or not.
+    /// Shows patches mirrored too, as far as the package says that the network was trained on such.
     #[must_use]
-    pub fn with_mirroring(mut self, mirroring: Mirroring) -> Self {
-        self.mirroring = mirroring;
+    pub fn with_mirroring(mut self) -> Self {
+        self.mirroring = self.recipe.map_or(Mirroring::OFF, |recipe| Mirroring(recipe.mirror_axes));
         self
     }
 
@@ -65,21 +69,26 @@ impl Segmenter {
     /// resampled region with its evidence, the labels.
     pub fn predicted_peak(&self, portal: &HuVolume, region: VoxelBox) -> Bytes {
         let source = portal.geometry.spacing.zyx();
+        let (mut patch, mut spacing) = (self.input.patch, self.spacing.zyx());
+        if let Some(recipe) = &self.recipe {
+            let axes = Axes::new(recipe, &portal.geometry.stored);
+            (patch, spacing) = (axes.to_array(patch), axes.to_array(spacing));
+        }
         let fine = [0, 1, 2].map(|axis| {
             let size = region.end[axis].saturating_sub(region.start[axis]) as f64;
-            let fine = (size * source[axis] / self.spacing.zyx()[axis]).ceil() as usize;
-            fine.max(self.input.patch[axis])
+            let fine = (size * source[axis] / spacing[axis]).ceil() as usize;
+            fine.max(patch[axis])
         });
         // The values twice (the padded copy), one plane of evidence per foreground class.
         let voxel_bytes = (1 + self.classes) * size_of::<f32>();
         let arrays = fine.iter().product::<usize>() * voxel_bytes;
         let scan: usize = portal.geometry.shape.iter().product();
-        let in_flight = self.network.inputs_at_once().min(window_count(fine, self.input.patch));
+        let in_flight = self.network.inputs_at_once().min(window_count(fine, patch));
         Bytes(self.peak_per_patch.0 * in_flight as u64 + (arrays + scan) as u64)
     }
 
-    /// Labels `region` on the scan's own grid; background outside it. The network sees a wider part
-    /// of the scan where the region is smaller than its patch.
+    /// Labels `region` on the scan's own grid; background outside it. A network of ours sees a wider part
+    /// of the scan where the region is smaller than its patch; an imported one sees the region as nnU-Net would show it.
     pub fn segment(
         &self,
         portal: &HuVolume,
@@ -90,12 +99,23 @@ impl Segmenter {
         if (0..3).any(|a| region.start[a] >= region.end[a] || region.end[a] > shape[a]) {
             return Err(SegmentError::Region { region, shape });
         }
+        let failed = |source| SegmentError::Engine { stage: STAGE, source };
+        if let Some(recipe) = &self.recipe {
+            let imported = Imported {
+                network: &self.network,
+                input: &self.input,
+                spacing_mm: self.spacing.zyx(),
+                recipe,
+                mirroring: self.mirroring,
+            };
+            return imported.segment(portal, region, progress).map_err(failed);
+        }
         let (seen, threads) = (self.widened(portal, region), self.engine().threads);
         // nnU-Net normalises before it resamples, so that air does not bleed into clipped tissue.
         let load = |hu: i16| self.input.normalise(f32::from(hu));
         let model = sampling::to_model(portal, seen, self.spacing, load, threads);
         let evidence = blended(&self.network, model.values.view(), self.mirroring, progress)
-            .map_err(|source| SegmentError::Engine { stage: STAGE, source })?;
+            .map_err(failed)?;
         let placement = Placement { origin: model.origin, step: model.step };
         Ok(labels(evidence.view(), placement, (region, shape), threads))
     }

@@ -29,10 +29,7 @@ pub(super) fn blended(
     let classes = network.output_shapes()[0][1];
     let (padded, before) = padded(values, patch);
     let windows = Windows::new(padded.dim().into(), patch);
-    let flips: &[[bool; 3]] = match mirroring {
-        Mirroring::Off => &ALL_FLIPS[..1],
-        Mirroring::AllAxes => &ALL_FLIPS,
-    };
+    let flips = flips(mirroring);
     let (share, threads) = (1.0 / flips.len() as f32, network.engine().threads);
     let total = windows.count() * flips.len();
     let mut evidence = Array4::zeros([classes - 1, padded.dim().0, padded.dim().1, padded.dim().2]);
@@ -73,6 +70,12 @@ const ALL_FLIPS: [[bool; 3]; 8] = [
     [true, true, false],
     [true, true, true],
 ];
+
+/// The mirrorings along the axes that are asked for; none first.
+fn flips(Mirroring(axes): Mirroring) -> Vec<[bool; 3]> {
+    let asked = |flip: &&[bool; 3]| (0..3).all(|axis| axes[axis] || !flip[axis]);
+    ALL_FLIPS.iter().filter(asked).copied().collect()
+}
 
 fn mirror<T>(view: &mut ArrayView3<'_, T>, flip: [bool; 3]) {
     for (axis, _) in flip.iter().enumerate().filter(|&(_, &flip)| flip) {
@@ -288,17 +291,16 @@ mod tests {
         #[test]
         fn a_pointwise_network_sees_no_windows(
             size in [3usize..20, 3usize..20, 3usize..20],
-            mirrored in any::<bool>(),
+            mirrored in any::<[bool; 3]>(),
             threads in 1usize..4,
         ) {
             let package = unet_package(&CLASSES, 2.0);
             let network = Network::load(&package, &[1, 1, 8, 8, 8], Compute::with_threads(threads)).unwrap();
             let value = |(z, y, x)| ((z * 5 + y * 3 + x) % 9) as f32 - 4.0;
             let values = Array3::from_shape_fn(size, value);
-            let mirroring = if mirrored { Mirroring::AllAxes } else { Mirroring::Off };
             let mut seen = Vec::new();
             let evidence =
-                blended(&network, values.view(), mirroring, &mut |progress| seen.push(progress)).unwrap();
+                blended(&network, values.view(), Mirroring(mirrored), &mut |progress| seen.push(progress)).unwrap();
             prop_assert_eq!(evidence.dim(), (2, size[0], size[1], size[2]));
             for ((class, z, y, x), &found) in evidence.indexed_iter() {
                 let logit = |class: usize| CLASSES[class].0 * values[[z, y, x]] + CLASSES[class].1;
@@ -309,6 +311,14 @@ mod tests {
             prop_assert_eq!(seen.iter().map(|progress| progress.done).collect::<Vec<_>>(),
                 (0..=total).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn only_the_axes_that_are_asked_for_are_mirrored() {
+        assert_eq!(flips(Mirroring::OFF), [[false; 3]]);
+        let y_and_x = [[false; 3], [false, false, true], [false, true, false], [false, true, true]];
+        assert_eq!(flips(Mirroring([false, true, true])), y_and_x);
+        assert_eq!(flips(Mirroring([true; 3])), ALL_FLIPS);
     }
 
     #[test]

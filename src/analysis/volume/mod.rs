@@ -10,7 +10,6 @@
 //! and x Right, so that the axes of all volumes agree whatever the file's order was.
 
 pub mod geometry;
-pub mod intensity;
 pub mod kernel;
 pub mod resample;
 pub mod restore;

@@ -1,19 +1,17 @@
-//! Resampling between the scan's grid and a network's, and of one phase onto the other's grid.
+//! Resampling as nnU-Net does it, and of one phase onto the other's grid.
 //!
 //! nnU-Net's rules: new size = round(size · old spacing / new spacing), cubic for images and linear
-//! for logits, sample centres as in [`kernel`](super::kernel); when voxels are more than three
-//! times longer than wide, the long axis is taken nearest and the others first (Isensee 2021, Nat
+//! for logits, sample centres as in [`kernel`](super::kernel), what a spline overshoots is cut; when voxels are more
+//! than three times longer than wide, the long axis is taken nearest and the others first (Isensee 2021, Nat
 //! Methods 18:203, supplement). Work goes slice by slice, so that the scan is never held in f32.
 
-use ndarray::{Array2, Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
+use ndarray::{Array3, ArrayView, ArrayView2, ArrayView3, ArrayViewMut2, Axis, Dimension, s};
 
+use super::HuVolume;
 use super::geometry::Geometry;
-use super::intensity::Intensity;
 use super::kernel::{AxisKernel, Order};
-use super::{HuVolume, ModelVolume, VoxelBox};
 use crate::analysis::decode::limits::LOWEST_HU;
 use crate::analysis::threads::planes;
-use crate::units::Spacing;
 
 /// Voxels this many times longer than wide make the long axis a stack of slices (nnU-Net's
 /// anisotropy threshold).
@@ -22,32 +20,46 @@ pub const ANISOTROPY_THRESHOLD: f64 = 3.0;
 /// Two grids count as the same when no voxel is further from its namesake than this.
 pub const SAME_GRID_TOLERANCE_MM: f64 = 0.01;
 
-/// Cuts `region` out of `volume`, normalises it and resamples it to `target` spacing, cubic.
-pub fn to_model(
-    volume: &HuVolume,
-    region: VoxelBox,
-    target: Spacing,
-    intensity: &Intensity,
+/// Resamples `voxels`, taken through `load`, which never falls, from one spacing to another, cubic; both in mm along
+/// the axes of the array.
+pub fn to_spacing(
+    voxels: ArrayView3<'_, i16>,
+    (source_mm, target_mm): ([f64; 3], [f64; 3]),
+    load: impl Fn(i16) -> f32 + Sync,
     threads: usize,
-) -> ModelVolume {
-    let source = volume.geometry.spacing;
-    let size: [usize; 3] = std::array::from_fn(|axis| region.end[axis] - region.start[axis]);
-    let shape = resampled_shape(size, source, target);
-    let orders = orders(source, target, Order::Cubic);
+) -> Array3<f32> {
+    let size: [usize; 3] = voxels.dim().into();
+    let shape = resampled_shape(size, source_mm, target_mm);
+    let orders = orders(source_mm, target_mm, Order::Cubic);
     let kernels = std::array::from_fn(|a| AxisKernel::new(size[a], shape[a], orders[a]));
-    let [z, y, x] = std::array::from_fn(|axis| region.start[axis]..region.end[axis]);
-    let hu = volume.hu.slice(s![z, y, x]);
-    let values = apply(hu, &kernels, threads, |hu| intensity.normalise(hu));
-    let step: [f64; 3] = std::array::from_fn(|axis| size[axis] as f64 / shape[axis] as f64);
-    let origin = std::array::from_fn(|a| region.start[a] as f64 + 0.5 * step[a] - 0.5);
-    ModelVolume { values, origin, step }
+    let mut values = apply(voxels, &kernels, threads, &load);
+    match orders.iter().position(|&order| order == Order::Nearest) {
+        None => {
+            let (low, high) = bounds(voxels, &load);
+            values.mapv_inplace(|value| value.clamp(low, high));
+        }
+        Some(stacked) => {
+            for (n, mut slice) in values.axis_iter_mut(Axis(stacked)).enumerate() {
+                let source = voxels.index_axis(Axis(stacked), kernels[stacked].taps(n).0);
+                let (low, high) = bounds(source, &load);
+                slice.mapv_inplace(|value| value.clamp(low, high));
+            }
+        }
+    }
+    values
 }
 
-/// Voxels along `[z, y, x]` after resampling, at least one.
-pub fn resampled_shape(shape: [usize; 3], source: Spacing, target: Spacing) -> [usize; 3] {
-    let (source, target) = (source.zyx(), target.zyx());
+/// Lowest and highest of the loaded voxels.
+fn bounds<D: Dimension>(voxels: ArrayView<'_, i16, D>, load: impl Fn(i16) -> f32) -> (f32, f32) {
+    let (low, high) =
+        voxels.iter().fold((i16::MAX, i16::MIN), |(low, high), &hu| (low.min(hu), high.max(hu)));
+    (load(low), load(high))
+}
+
+/// Voxels along each axis after resampling, at least one.
+pub fn resampled_shape(shape: [usize; 3], source_mm: [f64; 3], target_mm: [f64; 3]) -> [usize; 3] {
     std::array::from_fn(|axis| {
-        let size = shape[axis] as f64 * source[axis] / target[axis];
+        let size = source_mm[axis] / target_mm[axis] * shape[axis] as f64;
         // Halves to even, as numpy rounds.
         (size.round_ties_even() as usize).max(1)
     })
@@ -55,17 +67,16 @@ pub fn resampled_shape(shape: [usize; 3], source: Spacing, target: Spacing) -> [
 
 /// The order along each axis: `in_plane` everywhere, or nearest along the one long axis of the
 /// source grid, or else of the target grid. Two equally long axes are no stack of slices.
-pub fn orders(source: Spacing, target: Spacing, in_plane: Order) -> [Order; 3] {
+pub fn orders(source_mm: [f64; 3], target_mm: [f64; 3], in_plane: Order) -> [Order; 3] {
     let mut orders = [in_plane; 3];
-    if let Some(axis) = stacked_axis(source).or_else(|| stacked_axis(target)).flatten() {
+    if let Some(axis) = stacked_axis(source_mm).or_else(|| stacked_axis(target_mm)).flatten() {
         orders[axis] = Order::Nearest;
     }
     orders
 }
 
 /// `None`: nearly isotropic. `Some(None)`: anisotropic without a single longest axis.
-fn stacked_axis(spacing: Spacing) -> Option<Option<usize>> {
-    let mm = spacing.zyx();
+fn stacked_axis(mm: [f64; 3]) -> Option<Option<usize>> {
     let longest = mm.into_iter().fold(f64::MIN, f64::max);
     let shortest = mm.into_iter().fold(f64::MAX, f64::min);
     if longest / shortest <= ANISOTROPY_THRESHOLD {
@@ -75,32 +86,8 @@ fn stacked_axis(spacing: Spacing) -> Option<Option<usize>> {
     Some(axes.next().filter(|_| axes.next().is_none()))
 }
 
-/// Resamples one class's logits or probabilities `[z, y, x]` from a network's grid to the slices
-/// `rows` of a grid of `shape` voxels: a slab at a time, so that no class is ever held whole.
-pub fn logits_slab(
-    logits: ArrayView3<'_, f32>,
-    shape: [usize; 3],
-    orders: [Order; 3],
-    rows: std::ops::Range<usize>,
-) -> Array3<f32> {
-    let input: [usize; 3] = logits.dim().into();
-    let kernels: [AxisKernel; 3] =
-        std::array::from_fn(|a| AxisKernel::new(input[a], shape[a], orders[a]));
-    let mut slab = Array3::zeros([rows.len(), shape[1], shape[2]]);
-    let mut plane = Array2::zeros([input[1], input[2]]);
-    for (mut out, z) in slab.axis_iter_mut(Axis(0)).zip(rows) {
-        let (first, weights) = kernels[0].taps(z);
-        plane.fill(0.0);
-        for (k, &weight) in weights.iter().enumerate() {
-            plane.scaled_add(weight, &logits.index_axis(Axis(0), first + k));
-        }
-        in_plane(plane.view(), &kernels, &mut out, |value| value);
-    }
-    slab
-}
-
-/// Applies the kernels along y and x slice by slice, then along z, on `threads` threads. What one
-/// slice gives does not depend on how the slices were shared out.
+/// Applies the kernels along the second and third axis slice by slice, then along the first, on `threads` threads.
+/// What one slice gives does not depend on how the slices were shared out.
 fn apply<T: Copy + Sync>(
     input: ArrayView3<'_, T>,
     kernels: &[AxisKernel; 3],
