@@ -689,19 +689,27 @@ mod tests {
         let liver = |from: usize| {
             move |at: [usize; 3]| match at {
                 [5..15, _, _] if at[2] < from || at[1] < 2 || at[1] > 37 => BACKGROUND,
-                [5..15, _, 45..] => BACKGROUND,
+                [5..15, _, 45..=49] => BACKGROUND,
                 [5..15, ..] if tumour(at) => TUMOUR,
                 [5..15, ..] => LIVER,
                 _ => BACKGROUND,
             }
         };
-        assert_eq!(liver_reasons(liver(1)), []);
-        // 36 rows of 3 mm in ten slices of 4 mm: 43.2 cm².
-        assert_eq!(liver_reasons(liver(0)), [GateReason::LiverCutOff]);
-        let scan = volume([3.0, 3.0, 4.0], |[_, _, x]| if x == 0 { LOWEST_HU } else { 60 });
-        let at_one = liver(1);
-        let labels = Array3::from_shape_fn([30, 40, 50], |(z, y, x)| at_one([z, y, x]));
-        assert!((side_area_cm2(&scan, &Mask { labels }) - 43.2).abs() < 1e-9);
+        let area_cm2 = |from: usize, beside: i16| {
+            let scan = volume([3.0, 3.0, 4.0], |[_, _, x]| if x == 0 { beside } else { 60 });
+            let liver = liver(from);
+            let labels = Array3::from_shape_fn([30, 40, 50], |(z, y, x)| liver([z, y, x]));
+            side_area_cm2(&scan, &Mask { labels })
+        };
+        assert_eq!(area_cm2(1, 60), 0.0);
+        // 36 rows of 3 mm in ten slices of 4 mm.
+        assert!((area_cm2(0, 60) - 43.2).abs() < 1e-9);
+        assert!((area_cm2(1, LOWEST_HU) - 43.2).abs() < 1e-9);
+        let mut report = GateReport::default();
+        report.add(Quantity::LiverAtSides, MOST_LIVER_CUT_CM2);
+        assert_eq!(report.reasons(), []);
+        report.add(Quantity::LiverAtSides, MOST_LIVER_CUT_CM2 + 0.1);
+        assert_eq!(report.reasons(), [GateReason::LiverCutOff]);
     }
 
     #[test]
@@ -752,8 +760,14 @@ mod tests {
     /// Masks of a liver on slices `from..to`, and what the gate says of them. Voxels of 36 mm³, so
     /// that a full slice of 2,000 voxels is 180 cm² and 72 ml.
     fn liver_reasons(liver: impl Fn([usize; 3]) -> u8) -> Vec<GateReason> {
-        let scan = volume([3.0, 3.0, 4.0], |_| 60);
-        let labels = Array3::from_shape_fn([30, 40, 50], |(z, y, x)| liver([z, y, x]));
+        // A voxel of the scan lies round the slice on every side.
+        let spec = FileSpec::ras([52, 42, 30], [3.0, 3.0, 4.0]);
+        let geometry = Geometry::from_affine(spec.shape, &spec.affine, spec.header()).unwrap();
+        let scan = HuVolume { hu: Array3::from_elem([30, 42, 52], 60), geometry };
+        let labels = Array3::from_shape_fn([30, 42, 52], |(z, y, x)| match (y, x) {
+            (1..=40, 1..=50) => liver([z, y - 1, x - 1]),
+            _ => BACKGROUND,
+        });
         let mask = Mask { labels };
         let mut report = GateReport::default();
         let lesions = measure(&mask, &scan.geometry).unwrap();

@@ -223,6 +223,6 @@ proptest! {
             [0, 1, 2].map(|n| rest[n] + CENTRE[n])
         };
         let found = scene().register(&image(1, &grid(), breath));
-        prop_assert!(error_mm(&found, by) < 2.0, "{by:?} {degrees}° about {axis}: {found:?}");
+        prop_assert!(error_mm(&found, by) < 3.0, "{by:?} {degrees}° about {axis}: {found:?}");
     }
 }
