@@ -176,7 +176,7 @@ MAPS = {
         clinical: null|clinical
         nomograms: 0..2 nomogram
         recommendation: recommendation
-        gate: 0..40 gate-value
+        gate: 0..48 gate-value
         timings_ms: 0..10 timing
         history: bool
         supersedes: null|bytes16""",
@@ -437,7 +437,8 @@ CODES = {
         4=discuss_indeterminate_1 8=discuss_not_computable_2 9=discuss_contradiction_1
         10=discuss_extrapolated_1 11=discuss_high_2 12=discuss_low_2""",
     "stage-code": """
-        0=decode 1=gate 2=localise 3=segment 4=measure 5=classify 6=clinical 7=render 8=total""",
+        0=decode 1=gate 2=localise 3=segment 4=measure 5=classify 6=clinical 7=render 8=total
+        9=register""",
     "device-state": "0=online 1=stopped 2=offline",
     "gate-code": """
         0=slices_portal 1=slices_arterial 2=spacing_x_mm 3=spacing_y_mm 4=spacing_z_mm 5=extent_z_mm
@@ -448,7 +449,9 @@ CODES = {
         25=spacing_arterial_z_mm 26=implausible_fraction 27=largest_diameter_mm 28=liver_components
         29=vessel_hu_arterial 30=vessel_hu_portal 31=soft_tissue_fraction
         32=aorta_hu_arterial 33=aorta_hu_portal 34=series_usable 35=series_refused
-        36=objects_left_out""",
+        36=objects_left_out 37=phase_shift_right_mm 38=phase_shift_anterior_mm
+        39=phase_shift_superior_mm 40=liver_at_sides_cm2 41=tumour_outside_fraction
+        42=prototype_distance""",
     "reason-code": """
         0=empty_study 1=incomplete 2=marker_mismatch 3=symlink_refused 4=ambiguous_role
         5=clinical_invalid 6=arterial_missing 7=portal_missing 8=too_many_files 9=study_invalid
@@ -457,7 +460,8 @@ CODES = {
         32=spacing_not_supported 33=too_few_slices 34=not_dicom 35=slices_missing
         36=transfer_syntax_not_read 37=lossy_compression 38=duplicate_slices 39=gantry_tilt
         50=phases_do_not_match 51=no_liver 52=no_tumour 53=liver_cut_off 54=not_contrast_enhanced
-        55=phases_swapped 56=phase_unclear 70=poison 71=worker_crashed 72=worker_timeout 73=worker_memory 74=internal
+        55=phases_swapped 56=phase_unclear 57=phases_not_aligned
+        58=lesions_outside_liver 59=out_of_distribution 70=poison 71=worker_crashed 72=worker_timeout 73=worker_memory 74=internal
         75=model_refused 100=out_of_range:age 101=out_of_range:ecog 102=out_of_range:child_pugh
         103=out_of_range:diameter 104=out_of_range:prior_therapy 105=out_of_range:second_malignancy
         106=out_of_range:days_ct_to_treatment 120=unknown:age 121=unknown:ecog

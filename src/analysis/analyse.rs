@@ -1,5 +1,5 @@
-//! The analysis of one study, top to bottom: decode, gate, localise, segment, measure, classify,
-//! assess. Pure: files come as bytes, time from the observer, networks through [`Networks`].
+//! The analysis of one study, top to bottom: decode, gate, localise, segment, measure, register,
+//! classify, assess. Pure: files come as bytes, time from the observer, networks through [`Networks`].
 //!
 //! What ends without a score keeps everything that was found up to there: a missing arterial phase
 //! still gives a mask, lesions and pictures.
@@ -12,11 +12,12 @@ use super::gate::GateReport;
 use super::lesions::{LesionError, Lesions, keep_largest_liver, measure};
 use super::phases::{self, PhaseProblem, Phases, SeriesReport, StudyInput, Unread};
 use super::pmn::{HeatMap, Risk};
-use super::volume::resample::{OntoGrid, onto_grid};
+use super::registration::register;
+use super::volume::resample::onto_grid;
 use super::volume::{BACKGROUND, HuVolume, Mask, VoxelBox};
 use crate::clinical::data::Subject;
 use crate::clinical::{ClinicalFindings, Measured};
-use crate::units::Millis;
+use crate::units::{Bytes, Millis};
 
 use ndarray::Array3;
 use thiserror::Error;
@@ -41,11 +42,13 @@ pub trait Networks {
     /// A box that holds the liver, at low resolution; `None` when there is none.
     fn locate_liver(&self, portal: &HuVolume) -> Result<Option<VoxelBox>, Self::Error>;
 
-    /// Liver and tumour within the box, on the portal grid. `progress` takes percent.
+    /// Liver and tumour within the box, on the portal grid, while `others` of other volumes are held.
+    /// `progress` takes percent.
     fn segment(
         &self,
         portal: &HuVolume,
         liver: VoxelBox,
+        others: Bytes,
         progress: &mut dyn FnMut(u8),
     ) -> Result<Mask, Self::Error>;
 
@@ -127,56 +130,84 @@ pub fn analyse<N: Networks>(
         return Ok(draft.conclude(None, clinic, course));
     };
 
-    let (portal, arterial) =
-        course.time(Stage::Gate, |_| admit(&mut draft.gate, portal, arterial, settings.threads));
+    let (portal, arterial) = course.time(Stage::Gate, |_| admit(&mut draft.gate, portal, arterial));
 
     let mut mask = empty_mask(&portal);
     if draft.gate.admits(ImageName::Portal) {
         mask = match known {
             Some(known) => known,
-            None => find_tumour(&portal, networks, &mut course, mask)?,
+            None => {
+                let others = arterial.as_ref().map_or(Bytes(0), HuVolume::bytes);
+                find_tumour(&portal, networks, &mut course, (mask, others))?
+            }
         };
-        keep_largest_liver(&mut mask);
-        let lesions = course.time(Stage::Measure, |_| measure(&mask, &portal.geometry))?;
-        draft.measured(lesions, (&portal, arterial.as_ref()), &mask, settings.threads);
+        course.time(Stage::Measure, |_| draft.measure(&portal, &mut mask))?;
     }
 
-    let arterial = arterial.map(|phase| phase.volume);
+    let arterial = arterial.map(|arterial| {
+        course.time(Stage::Register, |_| {
+            align(&mut draft.gate, arterial, (&portal, &mask), settings.threads)
+        })
+    });
+    draft.gate.add_enhancement(arterial.as_ref(), &portal, &mask, settings.threads);
     let mut heat_map = None;
     if let Some(arterial) = arterial.as_ref().filter(|_| draft.allows_score(clinic)) {
         let (risk, explanation) = course
             .time(Stage::Classify, |_| networks.classify(arterial, &portal, &mask))
             .map_err(|source| AnalysisError::Network { stage: Stage::Classify, source })?;
-        draft.risk = Some(risk);
-        heat_map = Some(explanation);
+        if draft.gate.admits_distances(&risk) {
+            draft.risk = Some(risk);
+            heat_map = Some(explanation);
+        }
     }
 
     Ok(draft.conclude(Some(Images { portal, arterial, mask, heat_map }), clinic, course))
 }
 
-/// Measures each image and the pair, and brings the arterial phase onto the portal grid.
+/// Measures each image, and how their grids lie.
 fn admit(
     gate: &mut GateReport,
     portal: Decoded,
     arterial: Option<Decoded>,
-    threads: usize,
-) -> (HuVolume, Option<OntoGrid>) {
+) -> (HuVolume, Option<HuVolume>) {
     gate.add_image(ImageName::Portal, &portal.volume, &portal.intake);
     let arterial = arterial.map(|arterial| {
         gate.add_image(ImageName::Arterial, &arterial.volume, &arterial.intake);
-        let phase = onto_grid(arterial.volume, &portal.volume.geometry, threads);
-        gate.add_phases(&portal.volume, &phase);
-        phase
+        gate.add_overlap(&portal.volume.geometry, &arterial.volume.geometry);
+        arterial.volume
     });
     (portal.volume, arterial)
 }
 
-/// Localise, then segment within the box; `empty` where there is no liver.
+/// Brings the arterial phase onto the portal grid, its liver onto the portal venous one's as far as
+/// the gate allows, and measures the pair.
+fn align(
+    gate: &mut GateReport,
+    mut arterial: HuVolume,
+    (portal, mask): (&HuVolume, &Mask),
+    threads: usize,
+) -> HuVolume {
+    let comparable = gate.can_be_aligned();
+    let found = comparable.then(|| register(&arterial, portal, mask, threads)).flatten();
+    if let Some(alignment) = &found {
+        arterial.geometry.move_by(gate.add_alignment(alignment));
+    }
+    let phase = onto_grid(arterial, &portal.geometry, threads);
+    gate.add_difference(portal, &phase);
+    gate.add_arterial_liver(&phase, mask);
+    if comparable && found.is_none() {
+        gate.add_no_alignment();
+    }
+    phase.volume
+}
+
+/// Localise, then segment within the box, while so much of other volumes is held; `empty` where there
+/// is no liver.
 fn find_tumour<N: Networks>(
     portal: &HuVolume,
     networks: &N,
     course: &mut Course<'_>,
-    empty: Mask,
+    (empty, others): (Mask, Bytes),
 ) -> Result<Mask, AnalysisError<N::Error>> {
     let failed = |stage| move |source| AnalysisError::Network { stage, source };
     let liver = course
@@ -188,7 +219,7 @@ fn find_tumour<N: Networks>(
     course
         .time(Stage::Segment, |observer| {
             let mut progress = |percent| observer.stage(Stage::Segment, percent);
-            networks.segment(portal, liver, &mut progress)
+            networks.segment(portal, liver, others, &mut progress)
         })
         .map_err(failed(Stage::Segment))
 }
@@ -245,20 +276,13 @@ struct Draft {
 }
 
 impl Draft {
-    fn measured(
-        &mut self,
-        lesions: Lesions,
-        (portal, arterial): (&HuVolume, Option<&OntoGrid>),
-        mask: &Mask,
-        threads: usize,
-    ) {
-        self.gate.add_liver(portal, mask, &lesions);
-        if let Some(arterial) = arterial {
-            self.gate.add_arterial_liver(arterial, mask);
-        }
-        let arterial = arterial.map(|phase| &phase.volume);
-        self.gate.add_enhancement(arterial, portal, mask, threads);
+    /// Keeps the liver of the mask and measures it and its lesions.
+    fn measure(&mut self, portal: &HuVolume, mask: &mut Mask) -> Result<(), LesionError> {
+        let outside = keep_largest_liver(mask) as f64 * portal.geometry.spacing.voxel_mm3();
+        let lesions = measure(mask, &portal.geometry)?;
+        self.gate.add_liver(portal, mask, &lesions, outside);
         self.lesions = Some(lesions);
+        Ok(())
     }
 
     /// True when neither the images nor the patient's data speak against a score.

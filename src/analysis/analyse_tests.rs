@@ -86,6 +86,7 @@ struct OutOfOrder;
 struct Densities {
     classified: Cell<usize>,
     broken: bool,
+    most_distance: Option<f64>,
 }
 
 fn label(hu: i16) -> u8 {
@@ -110,6 +111,7 @@ impl Networks for Densities {
         &self,
         portal: &HuVolume,
         _: VoxelBox,
+        _: Bytes,
         progress: &mut dyn FnMut(u8),
     ) -> Result<Mask, OutOfOrder> {
         progress(50);
@@ -130,9 +132,10 @@ impl Networks for Densities {
             score: p(0.75),
             proliferative: true,
             threshold: p(0.5),
-            distances: [0.0; 6],
+            distances: [5.0, 4.0, 9.0, 9.0, 9.0, 9.0],
             haic_good: p(0.5),
             tace_good: p(0.5),
+            most_distance: self.most_distance,
         };
         Ok((risk, HeatMap { similarity: mask.labels.mapv(|label| label * 100) }))
     }
@@ -224,6 +227,7 @@ fn two_phases_give_a_score() {
         Stage::Localise,
         Stage::Segment,
         Stage::Measure,
+        Stage::Register,
         Stage::Classify,
         Stage::Clinical,
     ];
@@ -306,6 +310,48 @@ fn phases_must_show_the_same_body_twice() {
     assert!(gate.get(Quantity::LiverCovered).unwrap() < 80.0);
     assert_tumour_found(&analysis);
     abstains(both(portal.clone(), portal), &[GateReason::PhaseUnclear]);
+}
+
+/// The arterial image of a patient whose liver lay elsewhere.
+fn breathed(by_mm: f64) -> StudyInput {
+    let liver = PHANTOM.liver.map(|[x, y, z]| [x, y, z + by_mm]);
+    let arterial = Phantom { liver, ..PHANTOM };
+    both(arterial.file(1, &grid()), PHANTOM.file(0, &grid()))
+}
+
+#[test]
+fn a_liver_that_moved_is_brought_back() {
+    let analysis = run(breathed(-12.0));
+    assert_eq!(analysis.findings.outcome, Outcome::Ok, "{:?}", analysis.findings.reasons);
+    let gate = analysis.findings.gate.as_ref().unwrap();
+    let shift = gate.get(Quantity::ShiftSuperior).unwrap();
+    assert!((shift + 12.0).abs() < 1.5, "{shift} mm");
+    assert!(gate.get(Quantity::PhaseShift).unwrap() < 13.5);
+    // What the networks and the pictures get: the tumour where the mask has it.
+    let images = analysis.images.unwrap();
+    let arterial = images.arterial.unwrap();
+    let inside = images.mask.labels.iter().zip(&arterial.hu).filter(|(l, _)| **l == TUMOUR);
+    let (count, sum) = inside.fold((0.0, 0.0), |(n, sum), (_, hu)| (n + 1.0, sum + f64::from(*hu)));
+    assert!((sum / count - f64::from(TUMOUR_HU[1])).abs() < 4.0, "{}", sum / count);
+}
+
+#[test]
+fn a_liver_too_far_off_is_refused() {
+    let analysis = abstains(breathed(28.0), &[GateReason::PhasesNotAligned]);
+    assert!(analysis.findings.gate.unwrap().get(Quantity::PhaseShift).unwrap() > 20.0);
+}
+
+#[test]
+fn a_tumour_like_none_known_gets_no_score() {
+    let with = |most_distance| {
+        let networks = Densities { most_distance, ..Densities::default() };
+        let mut watch = Watch::default();
+        analyse(study(PHANTOM), &networks, &ELIGIBLE, &SETTINGS, &mut watch).unwrap()
+    };
+    assert_eq!(with(Some(4.0)).findings.outcome, Outcome::Ok);
+    let analysis = with(Some(3.9));
+    assert_eq!(analysis.findings.reasons, [Reason::Gate(GateReason::OutOfDistribution)]);
+    assert!(analysis.findings.risk.is_none() && analysis.images.unwrap().heat_map.is_none());
 }
 
 #[test]

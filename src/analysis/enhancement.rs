@@ -27,6 +27,10 @@ const MOST_SLOPE: f64 = 0.4;
 /// Slices that may lie between two in which it is seen.
 const MOST_SKIPPED: usize = 4;
 
+/// Between the phases the aorta's centre lies apart by at most this, once the livers lie on each other:
+/// the vena cava lies further from it.
+const MOST_APART_MM: f64 = 20.0;
+
 /// Blood without contrast medium has 30 to 50 HU; an aorta darker than this is not enhanced.
 pub const LEAST_ENHANCED_AORTA_HU: f64 = 90.0;
 /// Liver without contrast medium has 45 to 65 HU, less when it is fatty. Below this it says nothing
@@ -161,6 +165,16 @@ impl Aorta {
         })
     }
 
+    /// True when both are one vessel: their middles in the slices in which both are seen.
+    fn is_near(&self, other: &Self) -> bool {
+        let apart_mm = self.places.iter().filter_map(|place| {
+            let same = other.places.iter().find(|other| other.slice == place.slice)?;
+            Some(place.disc.distance_mm(&same.disc))
+        });
+        // Without a slice in common the median is no number, and nothing is near.
+        median(apart_mm.collect()) <= MOST_APART_MM
+    }
+
     /// Density at the same places of another volume on the same grid.
     pub fn hu_in(&self, other: &HuVolume) -> f64 {
         median(
@@ -172,8 +186,10 @@ impl Aorta {
     }
 }
 
-/// The aorta's density in both phases, which lie on one grid. It is looked for in each, because it
-/// is found where it is bright, and measured at the same places in both.
+/// The aorta's density in both phases, which lie on one grid. It is looked for in each. Where it is
+/// found in both at nearly one place, each is measured where it was found: the phases lie on each other
+/// by their livers, and the aorta does not move with those. Else the brighter one's places are measured
+/// in both, because it is found where it is bright.
 pub fn aorta_in_both(
     arterial: &HuVolume,
     portal: &HuVolume,
@@ -181,6 +197,11 @@ pub fn aorta_in_both(
     threads: usize,
 ) -> Option<[f64; 2]> {
     let found = [arterial, portal].map(|image| Aorta::find(image, liver, threads));
+    if let [Some(early), Some(late)] = &found
+        && early.is_near(late)
+    {
+        return Some([early.hu, late.hu]);
+    }
     let brighter = found.into_iter().flatten().max_by(|a, b| a.hu.total_cmp(&b.hu))?;
     Some([brighter.hu_in(arterial), brighter.hu_in(portal)])
 }

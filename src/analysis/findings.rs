@@ -68,6 +68,8 @@ pub enum Stage {
     Segment,
     /// Components and diameters.
     Measure,
+    /// The arterial phase onto the portal venous one.
+    Register,
     /// Risk score and heat map.
     Classify,
     /// Eligibility, nomograms, recommendation.

@@ -206,24 +206,29 @@ impl InPlane {
 }
 
 /// Clears everything but the largest connected piece of liver and tumour together, and what that
-/// piece encloses in its slice: a necrotic rim must not cut a tumour out of the liver.
-pub fn keep_largest_liver(mask: &mut Mask) {
+/// piece encloses in its slice: a necrotic rim must not cut a tumour out of the liver. Returns how many
+/// voxels of tumour were cleared.
+pub fn keep_largest_liver(mask: &mut Mask) -> usize {
     let pieces = components(mask.labels.view(), |label| label != BACKGROUND);
     let voxels = |piece: &Vec<Run>| piece.iter().map(Run::len).sum::<usize>();
     // The first of equals, so that the choice does not hang on the order of iteration.
     let Some(largest) = (0..pieces.len()).min_by_key(|&n| (usize::MAX - voxels(&pieces[n]), n))
     else {
-        return;
+        return 0;
     };
+    let mut outside = 0;
     for (n, piece) in pieces.iter().enumerate() {
         if n == largest || encloses(&pieces[largest], centre(piece)) {
             continue;
         }
         for run in piece {
             let mut row = mask.labels.index_axis_mut(Axis(0), run.z);
-            row.slice_mut(ndarray::s![run.y, run.start..run.end]).fill(BACKGROUND);
+            let mut cleared = row.slice_mut(ndarray::s![run.y, run.start..run.end]);
+            outside += cleared.iter().filter(|label| **label == TUMOUR).count();
+            cleared.fill(BACKGROUND);
         }
     }
+    outside
 }
 
 /// True when `piece` lies on all four sides of a position within its slice.

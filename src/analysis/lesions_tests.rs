@@ -166,16 +166,17 @@ fn one_liver_is_kept_with_what_it_encloses() {
         0..5 if (30..36).contains(&x) && (8..12).contains(&y) => 1 + u8::from(x == 33),
         _ => BACKGROUND,
     });
-    keep_largest_liver(&mut labels);
+    let outside = keep_largest_liver(&mut labels);
+    assert_eq!(outside, 5 * 4, "the stray tumour");
     assert_eq!(labels.labels[[3, 11, 11]], TUMOUR, "enclosed by liver");
     assert_eq!(labels.labels[[3, 5, 5]], LIVER);
     assert!(labels.labels.slice(ndarray::s![.., .., 25..]).iter().all(|&l| l == BACKGROUND));
     // Again changes nothing, and an empty mask stays empty.
     let once = labels.clone();
-    keep_largest_liver(&mut labels);
+    assert_eq!(keep_largest_liver(&mut labels), 0);
     assert_eq!(labels, once);
     let mut empty = mask(shape, |_| BACKGROUND);
-    keep_largest_liver(&mut empty);
+    assert_eq!(keep_largest_liver(&mut empty), 0);
     assert!(empty.labels.iter().all(|&l| l == BACKGROUND));
 }
 

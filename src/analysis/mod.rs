@@ -18,6 +18,8 @@ pub mod segment;
 
 pub mod lesions;
 
+pub mod registration;
+
 pub mod pmn;
 
 pub mod findings;
@@ -28,7 +30,7 @@ mod analyse;
 
 /// Number of this analysis: part of every result id, so that a study is analysed again when what is
 /// computed from it has changed. Raise it with every change of the numbers that come out.
-pub const ANALYSIS_VERSION: u64 = 3;
+pub const ANALYSIS_VERSION: u64 = 4;
 
 pub use analyse::{Analysis, AnalysisError, Clinic, Networks, Observer, Settings, analyse};
 pub use phases::StudyInput;

@@ -53,21 +53,21 @@ pub enum NetworkFailure {
     },
 }
 
-/// Bytes of both phases, which are held while networks compute.
-fn phases_bytes(portal: &HuVolume) -> usize {
-    2 * portal.hu.len() * size_of::<i16>()
+/// Both phases, on one grid.
+fn both(portal: &HuVolume) -> Bytes {
+    Bytes(2 * portal.bytes().0)
 }
 
 impl Packages {
-    /// What a network may compute with beside both phases.
-    fn beside(&self, portal: &HuVolume) -> Compute {
-        let memory = self.compute.memory.saturating_sub(phases_bytes(portal));
+    /// What a network may compute with beside so much of volumes.
+    fn beside(&self, Bytes(volumes): Bytes) -> Compute {
+        let memory = self.compute.memory.saturating_sub(volumes as usize);
         Compute { memory, ..self.compute }
     }
 
-    /// Refuses a scan whose segmentation would not fit.
-    fn check_memory(&self, portal: &HuVolume, needed: Bytes) -> Result<(), NetworkFailure> {
-        let predicted = Bytes(needed.0 + phases_bytes(portal) as u64);
+    /// Refuses a scan whose segmentation would not fit beside so much of volumes.
+    fn check_memory(&self, volumes: Bytes, needed: Bytes) -> Result<(), NetworkFailure> {
+        let predicted = Bytes(needed.0 + volumes.0);
         let limit = Bytes(self.compute.memory as u64);
         if predicted > limit {
             return Err(NetworkFailure::Memory { predicted, limit });
@@ -87,7 +87,7 @@ impl Networks for Packages {
     type Error = NetworkFailure;
 
     fn locate_liver(&self, portal: &HuVolume) -> Result<Option<VoxelBox>, NetworkFailure> {
-        let localiser = Localiser::new(&self.localiser, self.beside(portal))?;
+        let localiser = Localiser::new(&self.localiser, self.beside(both(portal)))?;
         let located = localiser.locate(portal, &mut |_| {})?;
         self.note(located.engine);
         Ok(located.region)
@@ -97,10 +97,12 @@ impl Networks for Packages {
         &self,
         portal: &HuVolume,
         liver: VoxelBox,
+        Bytes(others): Bytes,
         progress: &mut dyn FnMut(u8),
     ) -> Result<Mask, NetworkFailure> {
-        let segmenter = Segmenter::load(&self.segmenter, self.beside(portal))?;
-        self.check_memory(portal, segmenter.predicted_peak(portal, liver))?;
+        let volumes = Bytes(portal.bytes().0 + others);
+        let segmenter = Segmenter::load(&self.segmenter, self.beside(volumes))?;
+        self.check_memory(volumes, segmenter.predicted_peak(portal, liver))?;
         self.note(segmenter.engine());
         Ok(segmenter.segment(portal, liver, &mut |p| progress(percent(p)))?)
     }
@@ -111,7 +113,7 @@ impl Networks for Packages {
         portal: &HuVolume,
         mask: &Mask,
     ) -> Result<(Risk, HeatMap), NetworkFailure> {
-        let classifier = Classifier::load(&self.pmn, self.beside(portal))?;
+        let classifier = Classifier::load(&self.pmn, self.beside(both(portal)))?;
         self.note(classifier.engine());
         Ok(classifier.classify(Phases { arterial, portal }, mask)?)
     }

@@ -31,10 +31,19 @@ pub struct Risk {
     /// Squared Euclidean distances to the prototypes: bank A {non-proliferative, proliferative},
     /// HAIC {poor, good}, TACE {poor, good}.
     pub distances: [f32; 6],
+    /// The package's limit on the smallest of them; `None` where it states none.
+    pub most_distance: Option<f64>,
     /// p(good response) under HAIC and under TACE from their banks.
     pub haic_good: Probability,
     /// See `haic_good`.
     pub tace_good: Probability,
+}
+
+impl Risk {
+    /// Distance from the nearest prototype.
+    pub fn nearest(&self) -> f32 {
+        self.distances.into_iter().fold(f32::INFINITY, f32::min)
+    }
 }
 
 /// Similarity to the proliferative prototype, 0..=1, on the grid of the portal `HuVolume`,
@@ -189,6 +198,7 @@ impl Classifier {
             proliferative: score >= threshold,
             threshold,
             distances: all,
+            most_distance: self.prototypes.most_distance,
             haic_good: second(2)?,
             tace_good: second(4)?,
         })

@@ -55,6 +55,8 @@ fn unreadable(good: &Files) -> Vec<Case> {
 /// Studies that can be read and must not be scored.
 fn abstained(good: &Files) -> Vec<Case> {
     let moved = |bytes: &mut Vec<u8>| nifti::move_along_body(bytes, 300.0);
+    let breathed = |bytes: &mut Vec<u8>| nifti::move_along_body(bytes, 28.0);
+    let halved = |bytes: &mut Vec<u8>| nifti::each_voxel(bytes, |hu| hu / 2);
     let all_fat = |bytes: &mut Vec<u8>| {
         nifti::each_voxel(bytes, |hu| if (-200..250).contains(&hu) { -90 } else { hu });
     };
@@ -63,6 +65,8 @@ fn abstained(good: &Files) -> Vec<Case> {
         ("no-portal", without(good, PORTAL), "portal_missing"),
         ("no-arterial", without(good, ARTERIAL), "arterial_missing"),
         ("far-apart", changed(good, ARTERIAL, moved), "phases_do_not_match"),
+        ("not-aligned", changed(good, ARTERIAL, breathed), "phases_not_aligned"),
+        ("halved", changed(good, PORTAL, halved), "implausible_hu"),
         ("no-liver", changed(good, PORTAL, all_fat), "no_liver"),
         ("clinical", with(good, "clinical.json", unknown_key), "clinical_invalid"),
     ]

@@ -8,6 +8,7 @@ use hcc_edge::analysis::decode::{DecodeError, Decoded, ImageName, Limits, decode
 
 use crate::broker::Mosquitto;
 use crate::edge::{Edge, Files, codes, view};
+use crate::nifti;
 use crate::real_data::data;
 
 /// Decodes a file as a portal venous image.
@@ -32,7 +33,9 @@ fn real_ct_of_one_phase_abstains_with_mask_and_pictures() {
     let place = edge.wait_for("real");
     let view = view(&place);
     assert_eq!(view["result"]["status"], "abstained");
-    assert!(codes(&view).contains(&"arterial_missing".to_owned()));
+    for code in ["arterial_missing", "not_contrast_enhanced"] {
+        assert!(codes(&view).contains(&code.to_owned()), "{:?}", codes(&view));
+    }
     assert!(view["result"]["pmn"].is_null());
     assert!(view["result"]["nomograms"].as_array().unwrap().is_empty());
     assert_eq!(view["result"]["recommendation"]["code"], "none");
@@ -41,6 +44,32 @@ fn real_ct_of_one_phase_abstains_with_mask_and_pictures() {
     assert!((500.0..2_000.0).contains(&liver_ml), "{liver_ml} ml");
     for name in ["mask.nii.gz", "overview.png", "report.html"] {
         assert!(fs::metadata(place.join(name)).unwrap().len() > 0, "{name}");
+    }
+}
+
+/// Two scans without contrast medium, each with noise of its own, sent as the two phases.
+#[test]
+fn real_ct_without_contrast_is_refused_for_that() {
+    let Some(file) = data("ct-totalsegmentator/example_ct.nii.gz") else { return };
+    let portal = fs::read(file).unwrap();
+    let arterial = nifti::changed(&portal, |bytes| {
+        // Voxels of 32 bits after the header; -3 to 3 HU are added.
+        for (n, voxel) in bytes[352..].chunks_exact_mut(4).enumerate() {
+            let hu = i32::from_le_bytes(voxel.try_into().unwrap()) + n as i32 % 7 - 3;
+            voxel.copy_from_slice(&hu.to_le_bytes());
+        }
+    });
+    let broker = Mosquitto::start();
+    let mut edge = Edge::new(broker.port(), "");
+    edge.start();
+    let files = [("arterial.nii.gz", arterial), ("portal.nii.gz", portal)];
+    edge.drop_study("twice", &files.map(|(name, bytes)| (name.to_owned(), bytes)).into());
+    let view = view(&edge.wait_for("twice"));
+    assert_eq!(view["result"]["status"], "abstained");
+    let codes = codes(&view);
+    assert!(codes.contains(&"not_contrast_enhanced".to_owned()), "{codes:?}");
+    for other in ["phase_unclear", "phases_not_aligned", "phases_do_not_match", "implausible_hu"] {
+        assert!(!codes.contains(&other.to_owned()), "{codes:?}");
     }
 }
 

@@ -222,6 +222,12 @@ impl Check {
         let pull = self.number("prototypes.pull", raw.pull, (0.0, 1.0));
         let key = "prototypes.proliferative_threshold";
         let threshold = self.number(key, raw.proliferative_threshold, (0.0, 1.0));
+        let most_distance = match raw.max_distance {
+            Some(value) => {
+                Some(self.number("prototypes.max_distance", Some(value), (1e-6, 1e9))?)
+            }
+            None => None,
+        };
         let grid = self.sizes("prototypes.token_grid", &raw.token_grid, (1, 64));
         if let (Some(patch), Some(grid)) = (patch, grid) {
             let cube = patch[1] == patch[0] && patch[2] == patch[0];
@@ -235,6 +241,7 @@ impl Check {
             pull: pull?,
             token_grid: grid?,
             threshold: Probability::new(threshold?).ok()?,
+            most_distance,
         })
     }
 

@@ -137,6 +137,9 @@ pub struct Prototypes {
     pub token_grid: [usize; 3],
     /// Scores from here on are called proliferative.
     pub threshold: Probability,
+    /// A tumour further than this from every prototype is like none of the training's: squared
+    /// distance. `None`: no limit was measured.
+    pub most_distance: Option<f64>,
 }
 
 /// How the network was quantised.
@@ -335,6 +338,23 @@ mod tests {
         assert_eq!(problems(&pmn_manifest(16, 3)), ["prototypes.token_grid"]);
         let text = pmn_manifest(12, 3).replace("patch = [12, 12, 12]", "patch = [12, 12, 24]");
         assert_eq!(problems(&text), ["input.patch"]);
+    }
+
+    #[test]
+    fn a_limit_on_the_distance_is_optional() {
+        let limit = |line: &str| {
+            let text = pmn_manifest(12, 3);
+            let key = "proliferative_threshold = 0.5\n";
+            Manifest::from_toml(&text.replace(key, &format!("{key}{line}"))).map(|manifest| {
+                let Task::Classification(_, prototypes) = manifest.task else { panic!("no PMN") };
+                prototypes.most_distance
+            })
+        };
+        assert_eq!(limit("").unwrap(), None);
+        assert_eq!(limit("max_distance = 250.5\n").unwrap(), Some(250.5));
+        for bad in ["0.0", "-1.0", "nan", "2e9"] {
+            assert!(limit(&format!("max_distance = {bad}\n")).is_err(), "{bad}");
+        }
     }
 
     #[test]

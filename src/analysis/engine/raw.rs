@@ -74,6 +74,7 @@ pub(super) struct RawPrototypes {
     pub(super) bank_tace: Option<Vec<String>>,
     pub(super) token_grid: Option<Vec<i64>>,
     pub(super) proliferative_threshold: Option<f64>,
+    pub(super) max_distance: Option<f64>,
 }
 
 /// `[quantisation]`.

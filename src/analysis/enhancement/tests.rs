@@ -87,6 +87,18 @@ fn of_two_vessels_the_brighter_one_is_the_aorta() {
 }
 
 #[test]
+fn an_aorta_that_stayed_when_the_liver_moved_is_measured_where_it_is() {
+    // The arterial image was moved by 12 mm to anterior, with the aorta in it.
+    let arterial = body_with(&[(AORTA.0 + 8.0, AORTA.1, AORTA.2, 300)]);
+    let both = aorta_in_both(&arterial, &with_aorta(150), WHOLE, 2).unwrap();
+    assert!((both[0] - 300.0).abs() < 6.0 && (both[1] - 150.0).abs() < 6.0, "{both:?}");
+    // Another vessel, 30 mm beside it, is not the aorta of the other image.
+    let cava = body_with(&[(AORTA.0, AORTA.1 + 20.0, AORTA.2, 130)]);
+    let both = aorta_in_both(&arterial, &cava, WHOLE, 2).unwrap();
+    assert!((both[0] - 300.0).abs() < 6.0 && (both[1] - 45.0).abs() < 6.0, "{both:?}");
+}
+
+#[test]
 fn slices_are_spread_over_the_liver() {
     assert_eq!(spread(3, 8), [3, 4, 5, 6, 7]);
     let many = spread(10, 170);

@@ -284,7 +284,7 @@ fn looked<N: Networks>(
     threads: usize,
 ) -> Result<Option<Looked>, N::Error> {
     let Some(liver) = networks.locate_liver(volume)? else { return Ok(None) };
-    let mask = networks.segment(volume, liver, &mut |_| ())?;
+    let mask = networks.segment(volume, liver, volume.bytes(), &mut |_| ())?;
     let aorta_hu = Aorta::find(volume, liver, threads).map(|aorta| aorta.hu);
     let Some(liver_hu) = liver_mean_hu(volume, &mask) else { return Ok(None) };
     let seen = Enhancement { aorta_hu, liver_hu };

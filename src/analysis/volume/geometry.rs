@@ -114,6 +114,13 @@ impl Geometry {
         ]
     }
 
+    /// Puts every voxel `by_mm` further, RAS+ millimetres `[x, y, z]`; how the file stores the grid stays.
+    pub fn move_by(&mut self, by_mm: [f64; 3]) {
+        for (row, mm) in self.voxel_to_world.iter_mut().zip(by_mm) {
+            row[3] += mm;
+        }
+    }
+
     /// True when both grids have the same shape and no voxel is further than `tolerance_mm` from
     /// its namesake. Both maps are affine, so the corners decide.
     pub fn same_grid(&self, other: &Self, tolerance_mm: f64) -> bool {
@@ -273,7 +280,7 @@ mod tests {
     #[test]
     fn the_same_grid_is_the_same_within_a_tolerance() {
         let mut moved = plain();
-        moved.voxel_to_world[2][3] += 0.5;
+        moved.move_by([0.0, 0.0, 0.5]);
         assert!(plain().same_grid(&moved, 0.5 + 1e-9) && !plain().same_grid(&moved, 0.5 - 1e-9));
         // A slightly longer voxel adds up to the far corner: 21 slices of 0.01 mm.
         let mut longer = plain();

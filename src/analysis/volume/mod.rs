@@ -17,6 +17,8 @@ pub mod runs;
 
 use ndarray::{Array3, ArrayView3, s};
 
+use crate::units::Bytes;
+
 pub use geometry::Geometry;
 
 /// Hounsfield units on the scan's own grid, `[z, y, x]`, −1024..=3071 (clipped at decoding, and
@@ -27,6 +29,13 @@ pub struct HuVolume {
     pub hu: Array3<i16>,
     /// Where the voxels are, in the RAS-ordered grid and in the file's own.
     pub geometry: Geometry,
+}
+
+impl HuVolume {
+    /// Memory that the voxels take.
+    pub fn bytes(&self) -> Bytes {
+        Bytes((self.hu.len() * size_of::<i16>()) as u64)
+    }
 }
 
 /// A network's input on its own grid, `[z, y, x]`, normalised as the package's manifest says.

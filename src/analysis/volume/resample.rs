@@ -151,7 +151,10 @@ pub struct OntoGrid {
 }
 
 /// Resamples `moving` to the grid of `target` by patient coordinates, linear. Equal grids hand the
-/// volume through without a copy. No registration: a patient who breathed differently stays so.
+/// volume through without a copy. How the patient breathed is [`registration`]'s business, which moves
+/// the grid before.
+///
+/// [`registration`]: crate::analysis::registration
 pub fn onto_grid(moving: HuVolume, target: &Geometry, threads: usize) -> OntoGrid {
     if moving.geometry.same_grid(target, SAME_GRID_TOLERANCE_MM) {
         let from = moving.geometry;
@@ -181,7 +184,7 @@ pub fn onto_grid(moving: HuVolume, target: &Geometry, threads: usize) -> OntoGri
 
 /// The value between eight voxels; `None` further than half a voxel outside, the edge repeated up
 /// to there.
-fn trilinear(hu: &Array3<i16>, at: [f64; 3]) -> Option<i16> {
+pub(in crate::analysis) fn trilinear(hu: &Array3<i16>, at: [f64; 3]) -> Option<i16> {
     let shape: [usize; 3] = hu.dim().into();
     if !inside(shape, at) {
         return None;
@@ -198,8 +201,8 @@ fn trilinear(hu: &Array3<i16>, at: [f64; 3]) -> Option<i16> {
     }
     let between = |a: f32, b: f32, part: f32| a + (b - a) * part;
     let row = |z: usize, y: usize| {
-        let voxels = hu.slice(s![z, y, ..]);
-        between(f32::from(voxels[low[2]]), f32::from(voxels[high[2]]), part[2])
+        let [a, b] = [low[2], high[2]].map(|x| f32::from(hu[[z, y, x]]));
+        between(a, b, part[2])
     };
     let plane = |z| between(row(z, low[1]), row(z, high[1]), part[1]);
     let value = between(plane(low[0]), plane(high[0]), part[0]);

@@ -107,6 +107,7 @@ pub(super) fn stage_code(stage: Stage) -> wire::StageCode {
         Stage::Localise => wire::StageCode::Localise,
         Stage::Segment => wire::StageCode::Segment,
         Stage::Measure => wire::StageCode::Measure,
+        Stage::Register => wire::StageCode::Register,
         Stage::Classify => wire::StageCode::Classify,
         Stage::Clinical => wire::StageCode::Clinical,
         Stage::Render => wire::StageCode::Render,

@@ -5,7 +5,9 @@ use super::scaled;
 use crate::analysis::decode::dicom::{DicomError, Finding};
 use crate::analysis::decode::{DecodeError, ImageName};
 use crate::analysis::findings::{Findings, Reason};
-use crate::analysis::gate::{GateReason, GateReport, Measurement, Quantity};
+use crate::analysis::gate::{
+    GateReason, GateReport, LEAST_PHASE_SIMILARITY, MOST_PHASE_SHIFT_MM, Measurement, Quantity,
+};
 use crate::analysis::phases::{PhaseProblem, SeriesReport};
 use crate::clinical::Reason as ClinicalReason;
 use crate::clinical::eligibility::CriterionKind;
@@ -26,8 +28,8 @@ fn reason(reason: &Reason, report: Option<&GateReport>) -> wire::Reason {
         Reason::Image(error) => wire::Reason::with_detail(image(error), &error.to_string()),
         Reason::Series(error) => wire::Reason::with_detail(series(error), &one_line(error)),
         Reason::Phases(problem) => phases(problem),
-        Reason::Gate(reason) => match report.filter(|gate| gate.against_phases == Some(*reason)) {
-            Some(report) => wire::Reason::with_detail(gate(*reason), &contrast(report)),
+        Reason::Gate(reason) => match report.and_then(|report| seen(*reason, report)) {
+            Some(seen) => wire::Reason::with_detail(gate(*reason), &seen),
             None => wire::Reason::bare(gate(*reason)),
         },
         Reason::Clinical(reason) => {
@@ -112,6 +114,9 @@ fn gate(reason: GateReason) -> ReasonCode {
         GateReason::LiverCutOff => ReasonCode::LiverCutOff,
         GateReason::NoTumour => ReasonCode::NoTumour,
         GateReason::SpacingNotSupported => ReasonCode::SpacingNotSupported,
+        GateReason::PhasesNotAligned => ReasonCode::PhasesNotAligned,
+        GateReason::LesionsOutsideLiver => ReasonCode::LesionsOutsideLiver,
+        GateReason::OutOfDistribution => ReasonCode::OutOfDistribution,
     }
 }
 
@@ -136,6 +141,24 @@ fn clinical(reason: &ClinicalReason) -> ReasonCode {
             CriterionKind::DaysCtToTreatment => ReasonCode::UnknownDaysCtToTreatment,
         },
     }
+}
+
+/// What speaks for a reason of the gate, where its measured numbers do not speak for themselves.
+fn seen(reason: GateReason, report: &GateReport) -> Option<String> {
+    if report.against_phases == Some(reason) {
+        return Some(contrast(report));
+    }
+    if reason != GateReason::PhasesNotAligned {
+        return None;
+    }
+    let similarity = report.get(Quantity::PhaseSimilarity)?;
+    let Some(shift_mm) = report.get(Quantity::PhaseShift) else {
+        return Some("the arterial phase has nothing to compare with the liver".to_owned());
+    };
+    Some(format!(
+        "shift {shift_mm:.0} mm, at most {MOST_PHASE_SHIFT_MM:.0} mm; correlation {similarity:.2}, \
+         at least {LEAST_PHASE_SIMILARITY:.2}"
+    ))
 }
 
 /// What was seen of the contrast medium.
@@ -187,7 +210,16 @@ fn gate_value(measured: &Measurement) -> Option<wire::GateValue> {
         // Percent in the report, a fraction on the wire.
         Quantity::Clipped(Portal) => (GateCode::ImplausibleFraction, 10.0),
         Quantity::SoftTissue(Portal) => (GateCode::SoftTissueFraction, 10.0),
+        Quantity::Air(Portal) => (GateCode::AirFraction, 10.0),
         Quantity::PhaseOverlap => (GateCode::PhaseOverlap, 10.0),
+        Quantity::PhaseSimilarity => (GateCode::PhaseSimilarity, 1e3),
+        Quantity::PhaseShift => (GateCode::PhaseShiftMm, 1e3),
+        Quantity::ShiftRight => (GateCode::PhaseShiftRightMm, 1e3),
+        Quantity::ShiftAnterior => (GateCode::PhaseShiftAnteriorMm, 1e3),
+        Quantity::ShiftSuperior => (GateCode::PhaseShiftSuperiorMm, 1e3),
+        Quantity::LiverAtSides => (GateCode::LiverAtSidesCm2, 1e3),
+        Quantity::TumourOutside => (GateCode::TumourOutsideFraction, 10.0),
+        Quantity::PrototypeDistance => (GateCode::PrototypeDistance, 1e3),
         Quantity::LiverVolume => (GateCode::LiverMl, 1e3),
         Quantity::LiverHu(Portal) => (GateCode::LiverHuPortal, 1e3),
         Quantity::LiverHu(Arterial) => (GateCode::LiverHuArterial, 1e3),
@@ -199,6 +231,7 @@ fn gate_value(measured: &Measurement) -> Option<wire::GateValue> {
         | Quantity::Obliquity(Arterial)
         | Quantity::Clipped(Arterial)
         | Quantity::SoftTissue(Arterial)
+        | Quantity::Air(Arterial)
         | Quantity::PhaseDifference
         | Quantity::LiverInFirstSlice
         | Quantity::LiverInLastSlice

@@ -5,8 +5,11 @@ use std::sync::LazyLock;
 
 use super::super::anatomy::{ALL_TISSUES, Tissue};
 use super::super::spec::{Phenotype, Preset, TumourSpec};
+use super::super::study::encode_images;
 use super::*;
-use crate::analysis::volume::{BACKGROUND, LIVER, TUMOUR};
+use crate::analysis::decode::{ImageName, Limits, decode};
+use crate::analysis::registration::register;
+use crate::analysis::volume::{BACKGROUND, LIVER, Mask, TUMOUR};
 use crate::units::Spacing;
 
 /// One phantom for the tests that only look.
@@ -274,4 +277,23 @@ fn a_shift_moves_the_arterial_phase_alone() {
     // One voxel towards high x.
     assert_eq!(a[[24, 48, 60]], b[[24, 48, 61]]);
     assert_ne!(a, b);
+}
+
+/// What the analysis will find of the patient's breath, in millimetres: a third of a voxel.
+#[test]
+fn the_shift_a_phantom_was_drawn_with_is_found_again() {
+    for (seed, shift_mm) in [(5, [3.0, -4.0, 9.0]), (6, [-2.0, 6.0, -15.0]), (7, [0.0; 3])] {
+        let spec = PhantomSpec { arterial_shift_mm: shift_mm, ..Preset::Small.spec(seed) };
+        let phantom = generate(&spec).unwrap();
+        let files = encode_images(&phantom).unwrap();
+        let read = |image, bytes: &[u8]| decode(image, bytes, &Limits::STANDARD).unwrap().volume;
+        let portal = read(ImageName::Portal, &files.portal_nii_gz);
+        let arterial = read(ImageName::Arterial, &files.arterial_nii_gz.unwrap());
+        let mask = Mask { labels: phantom.labels };
+        let found = register(&arterial, &portal, &mask, 2).unwrap();
+        for axis in 0..3 {
+            let error_mm = found.shift_mm[axis] - shift_mm[axis];
+            assert!(error_mm.abs() < 1.1, "seed {seed}: {shift_mm:?}, found {found:?}");
+        }
+    }
 }

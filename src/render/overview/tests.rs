@@ -77,6 +77,7 @@ fn findings(lesions: Vec<Lesion>) -> Findings {
             distances: [0.0; 6],
             haic_good: p(0.6),
             tace_good: p(0.3),
+            most_distance: None,
         }),
         clinical: ClinicalFindings::of_nobody(),
         timings: Vec::new(),

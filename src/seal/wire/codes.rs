@@ -295,6 +295,7 @@ codes! {
         Clinical = 6, "clinical", "Eligibility, nomograms, recommendation.";
         Render = 7, "render", "Pictures and report.";
         Total = 8, "total", "From the start of the worker to its end.";
+        Register = 9, "register", "Arterial phase onto the portal venous one.";
     }
 }
 

@@ -25,8 +25,8 @@ codes! {
         HighHuArterial = 16, "high_hu_arterial", "99th percentile of the arterial phase, HU.";
         AirFraction = 17, "air_fraction", "Fraction of voxels below -800 HU, portal venous phase.";
         PhaseOverlap = 18, "phase_overlap", "Fraction of the portal grid that the arterial phase covers.";
-        PhaseSimilarity = 19, "phase_similarity", "Correlation of the two phases on the portal grid.";
-        PhaseShiftMm = 20, "phase_shift_mm", "Distance between the centres of the two phases, mm.";
+        PhaseSimilarity = 19, "phase_similarity", "Correlation of the two phases round the liver, where they lie best on each other.";
+        PhaseShiftMm = 20, "phase_shift_mm", "Shift of the liver from the portal venous to the arterial phase, mm.";
         LiverCoverage = 21, "liver_coverage", "Fraction of the liver's surface that is not on the edge of the scan.";
         LiverFraction = 22, "liver_fraction", "Fraction of the scan that is liver.";
         ObliquityDeg = 23, "obliquity_deg", "Angle between the scan's axes and the patient's axes, degrees.";
@@ -43,5 +43,11 @@ codes! {
         SeriesUsable = 34, "series_usable", "Usable CT series among the DICOM files.";
         SeriesRefused = 35, "series_refused", "CT series among the DICOM files that cannot be used.";
         ObjectsLeftOut = 36, "objects_left_out", "Files that are no slice of a CT series, and copies of slices.";
+        PhaseShiftRightMm = 37, "phase_shift_right_mm", "That shift towards the patient's right, mm.";
+        PhaseShiftAnteriorMm = 38, "phase_shift_anterior_mm", "That shift towards anterior, mm.";
+        PhaseShiftSuperiorMm = 39, "phase_shift_superior_mm", "That shift towards superior, mm.";
+        LiverAtSidesCm2 = 40, "liver_at_sides_cm2", "Liver cut off by the sides of the field of view, cm2.";
+        TumourOutsideFraction = 41, "tumour_outside_fraction", "Fraction of what was taken for tumour that lies outside the liver.";
+        PrototypeDistance = 42, "prototype_distance", "Squared distance of the tumour from the nearest prototype.";
     }
 }

@@ -74,6 +74,10 @@ codes! {
 
         PhaseUnclear = 56, "phase_unclear", "The contrast phases cannot be told apart: check that two different series were sent.";
 
+        PhasesNotAligned = 57, "phases_not_aligned", "The liver does not lie in the same place in both phases: the patient moved or breathed too differently; look at the pictures, and scan again where that is justified.";
+        LesionsOutsideLiver = 58, "lesions_outside_liver", "Much of what was taken for tumour lies outside the liver: look at the pictures; a radiologist decides.";
+        OutOfDistribution = 59, "out_of_distribution", "The tumour is like none that the classifier was trained on, so its score would mean nothing: a radiologist decides.";
+
         Poison = 70, "poison", "Processing failed three times: keep the study and call the field engineer.";
         WorkerCrashed = 71, "worker_crashed", "Processing ended unexpectedly: keep the study and call the field engineer.";
         WorkerTimeout = 72, "worker_timeout", "Processing took too long and was stopped: send the study again; if it happens again call the field engineer.";

@@ -64,7 +64,7 @@ pub struct ResultMessage {
     /// Recommendation; `none` unless the status is `ok`.
     pub recommendation: Recommendation,
     /// What the gate measured.
-    pub gate: List<GateValue, 40>,
+    pub gate: List<GateValue, 48>,
     /// Durations in milliseconds.
     pub timings_ms: List<Timing, 10>,
     /// True when the result was made long after the study arrived (a backlog): show it, but never
@@ -176,7 +176,7 @@ pub struct Draft {
     /// Recommendation.
     pub recommendation: Recommendation,
     /// What the gate measured.
-    pub gate: List<GateValue, 40>,
+    pub gate: List<GateValue, 48>,
     /// Durations.
     pub timings_ms: List<Timing, 10>,
 }

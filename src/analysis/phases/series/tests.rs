@@ -104,6 +104,7 @@ impl Networks for Localiser {
         &self,
         volume: &HuVolume,
         VoxelBox { start: [_, top, left], end: [_, bottom, right] }: VoxelBox,
+        _: Bytes,
         _: &mut dyn FnMut(u8),
     ) -> Result<Mask, Self::Error> {
         let mut labels = Array3::from_elem(volume.geometry.shape, BACKGROUND);

@@ -33,6 +33,7 @@ pub(super) fn timing(timing: &Timing, l: Language) -> TimingRow {
         StageCode::Localise => "Localise",
         StageCode::Segment => "Segment",
         StageCode::Measure => "Measure",
+        StageCode::Register => "Register",
         StageCode::Classify => "Classify",
         StageCode::Clinical => "Clinical",
         StageCode::Render => "Masks and pictures",

@@ -26,8 +26,14 @@ pub(super) const MEASUREMENTS: &[(&str, &str)] = &[
         "Fraction of the portal grid that the arterial phase covers.",
         "动脉期覆盖门静脉期网格的比例。",
     ),
-    ("Correlation of the two phases on the portal grid.", "两期在门静脉期网格上的相关系数。"),
-    ("Distance between the centres of the two phases, mm.", "两期中心距离，mm。"),
+    (
+        "Correlation of the two phases round the liver, where they lie best on each other.",
+        "两期在肝脏周围最佳重合处的相关系数。",
+    ),
+    (
+        "Shift of the liver from the portal venous to the arterial phase, mm.",
+        "肝脏由门静脉期至动脉期的位移，mm。",
+    ),
     (
         "Fraction of the liver's surface that is not on the edge of the scan.",
         "肝脏表面不在扫描边缘的比例。",
@@ -62,4 +68,13 @@ pub(super) const MEASUREMENTS: &[(&str, &str)] = &[
         "Files that are no slice of a CT series, and copies of slices.",
         "非 CT 层面的文件及重复层面数。",
     ),
+    ("That shift towards the patient's right, mm.", "该位移的患者右向分量，mm。"),
+    ("That shift towards anterior, mm.", "该位移的前向分量，mm。"),
+    ("That shift towards superior, mm.", "该位移的头侧分量，mm。"),
+    ("Liver cut off by the sides of the field of view, cm2.", "肝脏被视野侧缘截断的面积，cm2。"),
+    (
+        "Fraction of what was taken for tumour that lies outside the liver.",
+        "判为肿瘤而位于肝外的比例。",
+    ),
+    ("Squared distance of the tumour from the nearest prototype.", "肿瘤与最近原型的距离平方。"),
 ];

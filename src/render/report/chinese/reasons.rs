@@ -147,6 +147,18 @@ pub(super) const REASONS: &[(&str, &str)] = &[
         "无法区分增强期相：请确认发送了两个不同序列。",
     ),
     (
+        "The liver does not lie in the same place in both phases: the patient moved or breathed too differently; look at the pictures, and scan again where that is justified.",
+        "两期中肝脏位置不一致：患者移动或呼吸差异过大；请查看图片，确有必要时重新扫描。",
+    ),
+    (
+        "Much of what was taken for tumour lies outside the liver: look at the pictures; a radiologist decides.",
+        "判为肿瘤的部分多位于肝外：请查看图片，由放射科医师判断。",
+    ),
+    (
+        "The tumour is like none that the classifier was trained on, so its score would mean nothing: a radiologist decides.",
+        "该肿瘤与分类器训练所用的均不相似，评分无意义：由放射科医师判断。",
+    ),
+    (
         "Processing failed three times: keep the study and call the field engineer.",
         "处理三次失败：请保留检查并联系现场工程师。",
     ),

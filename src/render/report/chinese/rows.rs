@@ -35,6 +35,7 @@ pub(super) const ROWS: &[(&str, &str)] = &[
     ("Measure", "测量"),
     ("Classify", "分类"),
     ("Clinical", "临床"),
+    ("Register", "配准"),
     ("Masks and pictures", "掩膜与图片"),
     ("Job", "任务"),
     ("Result id", "结果编号"),
