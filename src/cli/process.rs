@@ -153,8 +153,14 @@ fn carry(device: &Arc<Device>, study: &Path) -> anyhow::Result<PathBuf> {
     });
     let stop = Arc::new(AtomicBool::new(false));
     let pulse = Arc::new(Pulse::start());
-    let (device, journal) = (device.clone(), journal.clone());
-    let lane = Lane { device, journal, tell, stop, pulse, tested: Tested::Any };
+    let lane = Lane {
+        device: device.clone(),
+        journal: journal.clone(),
+        tell,
+        stop,
+        pulse,
+        tested: Tested::Any,
+    };
     let Ended::Released { seq } = lane.carry(job)? else { bail!("the study was not finished") };
     let ledger = journal.ledger();
     let failed = ledger.result(seq).is_some_and(|entry| entry.failed);

@@ -20,6 +20,7 @@ use crate::analysis::engine::package::Package;
 use crate::analysis::segment::{Localiser, Segmenter};
 use crate::analysis::volume::restore::to_nifti_gz;
 use crate::analysis::volume::{HuVolume, LIVER, Mask, TUMOUR, VoxelBox};
+use crate::host::packages::Terms;
 use crate::host::{files, keys, packages};
 use crate::seal::trust::TrustStore;
 use crate::seal::verify::PackageMode;
@@ -134,19 +135,17 @@ fn labels(args: &SegmentArgs, scan: &HuVolume, compute: Compute) -> anyhow::Resu
 
 /// A package whose signature and files hold.
 fn verified(folder: &Path, trust: Option<&Path>) -> anyhow::Result<Package> {
-    let store = match trust {
+    let mode = PackageMode::Demonstration;
+    let roots = packages::search_order(folder.parent().and_then(Path::parent), None, mode);
+    let trust = match trust {
         Some(path) => {
             keys::load_trust(path)?.with_context(|| format!("no file {}", path.display()))?
         }
-        None => {
-            let root = folder.parent().and_then(Path::parent);
-            let roots = packages::search_order(root, None, PackageMode::Demonstration);
-            packages::trust_for(&TrustStore::default(), &roots, PackageMode::Demonstration)?
-        }
+        None => packages::trust_for(&TrustStore::default(), &roots, mode)?,
     };
     let refused = || exit(exit::VERIFICATION_FAILED, format!("verifying {}", folder.display()));
-    let verified =
-        packages::load(folder, &store, PackageMode::Demonstration).with_context(refused)?;
+    let terms = Terms::new(trust, mode, &roots).with_context(refused)?;
+    let verified = packages::load(folder, &terms).with_context(refused)?;
     Ok(Package::new(&verified.manifest_toml, verified.manifest_digest, verified.files)?)
 }
 

@@ -5,7 +5,7 @@
 //! than three times longer than wide, the long axis is taken nearest and the others first (Isensee 2021, Nat
 //! Methods 18:203, supplement). Work goes slice by slice, so that the scan is never held in f32.
 
-use ndarray::{Array3, ArrayView, ArrayView2, ArrayView3, ArrayViewMut2, Axis, Dimension, s};
+use ndarray::{Array3, ArrayView, ArrayView2, ArrayView3, ArrayViewMut2, Axis, Dimension};
 
 use super::HuVolume;
 use super::geometry::Geometry;
