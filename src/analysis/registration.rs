@@ -8,7 +8,7 @@
 //! range, followed to 4 and 2 mm, and the place between two steps is the top of a parabola.
 //!
 //! Sums are whole numbers, so that neither the machine nor the number of threads changes a bit of
-//! what comes out. Memory is bounded by [`MOST_POINTS`].
+//! what comes out. Memory is bounded by a number of points.
 
 mod lattice;
 
