@@ -1,11 +1,11 @@
 //! What the service manager hears of the daemon, and what it stops hearing.
 
-use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::broker::free_port;
 use crate::edge::{Edge, PATIENCE};
 
 /// The manager's end of `NOTIFY_SOCKET`, and a box without a broker that talks to it.
@@ -22,8 +22,7 @@ impl Manager {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut edge = Edge::new(free, "");
+        let mut edge = Edge::new(free_port(), "");
         let mut environment =
             vec![("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "600000")];
         environment.extend(further);
