@@ -7,19 +7,11 @@ use std::process::Command;
 
 use crate::broker::Mosquitto;
 use crate::edge::Edge;
+use crate::programs::have;
 use crate::real_data::not_checked;
 
 fn common(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("board/common").join(name)
-}
-
-/// Whether the program is there; where it is not, that is announced.
-fn have(program: &str, what: &str) -> bool {
-    let there = Command::new(program).arg("--version").output().is_ok();
-    if !there {
-        not_checked(what, &format!("{program} is not installed"));
-    }
-    there
 }
 
 /// The unit with its drop-in exposes no more than `tenths` says, in systemd's own measure.
@@ -41,7 +33,7 @@ fn assert_closed(unit: &str, drop_in: Option<&str>, tenths: u8) {
 
 #[test]
 fn the_units_expose_little() {
-    if !have("systemd-analyze", "exposure of the units") {
+    if !have("systemd-analyze", "systemd", "exposure of the units") {
         return;
     }
     assert_closed("hcc-edge.service", None, 10);
@@ -80,7 +72,7 @@ fn members(name: &str) -> Vec<String> {
 #[test]
 fn the_daemon_asks_for_no_system_call_that_its_unit_forbids() {
     let what = "system calls of the daemon against its unit";
-    if !have("systemd-analyze", what) || !have("strace", what) {
+    if !have("systemd-analyze", "systemd", what) || !have("strace", "strace", what) {
         return;
     }
     let allowed = allowed("hcc-edge.service");

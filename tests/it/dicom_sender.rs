@@ -13,15 +13,11 @@ use dicom_ul::pdu::{
 
 use crate::dicom_files::Ct;
 use crate::edge::PATIENCE;
-use crate::real_data::not_checked;
+use crate::programs::have;
 
 /// Whether dcmtk is there; announced when it is not.
 pub fn dcmtk_is_there() -> bool {
-    let there = Command::new("storescu").arg("--version").output().is_ok();
-    if !there {
-        not_checked("receiving from dcmtk", "storescu is not installed: apt install dcmtk");
-    }
-    there
+    have("storescu", "dcmtk", "receiving from dcmtk")
 }
 
 /// A program of dcmtk towards this port, from one title to another.

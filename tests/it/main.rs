@@ -42,6 +42,8 @@ mod dicom_output;
 
 mod real_data;
 
+mod programs;
+
 mod real_ct;
 
 mod models;
